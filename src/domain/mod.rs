@@ -1,0 +1,3 @@
+//! What the proxy decides, as pure values: no clock, no lock, no task, no input or output.
+
+pub mod model_name;

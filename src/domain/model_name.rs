@@ -1,0 +1,2 @@
+//! The name that routes a request.
+

@@ -1,0 +1,3 @@
+//! Composes the proxy.
+
+fn main() {}
