@@ -1,0 +1,1 @@
+//! What touches the world. Adapters never import each other; only `http` drives `app`.

@@ -1,0 +1,181 @@
+//! What a container source says of the containers that it sees.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::labels::{InferenceLabels, LabelError};
+use super::signal::Signal;
+
+/// How many characters of an id are enough for a person to find the container.
+const SHORT_ID_CHARS: usize = 12;
+
+/// The stable identity of a container: Docker's 64 hexadecimal digits, or what another source calls its own.
+///
+/// Never an address and never a name: both are given to a successor at once.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId(Arc<str>);
+
+impl ContainerId {
+    /// Wraps an id as the source wrote it.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
+    /// The whole id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form for people: the first twelve characters of a hexadecimal id, and any other id whole.
+    pub fn short(&self) -> &str {
+        let hexadecimal = self.0.len() == 64 && self.0.bytes().all(|b| b.is_ascii_hexdigit());
+        match hexadecimal {
+            true => self.0.get(..SHORT_ID_CHARS).unwrap_or(&self.0),
+            false => &self.0,
+        }
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+/// A point on the engine's own clock, in nanoseconds since the Unix epoch.
+///
+/// Only ever compared with other times of the same engine: its clock need not agree with ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct EngineTime(pub u64);
+
+/// What the engine says that a container is doing, as far as routing cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// Created, exited, dead or being removed: there is no process.
+    NotRunning,
+    /// Between two runs under a restart policy.
+    Restarting,
+    /// A stop is under way (Podman says so in its state; Docker only by the signal).
+    Stopping,
+    /// Frozen by `docker pause`. It accepts connections and answers none.
+    Paused,
+    /// Running, without a `HEALTHCHECK`.
+    NoHealthcheck,
+    /// Running; its health check has not passed yet.
+    Starting,
+    /// Running; its health check fails.
+    Unhealthy,
+    /// Running, and the engine calls it healthy.
+    Healthy,
+}
+
+/// Where a container can be reached from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// On this address, which lies in a network that the proxy shares.
+    At(IpAddr),
+    /// Nowhere; why, in words for the operator: the container's networks, and ours.
+    Nowhere(Unreachable),
+}
+
+/// Why a container has no address for us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreachable {
+    /// Its networks, each with its address where it has one: `name (172.20.0.3/16)`.
+    pub theirs: Vec<String>,
+    /// The networks that the proxy is on, as `address/prefix`.
+    pub ours: Vec<String>,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |names: &[String]| match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
+        };
+        write!(
+            f,
+            "no network in common: the container is on {}, the proxy on {}; connect both to one network",
+            list(&self.theirs),
+            list(&self.ours)
+        )
+    }
+}
+
+/// One container, as it was when the source looked at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its identity.
+    pub id: ContainerId,
+    /// Its name, without Docker's leading slash.
+    pub name: Arc<str>,
+    /// When the present (or last) run began, by the engine's clock. A restart is a new run.
+    pub started_at: EngineTime,
+    /// What it is doing.
+    pub condition: Condition,
+    /// Its labels, read; or the first that could not be read.
+    pub labels: Result<InferenceLabels, LabelError>,
+    /// Where it is reached.
+    pub reach: Reach,
+    /// The signal that `docker stop` sends to it.
+    pub stop_signal: Signal,
+    /// How long the engine waits after that signal before it kills.
+    pub stop_timeout: Duration,
+    /// The last output of its health check, shortened, for people.
+    pub health_output: Option<Arc<str>>,
+    /// How long its last health check took.
+    pub health_check_took: Option<Duration>,
+}
+
+/// One thing that a container source reports.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ContainerEvent {
+    /// Every container that there is now. What is not in it is gone. The first item, and the first after every loss.
+    Snapshot(Vec<Container>),
+    /// The present state of one container, looked at after everything that was reported of it before.
+    Observed(Container),
+    /// Something happened to a container, known before anybody looked at it.
+    Edge {
+        /// To which container. It may be one that nobody knows.
+        id: ContainerId,
+        /// When, by the engine's clock.
+        at: EngineTime,
+        /// What.
+        edge: Edge,
+    },
+    /// The source lost sight of its containers, for this reason. They keep their last known state until the next
+    /// snapshot.
+    Lost(String),
+}
+
+/// What happened to a container. Edges only ever take a container out of service: coming into service needs a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edge {
+    /// A signal was sent to it by the engine (the `kill` event).
+    Signal(Signal),
+    /// Its process ended (`die`, `stop`), with the exit code where it is known.
+    Ended {
+        /// The exit code.
+        exit_code: Option<i64>,
+    },
+    /// It exists no more.
+    Removed,
+    /// The kernel killed a process in it for want of memory.
+    OutOfMemory,
+    /// It was frozen.
+    Paused,
+    /// Its health check failed as often as it takes.
+    Unhealthy,
+    /// It left a network; whether another one is left is seen at the next look.
+    LeftNetwork,
+    /// It has a new name.
+    Renamed(Arc<str>),
+}

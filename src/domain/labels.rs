@@ -1,0 +1,204 @@
+//! The labels by which a container asks to be served.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Opts a container in, by the exact value `true`.
+pub const ENABLE: &str = "inference.enable";
+/// The port that the server listens on inside the container.
+pub const PORT: &str = "inference.port";
+/// The URL prefix of the server's API.
+pub const BASE_PATH: &str = "inference.api.base_path";
+
+const DEFAULT_PORT: u16 = 8000;
+const DEFAULT_BASE_PATH: &str = "/v1";
+
+/// The longest base path that is taken, in bytes.
+const BASE_PATH_MAX_BYTES: usize = 256;
+/// The most of a bad value that an error repeats, in characters.
+const SHOWN_VALUE_CHARS: usize = 64;
+
+/// What a container that opted in says of its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InferenceLabels {
+    /// The port inside the container.
+    pub port: u16,
+    /// The prefix of its API.
+    pub base_path: BasePath,
+}
+
+/// The prefix that stands before an API's paths: empty for the root, else `/…` without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BasePath(Arc<str>);
+
+impl BasePath {
+    /// Reads a prefix: rooted, of segments of letters, digits and `-._~`, none of them a dot segment.
+    ///
+    /// Strict, because it is put before every path that a client sends: a host, a query or a dot segment in it would
+    /// send requests elsewhere.
+    pub fn parse(text: &str) -> Option<Self> {
+        let path = text.strip_suffix('/').unwrap_or(text);
+        if path.is_empty() {
+            return (text == "/").then(|| Self(Arc::from("")));
+        }
+        let segment = |s: &str| {
+            !s.is_empty()
+                && s != "."
+                && s != ".."
+                && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+        };
+        let fits = path.len() <= BASE_PATH_MAX_BYTES;
+        let rooted = path.strip_prefix('/')?;
+        (fits && rooted.split('/').all(segment)).then(|| Self(Arc::from(path)))
+    }
+
+    /// The prefix, ready to stand before `/chat/completions`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for BasePath {
+    fn default() -> Self {
+        Self(Arc::from(DEFAULT_BASE_PATH))
+    }
+}
+
+impl Default for InferenceLabels {
+    fn default() -> Self {
+        Self { port: DEFAULT_PORT, base_path: BasePath::default() }
+    }
+}
+
+/// A label whose value cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelError {
+    /// Which label.
+    pub label: &'static str,
+    /// Its value, shortened, without control characters.
+    pub value: String,
+    /// What would be right.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for LabelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "label {} is \"{}\"; it must be {}", self.label, self.value, self.expected)
+    }
+}
+
+/// Whether these labels ask for the container to be served: `inference.enable` is exactly `true`.
+pub fn opted_in<'a>(get: impl Fn(&str) -> Option<&'a str>) -> bool {
+    get(ENABLE) == Some("true")
+}
+
+/// Reads the labels of a container that opted in. `get` answers the value of a label.
+///
+/// # Errors
+/// The first label whose value cannot be read.
+pub fn parse<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<InferenceLabels, LabelError> {
+    let mut labels = InferenceLabels::default();
+    if let Some(value) = get(PORT) {
+        labels.port =
+            port(value).ok_or_else(|| error(PORT, value, "a port number from 1 to 65535, such as \"8000\""))?;
+    }
+    if let Some(value) = get(BASE_PATH) {
+        labels.base_path = BasePath::parse(value)
+            .ok_or_else(|| error(BASE_PATH, value, "a path such as \"/v1\", or \"/\" for none"))?;
+    }
+    Ok(labels)
+}
+
+/// Digits only: `u16::from_str` would take `+80` as well.
+fn port(value: &str) -> Option<u16> {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| value.parse().ok()).flatten().filter(|port| *port != 0)
+}
+
+fn error(label: &'static str, value: &str, expected: &'static str) -> LabelError {
+    let mut shown: String = value
+        .chars()
+        .take(SHOWN_VALUE_CHARS)
+        .map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '\u{fffd}' })
+        .collect();
+    if value.chars().nth(SHOWN_VALUE_CHARS).is_some() {
+        shown.push('…');
+    }
+    LabelError { label, value: shown, expected }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<InferenceLabels, LabelError> {
+        parse(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| *v))
+    }
+
+    #[test]
+    fn only_the_exact_word_true_opts_in() {
+        for (value, expected) in
+            [(Some("true"), true), (Some("True"), false), (Some("1"), false), (Some(" true"), false), (None, false)]
+        {
+            assert_eq!(opted_in(|name| value.filter(|_| name == ENABLE)), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_port_8000_and_v1() {
+        let labels = read(&[]).unwrap_or_else(|e| unreachable!("{e}"));
+        assert_eq!((labels.port, labels.base_path.as_str()), (8000, "/v1"));
+    }
+
+    #[test]
+    fn good_values_are_taken() {
+        for (label, value, port, base) in [
+            (PORT, "1", 1, "/v1"),
+            (PORT, "65535", 65535, "/v1"),
+            (PORT, "08080", 8080, "/v1"),
+            (BASE_PATH, "/", 8000, ""),
+            (BASE_PATH, "/api/v1/", 8000, "/api/v1"),
+            (BASE_PATH, "/a-b_c.d~e", 8000, "/a-b_c.d~e"),
+        ] {
+            let labels = read(&[(label, value)]).unwrap_or_else(|e| unreachable!("{e}"));
+            assert_eq!((labels.port, labels.base_path.as_str()), (port, base), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_what_would_be_right() {
+        let long = format!("/{}", "a".repeat(300));
+        for (label, value) in [
+            (PORT, ""),
+            (PORT, "0"),
+            (PORT, "80a"),
+            (PORT, "+80"),
+            (PORT, "-1"),
+            (PORT, "65536"),
+            (PORT, " 80"),
+            (PORT, "８０"),
+            (BASE_PATH, ""),
+            (BASE_PATH, "v1"),
+            (BASE_PATH, "//evil/v1"),
+            (BASE_PATH, "/v1//"),
+            (BASE_PATH, "/../v1"),
+            (BASE_PATH, "/v1/."),
+            (BASE_PATH, "/v1/%2e%2e"),
+            (BASE_PATH, "http://evil/v1"),
+            (BASE_PATH, "@169.254.169.254/"),
+            (BASE_PATH, "/v1?x=1"),
+            (BASE_PATH, "/v1#x"),
+            (BASE_PATH, "/v1\\x"),
+            (BASE_PATH, "/v\n1"),
+            (BASE_PATH, "/v 1"),
+            (BASE_PATH, long.as_str()),
+        ] {
+            let Err(error) = read(&[(label, value)]) else { unreachable!("{label}={value:?} was taken") };
+            assert_eq!(error.label, label);
+            let text = error.to_string();
+            assert!(text.contains("must be"), "{text}");
+            assert!(!text.contains('\n'), "{text}");
+            assert!(text.chars().count() < 200, "{text}");
+        }
+    }
+}

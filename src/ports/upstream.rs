@@ -1,0 +1,208 @@
+//! How backends are reached: asked for their models, and given requests.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body::Body;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::domain::labels::BasePath;
+
+/// A body on its way. It ends with an error when it was cut short; then the message must not look complete.
+pub type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
+
+/// Where a backend is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The container's own address and port. Nothing that a client sends can change it.
+    pub address: SocketAddr,
+    /// The prefix of its API.
+    pub base_path: BasePath,
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// The sender's connection ended or broke in the middle of it.
+    #[error("the connection broke in the middle of the body: {0}")]
+    Broken(String),
+    /// What came is no body by the rules of the protocol.
+    #[error("the body's framing is invalid: {0}")]
+    Malformed(String),
+    /// No byte came for as long as is allowed.
+    #[error("no byte of the body came for {0} s")]
+    Stalled(u64),
+    /// The proxy itself ended it: what was seen of the body must not be acted upon.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The proxy cut it at the end of a drain.
+    #[error("cut at the end of the drain")]
+    Cut,
+}
+
+/// How far a request may have come when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// No byte reached a backend that was alive to read it, and the request's body was not touched: it may be sent
+    /// elsewhere.
+    NotSent,
+    /// The backend may have begun to work on it: it must not be sent again.
+    MaybeSent,
+}
+
+/// Why a backend gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendFailure {
+    /// Nothing listens there.
+    #[error("the connection was refused")]
+    Refused,
+    /// No answer to the connection attempt within this many milliseconds.
+    #[error("no connection within {0} ms")]
+    ConnectTimeout(u64),
+    /// There is no way there, or the attempt failed otherwise.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
+    /// The connection ended before an answer began.
+    #[error("the connection broke before an answer began: {0}")]
+    Broken(String),
+    /// What came back is no answer by the rules of the protocol.
+    #[error("the answer breaks the protocol: {0}")]
+    InvalidAnswer(String),
+    /// The request's own body failed; the backend is not to blame.
+    #[error("the request's body ended early: {0}")]
+    RequestBody(BodyError),
+    /// So many connections to it are open that another one is refused.
+    #[error("{0} connections to it are open, which is the limit")]
+    TooManyConnections(usize),
+}
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub struct SendError {
+    /// How far it may have come.
+    pub sent: Sent,
+    /// What happened.
+    pub failure: SendFailure,
+    /// The request's body, untouched, where it is `NotSent`.
+    pub body: Option<UntouchedBody>,
+}
+
+/// A request body that was never polled; its own type so that [`SendError`] can be printed.
+pub struct UntouchedBody(pub BoxBody);
+
+impl fmt::Debug for UntouchedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UntouchedBody")
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.failure.fmt(f)
+    }
+}
+
+impl std::error::Error for SendError {}
+
+/// Why a backend's models are not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// Nothing listens there.
+    #[error("the connection was refused")]
+    Refused,
+    /// There is no way there.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
+    /// No whole answer within this many seconds.
+    #[error("no answer within {0} s")]
+    TimedOut(u64),
+    /// The connection broke in the middle, or what came is not HTTP.
+    #[error("the answer broke off: {0}")]
+    Broken(String),
+    /// It answered with this status.
+    #[error("it answered {0}")]
+    Status(u16),
+    /// The answer is larger than this many bytes.
+    #[error("the list is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The answer is not a list of models; why.
+    #[error("it answered no list of models: {0}")]
+    NotAList(String),
+    /// The answer lists nothing.
+    #[error("it lists no model")]
+    Empty,
+}
+
+impl AskError {
+    /// Whether the backend itself seems gone, rather than busy or at fault.
+    pub fn looks_dead(&self) -> bool {
+        matches!(self, Self::Refused | Self::Unreachable(_))
+    }
+}
+
+/// One model, as its backend lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedModel {
+    /// The `id`, unescaped, not yet checked.
+    pub id: String,
+    /// The whole JSON object as the backend wrote it, unknown fields included.
+    pub object: Arc<str>,
+}
+
+/// What a backend answered to a request.
+pub enum Answer {
+    /// A response. Its body fails visibly when the backend breaks off.
+    Response(http::Response<BoxBody>),
+    /// The backend switched protocols: its head (status 101), and the connection from here on.
+    Tunnel(http::Response<()>, Box<dyn Duplex>),
+}
+
+/// A connection that carries bytes both ways.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// The way to backends.
+#[async_trait]
+pub trait UpstreamClient: Send + Sync {
+    /// Asks a backend for its models: `GET {base_path}/models`.
+    ///
+    /// - A list is an object whose `data` is an array of objects with a string `id`; entries without one are left out.
+    /// - At most one attempt, bounded in time and in size; no redirect is followed and no proxy of the environment used.
+    /// - Ids come in the backend's order, unescaped, each once; objects as the backend wrote them.
+    ///
+    /// # Errors
+    /// [`AskError`], by what happened. An empty list is an error.
+    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError>;
+
+    /// Makes a channel to one registration of a backend. Does no I/O.
+    fn open(&self, target: &Target) -> Arc<dyn Channel>;
+}
+
+/// The connections to one registration of a backend. They are never shared with another registration, and go with it.
+#[async_trait]
+pub trait Channel: Send + Sync {
+    /// Sends one request and waits for the head of the answer, for as long as that takes.
+    ///
+    /// - Method, target (origin-form, as it stands in the URI) and headers go out as they are; a body goes out as it
+    ///   comes, with backpressure, and nothing is added but its framing.
+    /// - Body bytes and answer bytes flow at the same time: an early answer arrives while the body is still being sent.
+    /// - An answer's body yields what arrived as it arrives. It fails when the backend breaks off.
+    /// - Dropping the future or the answer's body closes the connection at once, unless the exchange was complete.
+    /// - A connection is used again only after a complete exchange which neither side wanted to be the last.
+    /// - A request is on the wire at most once, except that one which met a connection that had been closed while it
+    ///   was idle is sent on a new one when nothing of it can have been read and its body was not touched.
+    /// - An unasked switch of protocols, contradicting framing, and anything malformed is `InvalidAnswer`.
+    ///
+    /// # Errors
+    /// [`SendError`]. `NotSent` only if no byte can have been read by a live backend; then the body is given back.
+    async fn send(&self, request: http::Request<BoxBody>) -> Result<Answer, SendError>;
+
+    /// Closes idle connections, and every other one as soon as its exchange is over. New requests still work, each on
+    /// a connection of its own.
+    fn retire(&self);
+}
