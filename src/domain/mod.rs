@@ -1,6 +1,11 @@
 //! What the proxy decides, as pure values: no clock, no lock, no task, no input or output.
 
+pub mod atomic;
+pub mod backend;
 pub mod container;
+pub mod drain;
+pub mod gate;
 pub mod labels;
 pub mod model_name;
 pub mod signal;
+pub mod table;

@@ -1,0 +1,3 @@
+//! The one atomic that the domain uses, named in one place so that a model checker can put its own there.
+
+pub use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,0 +1,168 @@
+//! Claims: a backend's right to a model's name. The newest claim serves; the others wait behind it.
+
+use std::sync::Arc;
+
+use super::entry::{Ended, State, Stopping, Waiting};
+use super::event::Transition;
+use super::{Entry, MAX_CLAIMS, RoutingTable, Transitions};
+use crate::domain::backend::{Backend, OfferedModel};
+use crate::domain::container::ContainerId;
+use crate::domain::model_name::ModelName;
+
+/// A backend's right to a model.
+#[derive(Debug)]
+pub struct Claim<L> {
+    /// The backend.
+    pub backend: Arc<Backend<L>>,
+    /// The model, as the backend calls it.
+    pub model: ModelName,
+    /// Its place among those that turned healthy; the highest serves.
+    pub order: u64,
+}
+
+impl<L> Clone for Claim<L> {
+    fn clone(&self) -> Self {
+        Self { backend: Arc::clone(&self.backend), model: self.model.clone(), order: self.order }
+    }
+}
+
+/// What a model's name comes to.
+#[derive(Debug)]
+pub enum Resolution<'a, L> {
+    /// These backends claim it, the one that serves first. Never empty.
+    Claimed(&'a [Claim<L>]),
+    /// Its backend is going.
+    Draining,
+    /// A container that has served it exists, and is not ready.
+    Unavailable,
+    /// Nobody serves it.
+    Unknown,
+}
+
+impl<L> RoutingTable<L> {
+    /// Finds who serves a model. Costs the same however many models there are.
+    pub fn resolve(&self, model: &str) -> Resolution<'_, L> {
+        match self.claims.get(model) {
+            Some(claims) => Resolution::Claimed(claims),
+            None => self.absent(model),
+        }
+    }
+
+    /// The table's own name for a model, if anybody claims it.
+    pub fn claimed_name(&self, model: &str) -> Option<&ModelName> {
+        self.claims.get_key_value(model).map(|(name, _)| name)
+    }
+
+    /// Why a model that nobody claims is absent: the most hopeful of what its containers say.
+    fn absent(&self, model: &str) -> Resolution<'_, L> {
+        let containers = self.served.get(model).map_or(&[] as &[ContainerId], Vec::as_slice);
+        let mut draining = false;
+        for entry in containers.iter().filter_map(|id| self.entries.get(id)) {
+            match &entry.state {
+                State::Waiting(
+                    Waiting::Starting
+                    | Waiting::Restarting
+                    | Waiting::Unhealthy
+                    | Waiting::Paused
+                    | Waiting::LeftNetwork
+                    | Waiting::NoAddress(_),
+                )
+                | State::Discovering(_)
+                | State::Ended(Ended { expected_until: Some(_), .. }) => return Resolution::Unavailable,
+                State::Stopping(Stopping { .. }) => draining = true,
+                State::Waiting(Waiting::NoHealthcheck | Waiting::BadLabel(_) | Waiting::TooMany)
+                | State::Ended(_)
+                | State::Ready(_) => {}
+            }
+        }
+        if draining { Resolution::Draining } else { Resolution::Unknown }
+    }
+
+    /// Adds the claims of a backend. What finds no room in the table is left out; `false` then.
+    pub(super) fn claim(
+        &mut self,
+        backend: &Arc<Backend<L>>,
+        models: &[OfferedModel],
+        order: u64,
+        out: &mut Transitions<L>,
+    ) -> bool {
+        for offered in models {
+            if self.claim_count >= MAX_CLAIMS {
+                return false;
+            }
+            self.claim_count += 1;
+            let claim = Claim { backend: Arc::clone(backend), model: offered.name.clone(), order };
+            let mut claims = self.claims.get(&offered.name).map_or_else(Vec::new, |claims| claims.to_vec());
+            let place = claims.partition_point(|other| other.order > order);
+            claims.insert(place, claim);
+            if let [winner, displaced, ..] = claims.as_slice() {
+                out.push(Transition::Collision {
+                    model: offered.name.clone(),
+                    winner: Arc::clone(&winner.backend),
+                    displaced: Arc::clone(if place == 0 { &displaced.backend } else { backend }),
+                });
+            }
+            self.claims.insert(offered.name.clone(), claims.into());
+        }
+        true
+    }
+
+    /// Takes the claims of a backend to these models away.
+    pub(super) fn disclaim<'a>(
+        &mut self,
+        backend: &Arc<Backend<L>>,
+        models: impl Iterator<Item = &'a ModelName>,
+        out: &mut Transitions<L>,
+    ) {
+        for model in models {
+            let Some(claims) = self.claims.get(model) else { continue };
+            let left: Vec<_> =
+                claims.iter().filter(|c| c.backend.registration != backend.registration).cloned().collect();
+            let served = claims.first().is_some_and(|c| c.backend.registration == backend.registration);
+            self.claim_count = self.claim_count.saturating_sub(claims.len() - left.len());
+            match left.first() {
+                None => {
+                    self.claims.remove(model);
+                }
+                Some(next) => {
+                    if served {
+                        let backend = Arc::clone(&next.backend);
+                        out.push(Transition::TookOver { model: model.clone(), backend });
+                    }
+                    self.claims.insert(model.clone(), left.into());
+                }
+            }
+        }
+    }
+
+    /// Remembers that a container serves, or is expected to serve, these models.
+    pub(super) fn remember(&mut self, id: &ContainerId, models: Arc<[ModelName]>) {
+        self.forget(id);
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        for model in models.iter() {
+            self.served.entry(model.clone()).or_default().push(id.clone());
+        }
+        entry.served = models;
+    }
+
+    /// Forgets what a container has served.
+    pub(super) fn forget(&mut self, id: &ContainerId) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let served = std::mem::replace(&mut entry.served, Arc::from([]));
+        for model in served.iter() {
+            let Some(ids) = self.served.get_mut(model) else { continue };
+            ids.retain(|other| other != id);
+            if ids.is_empty() {
+                self.served.remove(model);
+            }
+        }
+    }
+
+    /// The description behind a claim.
+    pub(super) fn offered(&self, claim: &Claim<L>) -> Option<&OfferedModel> {
+        match self.entries.get(&claim.backend.container) {
+            Some(Entry { state: State::Ready(ready), .. }) => ready.models.iter().find(|m| m.name == claim.model),
+            _ => None,
+        }
+    }
+}

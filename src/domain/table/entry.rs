@@ -1,0 +1,192 @@
+//! What the table holds of one container.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::event::Generation;
+use crate::domain::backend::{Backend, OfferedModel, Registration};
+use crate::domain::container::{Container, Unreachable};
+use crate::domain::drain::RetireReason;
+use crate::domain::labels::LabelError;
+use crate::domain::model_name::ModelName;
+
+/// Which of the proxy's container sources a container comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub u8);
+
+/// One container that opted in.
+#[derive(Debug)]
+pub struct Entry<L> {
+    /// Where it comes from.
+    pub source: SourceId,
+    /// What was last seen of it.
+    pub container: Arc<Container>,
+    /// Where it stands.
+    pub state: State<L>,
+    /// Since when it stands there.
+    pub since: Instant,
+    /// The models that it has served, or that the container of this name before it has: asked for, they are "not ready"
+    /// rather than "not known".
+    pub served: Arc<[ModelName]>,
+    /// Jobs begun for an earlier generation come to nothing.
+    pub generation: Generation,
+}
+
+impl<L> Clone for Entry<L> {
+    fn clone(&self) -> Self {
+        Self {
+            source: self.source,
+            container: Arc::clone(&self.container),
+            state: self.state.clone(),
+            since: self.since,
+            served: Arc::clone(&self.served),
+            generation: self.generation,
+        }
+    }
+}
+
+/// Where a container stands.
+#[derive(Debug)]
+pub enum State<L> {
+    /// It cannot serve as it is now; the next look may change that.
+    Waiting(Waiting),
+    /// Healthy; it is being asked for its models.
+    Discovering(Discovering),
+    /// In service.
+    Ready(Ready<L>),
+    /// It was told to stop.
+    Stopping(Stopping),
+    /// It does not run.
+    Ended(Ended),
+}
+
+impl<L> Clone for State<L> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Waiting(waiting) => Self::Waiting(waiting.clone()),
+            Self::Discovering(discovering) => Self::Discovering(discovering.clone()),
+            Self::Ready(ready) => Self::Ready(ready.clone()),
+            Self::Stopping(stopping) => Self::Stopping(stopping.clone()),
+            Self::Ended(ended) => Self::Ended(ended.clone()),
+        }
+    }
+}
+
+/// Why a container is not in service though it exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// Its health check has not passed yet.
+    Starting,
+    /// Between two runs.
+    Restarting,
+    /// It has no health check; there is nothing to go by.
+    NoHealthcheck,
+    /// A label cannot be read.
+    BadLabel(LabelError),
+    /// There is no way to it.
+    NoAddress(Unreachable),
+    /// It left a network; what it has left will be seen at the next look.
+    LeftNetwork,
+    /// Its health check fails.
+    Unhealthy,
+    /// It is frozen.
+    Paused,
+    /// There are as many backends as the proxy takes.
+    TooMany,
+}
+
+/// A healthy container that is being asked for its models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovering {
+    /// Its place among those that turned healthy: a later one wins a contested model.
+    pub order: u64,
+    /// Where it is asked.
+    pub ip: IpAddr,
+    /// Why the last try failed.
+    pub failure: Option<Arc<str>>,
+}
+
+/// A container in service.
+#[derive(Debug)]
+pub struct Ready<L> {
+    /// The registration.
+    pub backend: Arc<Backend<L>>,
+    /// What it lists.
+    pub models: Arc<[OfferedModel]>,
+    /// Its place among those that turned healthy.
+    pub order: u64,
+    /// When it is asked for its models again.
+    pub refresh_at: Instant,
+    /// How often in a row it could not be reached for that.
+    pub failures: u8,
+}
+
+impl<L> Clone for Ready<L> {
+    fn clone(&self) -> Self {
+        Self {
+            backend: Arc::clone(&self.backend),
+            models: Arc::clone(&self.models),
+            order: self.order,
+            refresh_at: self.refresh_at,
+            failures: self.failures,
+        }
+    }
+}
+
+/// A container that was told to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopping {
+    /// What told it.
+    pub reason: RetireReason,
+    /// When it is looked at, if nothing is heard of it.
+    pub recheck_at: Instant,
+    /// From when on it is taken back, if it is healthy then.
+    pub take_back_at: Instant,
+}
+
+/// A container that does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Whether the container itself is gone, too.
+    pub removed: bool,
+    /// Until when its models are "not ready" rather than "not known": it may be restarting, or being recreated.
+    pub expected_until: Option<Instant>,
+}
+
+/// A backend out of service that still has requests in flight.
+#[derive(Debug)]
+pub struct Retiring<L> {
+    /// The backend.
+    pub backend: Arc<Backend<L>>,
+    /// Why it went.
+    pub reason: RetireReason,
+    /// Since when.
+    pub since: Instant,
+    /// When requests that wait for it are ended.
+    pub sever_at: Option<Instant>,
+    /// When all that is still in flight is cut.
+    pub cut_at: Option<Instant>,
+}
+
+impl<L> Clone for Retiring<L> {
+    fn clone(&self) -> Self {
+        Self {
+            backend: Arc::clone(&self.backend),
+            reason: self.reason.clone(),
+            since: self.since,
+            sever_at: self.sever_at,
+            cut_at: self.cut_at,
+        }
+    }
+}
+
+impl<L> Entry<L> {
+    /// The registration in service, if there is one.
+    pub fn registration(&self) -> Option<Registration> {
+        match &self.state {
+            State::Ready(ready) => Some(ready.backend.registration),
+            State::Waiting(_) | State::Discovering(_) | State::Stopping(_) | State::Ended(_) => None,
+        }
+    }
+}

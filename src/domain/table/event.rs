@@ -1,0 +1,199 @@
+//! What happens to the table, and what follows from it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::entry::SourceId;
+use crate::domain::backend::{Backend, OfferedModel, Registration};
+use crate::domain::container::{ContainerEvent, ContainerId};
+use crate::domain::drain::{Drain, RetireReason};
+use crate::domain::labels::BasePath;
+use crate::domain::model_name::ModelName;
+
+/// Tells the jobs for one container apart: an answer to an earlier one is void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Generation(pub u64);
+
+/// What happens.
+#[derive(Debug)]
+pub enum TableEvent<L> {
+    /// A container source reports.
+    Source(SourceId, ContainerEvent),
+    /// A backend answered with its models, and this is the way to it.
+    Learnt {
+        /// Which container was asked.
+        container: ContainerId,
+        /// For which generation.
+        generation: Generation,
+        /// What it listed: id and description, as they came.
+        models: Vec<(String, Arc<str>)>,
+        /// The application's way to it.
+        link: L,
+    },
+    /// A backend in service answered with its models anew.
+    Refreshed {
+        /// Which container was asked.
+        container: ContainerId,
+        /// For which generation.
+        generation: Generation,
+        /// What it listed.
+        models: Vec<(String, Arc<str>)>,
+    },
+    /// A backend did not answer with its models.
+    NotLearnt {
+        /// Which container was asked.
+        container: ContainerId,
+        /// For which generation.
+        generation: Generation,
+        /// Why, in words.
+        failure: Arc<str>,
+        /// Whether it seems gone rather than busy or at fault.
+        looks_dead: bool,
+    },
+    /// The last request of a retired backend ended.
+    DrainFinished(Registration),
+    /// A request could not reach a backend, or its connection broke before an answer.
+    Suspected {
+        /// Which one.
+        registration: Registration,
+        /// What happened, in words.
+        why: String,
+    },
+    /// Time has passed; see [`super::RoutingTable::next_wake`].
+    Tick,
+}
+
+/// What follows. The application performs these in order, after the table was published.
+#[derive(Debug)]
+pub enum Transition<L> {
+    /// Ask this container for its models, again and again until it answers or a later transition says otherwise.
+    Discover(Question),
+    /// Ask this backend for its models once.
+    Refresh(Question),
+    /// Stop asking this container.
+    Abandon(ContainerId),
+    /// Have the source look at this container.
+    LookAgain(SourceId, ContainerId),
+    /// A backend came into service with these models.
+    Registered(Arc<Backend<L>>, Arc<[OfferedModel]>),
+    /// The models of a backend in service changed.
+    ModelsChanged {
+        /// The backend.
+        backend: Arc<Backend<L>>,
+        /// What it lists now and did not before.
+        added: Vec<ModelName>,
+        /// What it listed before.
+        removed: Vec<ModelName>,
+    },
+    /// Close the gate of a backend; its requests in flight go on as the drain says.
+    Retire {
+        /// The backend.
+        backend: Arc<Backend<L>>,
+        /// Its models.
+        models: Vec<ModelName>,
+        /// Why.
+        reason: RetireReason,
+        /// How.
+        drain: Drain,
+    },
+    /// End the requests that wait for a byte of this dead backend.
+    Sever(Arc<Backend<L>>),
+    /// Cut every request in flight of this backend: its drain deadline has come.
+    Cut(Arc<Backend<L>>),
+    /// A retired backend's last request ended.
+    Removed {
+        /// The backend.
+        backend: Arc<Backend<L>>,
+        /// Why it had gone.
+        reason: RetireReason,
+        /// How long the drain took.
+        after: Duration,
+    },
+    /// Two backends claim one model.
+    Collision {
+        /// The model.
+        model: ModelName,
+        /// Who serves it.
+        winner: Arc<Backend<L>>,
+        /// Who would, if the winner went.
+        displaced: Arc<Backend<L>>,
+    },
+    /// A backend that was displaced serves a model again.
+    TookOver {
+        /// The model.
+        model: ModelName,
+        /// Who serves it now.
+        backend: Arc<Backend<L>>,
+    },
+    /// Something the operator should know of a container. Told once per change.
+    Warn {
+        /// Its id.
+        container: ContainerId,
+        /// Its name.
+        name: Arc<str>,
+        /// What.
+        warning: Warning,
+    },
+    /// A source lost its containers from sight.
+    SourceLost(SourceId, String),
+    /// A source showed all its containers.
+    SourceSeen(SourceId, usize),
+}
+
+/// A question for models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Whom.
+    pub container: ContainerId,
+    /// The container's name, for logs.
+    pub name: Arc<str>,
+    /// For which generation.
+    pub generation: Generation,
+    /// Where.
+    pub address: SocketAddr,
+    /// Under which prefix.
+    pub base_path: BasePath,
+}
+
+/// What keeps a container, or a part of it, out of service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// It has no health check.
+    NoHealthcheck,
+    /// A label cannot be read; the whole sentence.
+    BadLabel(String),
+    /// There is no way to it; the whole sentence.
+    NoAddress(String),
+    /// Its models could not be learnt; why.
+    NotLearnt(Arc<str>),
+    /// An id that it lists is no name for a model; why.
+    BadModelName(String),
+    /// It lists more models than one backend may have; how many are left out.
+    TooManyModels(usize),
+    /// The table is full.
+    TableFull,
+    /// It ignored its stop signal and is taken back.
+    TakenBack,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHealthcheck => f.write_str(
+                "it has no HEALTHCHECK and is left out; add one to its image or to its Compose service, such as: \
+                 healthcheck: {test: [\"CMD\", \"curl\", \"-f\", \"http://localhost:8000/health\"], interval: 5s}",
+            ),
+            Self::BadLabel(error) => write!(f, "it is left out: {error}"),
+            Self::NoAddress(why) => write!(f, "it is left out: {why}"),
+            Self::NotLearnt(why) => write!(f, "its models are not known yet, it is asked again: {why}"),
+            Self::BadModelName(why) => write!(f, "it lists an id that cannot be used as a model's name: {why}"),
+            Self::TooManyModels(over) => write!(f, "it lists too many models; {over} of them are left out"),
+            Self::TableFull => f.write_str("the routing table is full; what is over is left out"),
+            Self::TakenBack => f.write_str(
+                "it was told to stop some time ago, still runs and is healthy: it is taken back into service",
+            ),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What backends answer when they are asked for their models, and what requests find out about them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::entry::{Discovering, Ready, State, Waiting};
+use super::event::{Generation, Transition, Warning};
+use super::{MAX_CLAIMS, MAX_MODELS_PER_BACKEND, RoutingTable, Transitions};
+use crate::domain::backend::{Backend, OfferedModel, Registration};
+use crate::domain::container::{ContainerId, Reach};
+use crate::domain::drain::RetireReason;
+use crate::domain::gate::Gate;
+use crate::domain::model_name::ModelName;
+
+/// After so many failed connections in a row to a backend in service it is taken out until it answers again. Its own
+/// health check may have stopped running: some engines forget it when they are restarted.
+const FAILURES_UNTIL_DOUBTED: u8 = 2;
+
+impl<L> RoutingTable<L> {
+    /// A healthy container told its models: it is a backend from here on.
+    pub(super) fn learnt(
+        &mut self,
+        id: &ContainerId,
+        generation: Generation,
+        listed: Vec<(String, Arc<str>)>,
+        link: L,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        let models = self.usable(id, listed, generation, out);
+        if models.is_empty() {
+            let failure = Arc::from("none of the ids that it lists can be used");
+            return self.not_learnt(id, generation, failure, false, now, out);
+        }
+        let full = self.claim_count + models.len() > MAX_CLAIMS;
+        let registration = Registration(self.next_sequence());
+        let refresh_at = now + self.rules.refresh_every;
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
+        let State::Discovering(Discovering { order, .. }) = entry.state else { return };
+        let (Ok(labels), Reach::At(ip)) = (&entry.container.labels, &entry.container.reach) else { return };
+        if full {
+            entry.set(State::Waiting(Waiting::TooMany), now);
+            out.push(Transition::Abandon(id.clone()));
+            return self.warn(id, Warning::TableFull, out);
+        }
+        let backend = Arc::new(Backend {
+            registration,
+            container: id.clone(),
+            name: Arc::clone(&entry.container.name),
+            started_at: entry.container.started_at,
+            address: (*ip, labels.port).into(),
+            base_path: labels.base_path.clone(),
+            gate: Gate::new(),
+            link,
+        });
+        let ready =
+            Ready { backend: Arc::clone(&backend), models: Arc::clone(&models), order, refresh_at, failures: 0 };
+        entry.set(State::Ready(ready), now);
+        self.remember(id, models.iter().map(|model| model.name.clone()).collect());
+        out.push(Transition::Registered(Arc::clone(&backend), Arc::clone(&models)));
+        self.claim(&backend, &models, order, out);
+    }
+
+    /// A backend in service told its models anew: what is new is claimed, what is gone is given up.
+    pub(super) fn refreshed(
+        &mut self,
+        id: &ContainerId,
+        generation: Generation,
+        listed: Vec<(String, Arc<str>)>,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        let mut quiet = Vec::new();
+        let models = self.usable(id, listed, generation, &mut quiet);
+        let refresh_at = now + self.rules.refresh_every;
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
+        let State::Ready(ready) = &mut entry.state else { return };
+        (ready.failures, ready.refresh_at) = (0, refresh_at);
+        if models.is_empty() || *ready.models == *models {
+            return;
+        }
+        let (backend, order) = (Arc::clone(&ready.backend), ready.order);
+        let before = std::mem::replace(&mut ready.models, Arc::clone(&models));
+        let added = missing(&models, &before);
+        let removed: Vec<_> = missing(&before, &models).iter().map(|model| model.name.clone()).collect();
+        if added.is_empty() && removed.is_empty() {
+            return; // only a description changed
+        }
+        out.append(&mut quiet);
+        out.push(Transition::ModelsChanged {
+            backend: Arc::clone(&backend),
+            added: added.iter().map(|model| model.name.clone()).collect(),
+            removed: removed.clone(),
+        });
+        self.disclaim(&backend, removed.iter(), out);
+        self.remember(id, models.iter().map(|model| model.name.clone()).collect());
+        if !self.claim(&backend, &added, order, out) {
+            self.warn(id, Warning::TableFull, out);
+        }
+    }
+
+    pub(super) fn not_learnt(
+        &mut self,
+        id: &ContainerId,
+        generation: Generation,
+        failure: Arc<str>,
+        looks_dead: bool,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        let refresh_at = now + self.rules.refresh_every;
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
+        match &mut entry.state {
+            State::Discovering(discovering) if discovering.failure.as_ref() != Some(&failure) => {
+                discovering.failure = Some(Arc::clone(&failure));
+                self.warn(id, Warning::NotLearnt(failure), out);
+            }
+            State::Ready(ready) => {
+                ready.refresh_at = refresh_at;
+                ready.failures = if looks_dead { ready.failures.saturating_add(1) } else { 0 };
+                if ready.failures >= FAILURES_UNTIL_DOUBTED {
+                    self.doubt(id, RetireReason::Suspected(failure.to_string()), now, out);
+                }
+            }
+            State::Discovering(_) | State::Waiting(_) | State::Stopping(_) | State::Ended(_) => {}
+        }
+    }
+
+    /// A request found a backend unreachable: the first sign of a death, before the engine knows.
+    pub(super) fn suspected(
+        &mut self,
+        registration: Registration,
+        why: String,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        let Some(id) = self.registered(registration).map(|ready| ready.backend.container.clone()) else { return };
+        self.doubt(&id, RetireReason::Suspected(why), now, out);
+    }
+
+    /// Takes a backend out of service until the engine was asked about it and it has answered again. It keeps its place
+    /// among those that turned healthy.
+    pub(super) fn doubt(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+        let Some(entry) = self.entries.get(id) else { return };
+        let State::Ready(Ready { order, .. }) = entry.state else { return };
+        out.push(Transition::LookAgain(entry.source, id.clone()));
+        self.withdraw(id, reason, now, out);
+        self.discover(id, order, now, out);
+    }
+
+    /// The models that may be claimed: valid names, each once, not too many.
+    fn usable(
+        &self,
+        id: &ContainerId,
+        listed: Vec<(String, Arc<str>)>,
+        generation: Generation,
+        out: &mut Transitions<L>,
+    ) -> Arc<[OfferedModel]> {
+        if self.entries.get(id).is_none_or(|entry| entry.generation != generation) {
+            return Arc::from([]);
+        }
+        let mut models: Vec<OfferedModel> = Vec::new();
+        let (mut over, mut bad) = (0, None);
+        for (name, object) in listed {
+            match ModelName::parse(&name) {
+                Err(why) => bad = Some(why),
+                Ok(name) if models.iter().any(|model| model.name == name) => {}
+                Ok(_) if models.len() >= MAX_MODELS_PER_BACKEND => over += 1,
+                Ok(name) => models.push(OfferedModel { name, object }),
+            }
+        }
+        if let Some(why) = bad {
+            self.warn(id, Warning::BadModelName(why.to_string()), out);
+        }
+        if over > 0 {
+            self.warn(id, Warning::TooManyModels(over), out);
+        }
+        models.into()
+    }
+}
+
+/// What `of` has and `than` has not, by name.
+fn missing(of: &[OfferedModel], than: &[OfferedModel]) -> Vec<OfferedModel> {
+    of.iter().filter(|model| !than.iter().any(|other| other.name == model.name)).cloned().collect()
+}

@@ -1,0 +1,166 @@
+//! The routing table: every container that opted in, every claim to a model, every backend on its way out.
+//!
+//! A version of it never changes. [`RoutingTable::apply`] takes a version, an event and the time, and gives the next
+//! version and what follows; it does nothing by itself.
+
+mod claims;
+mod entry;
+mod event;
+mod learn;
+mod observe;
+mod retire;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use claims::{Claim, Resolution};
+pub use entry::{Discovering, Ended, Entry, Ready, Retiring, SourceId, State, Stopping, Waiting};
+pub use event::{Generation, Question, TableEvent, Transition, Warning};
+
+use super::backend::{OfferedModel, Registration};
+use super::container::ContainerId;
+use super::drain::DrainPolicy;
+use super::model_name::ModelName;
+
+/// The most models of one backend; what it lists beyond is left out.
+pub const MAX_MODELS_PER_BACKEND: usize = 64;
+/// The most claims in all.
+pub const MAX_CLAIMS: usize = 4096;
+/// The most containers that are kept in sight.
+pub const MAX_CONTAINERS: usize = 4096;
+
+/// How long the models of a container that ended are "not ready" rather than "not known".
+const EXPECTED_BACK_FOR: Duration = Duration::from_secs(10);
+
+/// The rules that a table goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableRules {
+    /// How backends leave.
+    pub drain: DrainPolicy,
+    /// How often a backend in service is asked for its models anew.
+    pub refresh_every: Duration,
+}
+
+/// One version of the table.
+#[derive(Debug)]
+pub struct RoutingTable<L> {
+    rules: TableRules,
+    entries: BTreeMap<ContainerId, Entry<L>>,
+    claims: HashMap<ModelName, Arc<[Claim<L>]>>,
+    claim_count: usize,
+    served: HashMap<ModelName, Vec<ContainerId>>,
+    retiring: Vec<Retiring<L>>,
+    sequence: u64,
+}
+
+impl<L> Clone for RoutingTable<L> {
+    fn clone(&self) -> Self {
+        Self {
+            rules: self.rules,
+            entries: self.entries.clone(),
+            claims: self.claims.clone(),
+            claim_count: self.claim_count,
+            served: self.served.clone(),
+            retiring: self.retiring.clone(),
+            sequence: self.sequence,
+        }
+    }
+}
+
+/// What an event comes to: the transitions, in the order in which they are to be performed.
+pub type Transitions<L> = Vec<Transition<L>>;
+
+impl<L> RoutingTable<L> {
+    /// A table of nothing.
+    pub fn new(rules: TableRules) -> Self {
+        Self {
+            rules,
+            entries: BTreeMap::new(),
+            claims: HashMap::new(),
+            claim_count: 0,
+            served: HashMap::new(),
+            retiring: Vec::new(),
+            sequence: 0,
+        }
+    }
+
+    /// The next version, and what follows from the event.
+    #[must_use]
+    pub fn apply(mut self, event: TableEvent<L>, now: Instant) -> (Self, Transitions<L>) {
+        let mut out = Vec::new();
+        match event {
+            TableEvent::Source(source, event) => self.source_event(source, event, now, &mut out),
+            TableEvent::Learnt { container, generation, models, link } => {
+                self.learnt(&container, generation, models, link, now, &mut out);
+            }
+            TableEvent::Refreshed { container, generation, models } => {
+                self.refreshed(&container, generation, models, now, &mut out);
+            }
+            TableEvent::NotLearnt { container, generation, failure, looks_dead } => {
+                self.not_learnt(&container, generation, failure, looks_dead, now, &mut out);
+            }
+            TableEvent::DrainFinished(registration) => self.drain_finished(registration, now, &mut out),
+            TableEvent::Suspected { registration, why } => self.suspected(registration, why, now, &mut out),
+            TableEvent::Tick => self.tick(now, &mut out),
+        }
+        (self, out)
+    }
+
+    /// The next moment at which a `Tick` would do something.
+    pub fn next_wake(&self) -> Option<Instant> {
+        let entries = self.entries.values().filter_map(|entry| match &entry.state {
+            State::Ready(ready) => Some(ready.refresh_at),
+            State::Stopping(stopping) => Some(stopping.recheck_at),
+            State::Ended(ended) => ended.expected_until,
+            State::Waiting(_) | State::Discovering(_) => None,
+        });
+        let retiring = self.retiring.iter().flat_map(|retiring| [retiring.sever_at, retiring.cut_at]).flatten();
+        entries.chain(retiring).min()
+    }
+
+    /// The rules that it goes by.
+    pub fn rules(&self) -> &TableRules {
+        &self.rules
+    }
+
+    /// Every container that opted in, by id.
+    pub fn entries(&self) -> impl Iterator<Item = (&ContainerId, &Entry<L>)> {
+        self.entries.iter()
+    }
+
+    /// The backends on their way out.
+    pub fn retiring(&self) -> &[Retiring<L>] {
+        &self.retiring
+    }
+
+    /// How many backends are in service.
+    pub fn active(&self) -> usize {
+        self.entries.values().filter(|entry| matches!(entry.state, State::Ready(_))).count()
+    }
+
+    /// What is served, sorted by name: of each model the description of the backend that serves it.
+    pub fn models(&self) -> Vec<(&Claim<L>, &OfferedModel)> {
+        let mut models: Vec<_> = self
+            .claims
+            .values()
+            .filter_map(|claims| claims.first())
+            .filter_map(|claim| Some((claim, self.offered(claim)?)))
+            .collect();
+        models.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+        models
+    }
+
+    /// The registration with this number, if it is in service.
+    pub fn registered(&self, registration: Registration) -> Option<&Ready<L>> {
+        self.entries.values().find_map(|entry| match &entry.state {
+            State::Ready(ready) if ready.backend.registration == registration => Some(ready),
+            _ => None,
+        })
+    }
+
+    fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+}

@@ -1,0 +1,345 @@
+//! What a container source reports: snapshots, looks and edges.
+//!
+//! Edges take out of service at once, without a look. Only a look brings into service.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::entry::{Discovering, Ended, Entry, SourceId, State, Stopping, Waiting};
+use super::event::{Generation, Question, Transition, Warning};
+use super::{EXPECTED_BACK_FOR, MAX_CONTAINERS, RoutingTable, Transitions};
+use crate::domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
+use crate::domain::drain::RetireReason;
+use crate::domain::signal::{Meaning, Signal};
+
+/// What a look at a container comes to.
+enum Verdict {
+    /// It can be asked for its models there.
+    Serve(IpAddr),
+    /// It cannot serve now; what becomes of its requests in flight is in the reason.
+    Wait(Waiting, RetireReason),
+    /// It does not run.
+    End(RetireReason),
+    /// It is being stopped.
+    Stop(RetireReason),
+}
+
+impl<L> RoutingTable<L> {
+    pub(super) fn source_event(
+        &mut self,
+        source: SourceId,
+        event: ContainerEvent,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        match event {
+            ContainerEvent::Snapshot(containers) => self.snapshot(source, containers, now, out),
+            ContainerEvent::Observed(container) => self.observed(source, container, now, out),
+            ContainerEvent::Edge { id, at, edge } => {
+                let stale = self.entries.get(&id).is_none_or(|e| at < e.container.started_at);
+                if !stale || edge == Edge::Removed {
+                    self.edge(&id, edge, now, out);
+                }
+            }
+            ContainerEvent::Lost(reason) => out.push(Transition::SourceLost(source, reason)),
+        }
+    }
+
+    /// Both ways: what is listed is looked at, what is not listed is gone.
+    fn snapshot(&mut self, source: SourceId, mut containers: Vec<Container>, now: Instant, out: &mut Transitions<L>) {
+        let listed: HashSet<_> = containers.iter().map(|container| container.id.clone()).collect();
+        let missing: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(id, entry)| entry.source == source && !listed.contains(id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in missing {
+            self.edge(&id, Edge::Removed, now, out);
+        }
+        out.push(Transition::SourceSeen(source, containers.len()));
+        // The order in which they turned healthy is not known; the order of their starts is the best guess.
+        containers.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
+        for container in containers {
+            self.observed(source, container, now, out);
+        }
+    }
+
+    fn observed(&mut self, source: SourceId, container: Container, now: Instant, out: &mut Transitions<L>) {
+        let id = container.id.clone();
+        if !self.entries.contains_key(&id) && !self.admit(source, &container, now, out) {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if container.started_at < entry.container.started_at {
+            return;
+        }
+        let new_run = container.started_at > entry.container.started_at;
+        entry.container = Arc::new(container);
+        if let (State::Stopping(stopping), false) = (&entry.state, new_run) {
+            let take_back = now >= stopping.take_back_at;
+            return self.look_at_stopping(&id, take_back, now, out);
+        }
+        self.judge(&id, new_run, now, out);
+    }
+
+    /// Takes a container into sight. It inherits what is expected of its name: a recreated container is the same
+    /// service to whoever asks for its models.
+    fn admit(&mut self, source: SourceId, container: &Container, now: Instant, out: &mut Transitions<L>) -> bool {
+        if self.entries.len() >= MAX_CONTAINERS {
+            let (container, name) = (container.id.clone(), Arc::clone(&container.name));
+            out.push(Transition::Warn { container, name, warning: Warning::TableFull });
+            return false;
+        }
+        let predecessor = self
+            .entries
+            .values()
+            .find(|e| e.container.name == container.name && matches!(e.state, State::Ended(_)))
+            .map_or_else(|| Arc::from([]), |e| Arc::clone(&e.served));
+        let entry = Entry {
+            source,
+            container: Arc::new(container.clone()),
+            state: State::Ended(Ended { removed: false, expected_until: None }),
+            since: now,
+            served: Arc::from([]),
+            generation: Generation::default(),
+        };
+        self.entries.insert(container.id.clone(), entry);
+        self.remember(&container.id, predecessor);
+        true
+    }
+
+    /// A container that was told to stop is believed only when it has ended, or after a long time.
+    fn look_at_stopping(&mut self, id: &ContainerId, take_back: bool, now: Instant, out: &mut Transitions<L>) {
+        let Some(entry) = self.entries.get(id) else { return };
+        match entry.container.condition {
+            Condition::NotRunning | Condition::Restarting => self.judge(id, false, now, out),
+            Condition::Healthy if take_back => {
+                self.warn(id, Warning::TakenBack, out);
+                self.judge(id, false, now, out);
+            }
+            Condition::Healthy
+            | Condition::Stopping
+            | Condition::Paused
+            | Condition::NoHealthcheck
+            | Condition::Starting
+            | Condition::Unhealthy => {}
+        }
+    }
+
+    /// Puts a container where the last look says that it belongs.
+    fn judge(&mut self, id: &ContainerId, new_run: bool, now: Instant, out: &mut Transitions<L>) {
+        let Some(entry) = self.entries.get(id) else { return };
+        let reason = new_run.then_some(RetireReason::NewRun);
+        match entry.verdict(new_run) {
+            None => {}
+            Some(Verdict::Serve(ip)) => self.serve(id, ip, reason, now, out),
+            Some(Verdict::Wait(waiting, why)) => {
+                self.withdraw(id, reason.unwrap_or(why), now, out);
+                self.wait(id, waiting, now, out);
+            }
+            Some(Verdict::End(why)) => self.end(id, reason.unwrap_or(why), false, now, out),
+            Some(Verdict::Stop(why)) => self.stop(id, why, now, out),
+        }
+    }
+
+    /// A healthy container: asked for its models, unless it serves already just as it is.
+    fn serve(
+        &mut self,
+        id: &ContainerId,
+        ip: IpAddr,
+        new_run: Option<RetireReason>,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        let Some(Entry { container, state, .. }) = self.entries.get(id) else { return };
+        let Ok(labels) = &container.labels else { return };
+        let address = SocketAddr::new(ip, labels.port);
+        if let (State::Ready(ready), None) = (state, &new_run)
+            && ready.backend.address == address
+        {
+            return;
+        }
+        self.withdraw(id, new_run.unwrap_or(RetireReason::Moved), now, out);
+        let order = self.next_sequence();
+        self.discover(id, order, now, out);
+    }
+
+    /// Begins to ask a container for its models.
+    pub(super) fn discover(&mut self, id: &ContainerId, order: u64, now: Instant, out: &mut Transitions<L>) {
+        let generation = Generation(self.next_sequence());
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let (Ok(labels), Reach::At(ip)) = (&entry.container.labels, &entry.container.reach) else {
+            return entry.set(State::Waiting(Waiting::LeftNetwork), now);
+        };
+        let ip = *ip;
+        out.push(Transition::Discover(Question {
+            container: id.clone(),
+            name: Arc::clone(&entry.container.name),
+            generation,
+            address: SocketAddr::new(ip, labels.port),
+            base_path: labels.base_path.clone(),
+        }));
+        entry.generation = generation;
+        entry.set(State::Discovering(Discovering { order, ip, failure: None }), now);
+    }
+
+    fn edge(&mut self, id: &ContainerId, edge: Edge, now: Instant, out: &mut Transitions<L>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let (stopping, ended) = (matches!(entry.state, State::Stopping(_)), matches!(entry.state, State::Ended(_)));
+        match edge {
+            Edge::Signal(signal) if !ended => self.signal(id, signal, now, out),
+            Edge::Ended { exit_code } => self.end(id, RetireReason::Ended(exit_code), false, now, out),
+            Edge::Removed => self.end(id, RetireReason::Removed, true, now, out),
+            Edge::Renamed(name) => Arc::make_mut(&mut entry.container).name = name,
+            Edge::Paused if !stopping && !ended => self.suspend(id, Waiting::Paused, RetireReason::Paused, now, out),
+            Edge::Unhealthy if !stopping && !ended => {
+                self.suspend(id, Waiting::Unhealthy, RetireReason::Unhealthy, now, out);
+            }
+            Edge::LeftNetwork if !stopping && !ended => {
+                self.suspend(id, Waiting::LeftNetwork, RetireReason::NoNetwork, now, out);
+            }
+            Edge::OutOfMemory if matches!(entry.state, State::Ready(_)) => {
+                self.doubt(id, RetireReason::OutOfMemory, now, out);
+            }
+            Edge::Signal(_) | Edge::Paused | Edge::Unhealthy | Edge::LeftNetwork | Edge::OutOfMemory => {}
+        }
+    }
+
+    fn signal(&mut self, id: &ContainerId, signal: Signal, now: Instant, out: &mut Transitions<L>) {
+        let Some(entry) = self.entries.get(id) else { return };
+        match signal.meaning(entry.container.stop_signal) {
+            Meaning::Other => {}
+            Meaning::Stop => self.stop(id, RetireReason::StopSignal(signal), now, out),
+            Meaning::Kill => self.stop(id, RetireReason::Killed, now, out),
+        }
+    }
+
+    /// Told to stop: out of service until it has ended, or has been healthy for long after.
+    fn stop(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+        self.withdraw(id, reason.clone(), now, out);
+        let drain = self.rules.drain;
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let stopping = Stopping {
+            reason,
+            recheck_at: now + drain.recheck_after(entry.container.stop_timeout).min(drain.take_back_after),
+            take_back_at: now + drain.take_back_after,
+        };
+        entry.set(State::Stopping(stopping), now);
+    }
+
+    /// Its process is gone.
+    fn end(&mut self, id: &ContainerId, reason: RetireReason, removed: bool, now: Instant, out: &mut Transitions<L>) {
+        self.withdraw(id, reason, now, out);
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let ended = match &entry.state {
+            // A second sign of the same end (`die` and `stop`, then `destroy`) does not put anything off.
+            State::Ended(before) => Ended { removed: removed || before.removed, ..before.clone() },
+            _ => Ended { removed, expected_until: Some(now + EXPECTED_BACK_FOR) },
+        };
+        let forget = ended.removed && ended.expected_until.is_none();
+        entry.set(State::Ended(ended), now);
+        if forget {
+            self.forget(id);
+            self.entries.remove(id);
+        }
+    }
+
+    fn suspend(
+        &mut self,
+        id: &ContainerId,
+        waiting: Waiting,
+        reason: RetireReason,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        self.withdraw(id, reason, now, out);
+        self.wait(id, waiting, now, out);
+    }
+
+    fn wait(&mut self, id: &ContainerId, waiting: Waiting, now: Instant, out: &mut Transitions<L>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        if matches!(&entry.state, State::Waiting(before) if *before == waiting) {
+            return;
+        }
+        let warning = match &waiting {
+            Waiting::NoHealthcheck => Some(Warning::NoHealthcheck),
+            Waiting::BadLabel(error) => Some(Warning::BadLabel(error.to_string())),
+            Waiting::NoAddress(why) => Some(Warning::NoAddress(why.to_string())),
+            Waiting::TooMany => Some(Warning::TableFull),
+            Waiting::Starting | Waiting::Restarting | Waiting::LeftNetwork | Waiting::Unhealthy | Waiting::Paused => {
+                None
+            }
+        };
+        entry.set(State::Waiting(waiting), now);
+        if let Some(warning) = warning {
+            self.warn(id, warning, out);
+        }
+    }
+
+    /// Takes whatever a container has in service, or is about to have, out of it.
+    pub(super) fn withdraw(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+        let generation = Generation(self.next_sequence());
+        self.hasten(id, &reason, now);
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.generation = generation;
+        match &entry.state {
+            State::Discovering(_) => out.push(Transition::Abandon(id.clone())),
+            State::Ready(ready) => {
+                let ready = ready.clone();
+                self.retire(ready, reason, now, out);
+            }
+            State::Waiting(_) | State::Stopping(_) | State::Ended(_) => {}
+        }
+    }
+
+    pub(super) fn warn(&self, id: &ContainerId, warning: Warning, out: &mut Transitions<L>) {
+        if let Some(entry) = self.entries.get(id) {
+            out.push(Transition::Warn { container: id.clone(), name: Arc::clone(&entry.container.name), warning });
+        }
+    }
+}
+
+impl<L> Entry<L> {
+    /// Where the last look says that the container belongs; `None` where it belongs where it stands.
+    fn verdict(&self, new_run: bool) -> Option<Verdict> {
+        let wait = |waiting, why| Some(Verdict::Wait(waiting, why));
+        let container = &self.container;
+        let serving = matches!(self.state, State::Ready(_) | State::Discovering(_)) && !new_run;
+        match container.condition {
+            Condition::NotRunning => return Some(Verdict::End(RetireReason::Ended(None))),
+            Condition::Restarting => return wait(Waiting::Restarting, RetireReason::Restarting),
+            Condition::Stopping => return Some(Verdict::Stop(RetireReason::Stopping)),
+            Condition::Paused => return wait(Waiting::Paused, RetireReason::Paused),
+            Condition::NoHealthcheck | Condition::Starting | Condition::Unhealthy | Condition::Healthy => {}
+        }
+        if let Err(error) = &container.labels {
+            return wait(Waiting::BadLabel(error.clone()), RetireReason::Unusable);
+        }
+        match (container.condition, &container.reach) {
+            (Condition::NoHealthcheck, _) => wait(Waiting::NoHealthcheck, RetireReason::Unusable),
+            (Condition::Unhealthy, _) => wait(Waiting::Unhealthy, RetireReason::Unhealthy),
+            // An engine that was restarted under its containers calls them "starting" again: they still serve.
+            (Condition::Starting, _) if serving => None,
+            (Condition::Starting, _) => wait(Waiting::Starting, RetireReason::Unusable),
+            (_, Reach::Nowhere(why)) => wait(Waiting::NoAddress(why.clone()), RetireReason::NoNetwork),
+            (_, Reach::At(ip)) => match &self.state {
+                // Being asked already, there.
+                State::Discovering(_) if serving && self.asked_at(*ip) => None,
+                _ => Some(Verdict::Serve(*ip)),
+            },
+        }
+    }
+
+    fn asked_at(&self, ip: IpAddr) -> bool {
+        matches!(&self.state, State::Discovering(Discovering { ip: asked, .. }) if *asked == ip)
+    }
+
+    /// Moves to another state, and notes when.
+    pub(super) fn set(&mut self, state: State<L>, now: Instant) {
+        self.state = state;
+        self.since = now;
+    }
+}

@@ -1,0 +1,133 @@
+//! Backends on their way out, and what time does to the table.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::entry::{Ready, Retiring, State};
+use super::event::{Question, Transition};
+use super::{RoutingTable, Transitions};
+use crate::domain::backend::Registration;
+use crate::domain::container::ContainerId;
+use crate::domain::drain::{Drain, RetireReason, SEVER_GRACE};
+
+/// How long until a container that still runs after its stop signal is looked at once more.
+const RECHECK_EVERY: Duration = Duration::from_secs(30);
+
+impl<L> RoutingTable<L> {
+    /// Takes a backend out of service. Its claims go at once; its requests in flight as the policy says.
+    pub(super) fn retire(&mut self, ready: Ready<L>, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+        let backend = ready.backend;
+        let models: Vec<_> = ready.models.iter().map(|model| model.name.clone()).collect();
+        let drain = self.rules.drain.drain_for(&reason);
+        self.retiring.push(Retiring {
+            backend: Arc::clone(&backend),
+            reason: reason.clone(),
+            since: now,
+            sever_at: None,
+            cut_at: None,
+        });
+        if let Some(retiring) = self.retiring.last_mut() {
+            retiring.hasten(drain, now);
+        }
+        out.push(Transition::Retire { backend: Arc::clone(&backend), models: models.clone(), reason, drain });
+        self.disclaim(&backend, models.iter(), out);
+    }
+
+    /// The container of backends that are on their way out died, or was told to stop: their time is shorter now.
+    pub(super) fn hasten(&mut self, container: &ContainerId, reason: &RetireReason, now: Instant) {
+        let drain = self.rules.drain.drain_for(reason);
+        for retiring in self.retiring.iter_mut().filter(|r| r.backend.container == *container) {
+            retiring.hasten(drain, now);
+        }
+    }
+
+    pub(super) fn drain_finished(&mut self, registration: Registration, now: Instant, out: &mut Transitions<L>) {
+        let Some(at) = self.retiring.iter().position(|r| r.backend.registration == registration) else { return };
+        let retiring = self.retiring.remove(at);
+        out.push(Transition::Removed {
+            backend: retiring.backend,
+            reason: retiring.reason,
+            after: now.saturating_duration_since(retiring.since),
+        });
+    }
+
+    /// Does what the time has come for.
+    pub(super) fn tick(&mut self, now: Instant, out: &mut Transitions<L>) {
+        self.tick_retiring(now, out);
+        let due: Vec<_> = self.entries.iter().filter(|(_, e)| e.state.due(now)).map(|(id, _)| id.clone()).collect();
+        for id in due {
+            self.tick_entry(&id, now, out);
+        }
+    }
+
+    fn tick_retiring(&mut self, now: Instant, out: &mut Transitions<L>) {
+        for retiring in &mut self.retiring {
+            if retiring.sever_at.is_some_and(|at| at <= now) {
+                retiring.sever_at = None;
+                out.push(Transition::Sever(Arc::clone(&retiring.backend)));
+            }
+            if retiring.cut_at.is_some_and(|at| at <= now) {
+                retiring.cut_at = None;
+                out.push(Transition::Cut(Arc::clone(&retiring.backend)));
+            }
+        }
+    }
+
+    fn tick_entry(&mut self, id: &ContainerId, now: Instant, out: &mut Transitions<L>) {
+        let refresh_every = self.rules.refresh_every;
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        match &mut entry.state {
+            State::Ready(ready) => {
+                ready.refresh_at = now + refresh_every;
+                out.push(Transition::Refresh(Question {
+                    container: id.clone(),
+                    name: Arc::clone(&ready.backend.name),
+                    generation: entry.generation,
+                    address: ready.backend.address,
+                    base_path: ready.backend.base_path.clone(),
+                }));
+            }
+            State::Stopping(stopping) => {
+                stopping.recheck_at = now + RECHECK_EVERY;
+                out.push(Transition::LookAgain(entry.source, id.clone()));
+            }
+            State::Ended(ended) => {
+                ended.expected_until = None;
+                if ended.removed {
+                    self.forget(id);
+                    self.entries.remove(id);
+                }
+            }
+            State::Waiting(_) | State::Discovering(_) => {}
+        }
+    }
+}
+
+impl<L> Retiring<L> {
+    /// Brings the end nearer; never puts it off.
+    fn hasten(&mut self, drain: Drain, now: Instant) {
+        let sooner = |old: Option<Instant>, wait: Duration| {
+            let at = now + wait;
+            Some(old.map_or(at, |old| old.min(at)))
+        };
+        match drain {
+            Drain::Kept => {}
+            Drain::Within(timeout) => self.cut_at = sooner(self.cut_at, timeout),
+            Drain::Severed(timeout) => {
+                self.sever_at = sooner(self.sever_at, SEVER_GRACE.min(timeout));
+                self.cut_at = sooner(self.cut_at, timeout);
+            }
+        }
+    }
+}
+
+impl<L> State<L> {
+    fn due(&self, now: Instant) -> bool {
+        match self {
+            Self::Ready(ready) => ready.refresh_at <= now,
+            Self::Stopping(stopping) => stopping.recheck_at <= now,
+            Self::Ended(ended) => ended.expected_until.is_some_and(|at| at <= now),
+            Self::Waiting(_) | Self::Discovering(_) => false,
+        }
+    }
+}
