@@ -139,6 +139,12 @@ impl<L> RoutingTable<L> {
         self.entries.values().filter(|entry| matches!(entry.state, State::Ready(_))).count()
     }
 
+    /// Whether every healthy container was asked for its models at least once.
+    pub fn is_settled(&self) -> bool {
+        let asked = |state: &State<L>| !matches!(state, State::Discovering(Discovering { failure: None, .. }));
+        self.entries.values().all(|entry| asked(&entry.state))
+    }
+
     /// What is served, sorted by name: of each model the description of the backend that serves it.
     pub fn models(&self) -> Vec<(&Claim<L>, &OfferedModel)> {
         let mut models: Vec<_> = self

@@ -1,0 +1,107 @@
+//! Asking backends for their models: again and again until they answer, and once in a while after that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+
+use super::link::Link;
+use crate::domain::model_name::ModelName;
+use crate::domain::table::{Question, TableEvent};
+use crate::ports::upstream::{ListedModel, Target, UpstreamClient};
+
+/// The wait after the first failure; it doubles up to [`RETRY_MOST`].
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// The longest wait between two tries.
+const RETRY_MOST: Duration = Duration::from_secs(15);
+/// How many backends are asked at the same time.
+const ASKED_AT_ONCE: usize = 32;
+/// The last word on how long one question may take, should the client's own bound fail.
+const ASK_AT_MOST: Duration = Duration::from_secs(30);
+
+/// Asks on behalf of the table.
+#[derive(Clone)]
+pub struct Discovery {
+    upstream: Arc<dyn UpstreamClient>,
+    events: mpsc::Sender<TableEvent<Link>>,
+    drained: Arc<Notify>,
+    at_once: Arc<Semaphore>,
+}
+
+impl Discovery {
+    /// Asks through `upstream` and answers to `events`. `drained` goes into the links that are made.
+    pub fn new(
+        upstream: Arc<dyn UpstreamClient>,
+        events: mpsc::Sender<TableEvent<Link>>,
+        drained: Arc<Notify>,
+    ) -> Self {
+        Self { upstream, events, drained, at_once: Arc::new(Semaphore::new(ASKED_AT_ONCE)) }
+    }
+
+    /// Asks until there is an answer. Ends when it is dropped, or with the answer.
+    pub async fn discover(self, question: Question) {
+        let mut wait = RETRY_FIRST;
+        loop {
+            match self.ask(&question).await {
+                Ok(models) => {
+                    let link = Link::new(self.upstream.open(&target(&question)), Arc::clone(&self.drained));
+                    let Question { container, generation, .. } = question;
+                    return self.tell(TableEvent::Learnt { container, generation, models, link }).await;
+                }
+                Err((failure, looks_dead)) => self.tell(not_learnt(&question, failure, looks_dead)).await,
+            }
+            sleep(wait).await;
+            wait = (wait * 2).min(RETRY_MOST);
+        }
+    }
+
+    /// Asks once.
+    pub async fn refresh(self, question: Question) {
+        let event = match self.ask(&question).await {
+            Ok(models) => {
+                let Question { container, generation, .. } = question;
+                TableEvent::Refreshed { container, generation, models }
+            }
+            Err((failure, looks_dead)) => not_learnt(&question, failure, looks_dead),
+        };
+        self.tell(event).await;
+    }
+
+    async fn ask(&self, question: &Question) -> Result<Vec<(String, Arc<str>)>, (String, bool)> {
+        let _turn = self.at_once.acquire().await;
+        let target = target(question);
+        let listed = match timeout(ASK_AT_MOST, self.upstream.models(&target)).await {
+            Ok(Ok(listed)) => listed,
+            Ok(Err(error)) => return Err((describe(question, &error.to_string()), error.looks_dead())),
+            Err(_) => return Err((describe(question, "it did not answer"), false)),
+        };
+        let bad = listed.iter().find_map(|model| ModelName::parse(&model.id).err());
+        match (listed.iter().any(|model| ModelName::parse(&model.id).is_ok()), bad) {
+            (false, Some(why)) => Err((describe(question, &format!("no id can be used: {why}")), false)),
+            _ => Ok(listed.into_iter().map(|ListedModel { id, object }| (id, object)).collect()),
+        }
+    }
+
+    async fn tell(&self, event: TableEvent<Link>) {
+        // The writer is gone only when the proxy stops; then nobody needs the answer.
+        let _ = self.events.send(event).await;
+    }
+}
+
+fn target(question: &Question) -> Target {
+    Target { address: question.address, base_path: question.base_path.clone() }
+}
+
+fn describe(question: &Question, failure: &str) -> String {
+    format!("GET http://{}{}/models: {failure}", question.address, question.base_path.as_str())
+}
+
+fn not_learnt(question: &Question, failure: String, looks_dead: bool) -> TableEvent<Link> {
+    TableEvent::NotLearnt {
+        container: question.container.clone(),
+        generation: question.generation,
+        failure: Arc::from(failure),
+        looks_dead,
+    }
+}

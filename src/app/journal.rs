@@ -1,0 +1,134 @@
+//! Tells people and telemetry of every change of the table: one line for each, saying what and why.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::Backend;
+use super::link::Link;
+use crate::domain::drain::Drain;
+use crate::domain::model_name::ModelName;
+use crate::domain::table::Transition;
+use crate::ports::container_source::ContainerSource;
+use crate::ports::telemetry::{TableAction, TableChange, Telemetry};
+
+/// The most models that one line names.
+const MODELS_NAMED: usize = 16;
+
+/// Writes the journal.
+pub struct Journal {
+    telemetry: Arc<dyn Telemetry>,
+}
+
+impl Journal {
+    /// A journal that also reports to telemetry.
+    pub fn new(telemetry: Arc<dyn Telemetry>) -> Self {
+        Self { telemetry }
+    }
+
+    /// How many backends are in service.
+    pub fn active(&self, count: usize) {
+        self.telemetry.backends_active(count);
+    }
+
+    /// A drain deadline cut this many requests.
+    pub fn cut(&self, backend: &Backend, requests: usize) {
+        warn!(container = %backend.name, id = %backend.container, address = %backend.address, requests,
+            "the drain deadline has come: requests in flight are cut");
+    }
+
+    /// Notes what follows from an event.
+    pub fn note(&self, transition: &Transition<Link>, sources: &[Arc<dyn ContainerSource>]) {
+        match transition {
+            Transition::Registered(backend, models) => {
+                let models: Vec<_> = models.iter().map(|model| model.name.clone()).collect();
+                let reason = "healthy, and it told its models";
+                info!(container = %backend.name, id = %backend.container, address = %backend.address,
+                    models = names(&models), reason, "backend registered");
+                self.change(TableAction::Registered, backend, models, reason.to_owned());
+            }
+            Transition::ModelsChanged { backend, added, removed } => {
+                let reason = format!("added: {}; removed: {}", names(added), names(removed));
+                info!(container = %backend.name, id = %backend.container, address = %backend.address,
+                    added = names(added), removed = names(removed), reason = "its list of models changed",
+                    "models changed");
+                let both = added.iter().chain(removed).cloned().collect();
+                self.change(TableAction::ModelsChanged, backend, both, reason);
+            }
+            Transition::Retire { backend, models, reason, drain } => self.retired(backend, models, reason, *drain),
+            Transition::Removed { backend, reason, after } => {
+                info!(container = %backend.name, id = %backend.container, address = %backend.address, %reason,
+                    drained_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                    "backend removed, nothing is in flight");
+                self.change(TableAction::Removed, backend, Vec::new(), reason.to_string());
+            }
+            Transition::Collision { model, winner, displaced } => {
+                warn!(%model, container = %winner.name, id = %winner.container, address = %winner.address,
+                    displaced = %displaced.name, displaced_id = %displaced.container,
+                    reason = "the last one to become healthy serves",
+                    "two containers serve one model");
+                let reason = format!("displaced {}", displaced.name);
+                self.change(TableAction::Collision, winner, vec![model.clone()], reason);
+            }
+            Transition::TookOver { model, backend } => {
+                info!(%model, container = %backend.name, id = %backend.container, address = %backend.address,
+                    reason = "the container that had displaced it is out of service", "backend took a model over");
+            }
+            Transition::Warn { container, name, warning } => {
+                warn!(container = %name, id = %container, reason = %warning, "container needs attention");
+            }
+            Transition::SourceLost(source, reason) => {
+                let source = sources.get(usize::from(source.0)).map_or("", |source| source.name());
+                warn!(source, reason, "containers are out of sight; the table stays as it is, trying again");
+            }
+            Transition::SourceSeen(source, containers) => {
+                let source = sources.get(usize::from(source.0)).map_or("", |source| source.name());
+                info!(source, containers, "containers listed");
+            }
+            Transition::Discover(_)
+            | Transition::Refresh(_)
+            | Transition::Abandon(_)
+            | Transition::LookAgain(..)
+            | Transition::Sever(_)
+            | Transition::Cut(_) => {}
+        }
+    }
+
+    fn retired(
+        &self,
+        backend: &Backend,
+        models: &[ModelName],
+        reason: &crate::domain::drain::RetireReason,
+        drain: Drain,
+    ) {
+        let in_flight = backend.gate.in_flight();
+        let how = match drain {
+            Drain::Within(timeout) => format!("requests in flight may finish within {} s", timeout.as_secs_f32()),
+            Drain::Kept => "requests in flight are kept".to_owned(),
+            Drain::Severed(_) => "requests in flight are lost with it".to_owned(),
+        };
+        info!(container = %backend.name, id = %backend.container, address = %backend.address,
+            models = names(models), %reason, in_flight, how, "backend out of service");
+        self.change(TableAction::Draining, backend, models.to_vec(), reason.to_string());
+    }
+
+    fn change(&self, action: TableAction, backend: &Backend, models: Vec<ModelName>, reason: String) {
+        self.telemetry.table_changed(&TableChange {
+            action,
+            container: backend.name.to_string(),
+            address: backend.address,
+            registration: backend.registration.0,
+            models,
+            reason,
+        });
+    }
+}
+
+/// The names, as one text of bounded length.
+fn names(models: &[ModelName]) -> String {
+    let mut text = models.iter().take(MODELS_NAMED).map(ModelName::as_str).collect::<Vec<_>>().join(", ");
+    if models.len() > MODELS_NAMED {
+        text.push_str(&format!(" and {} more", models.len() - MODELS_NAMED));
+    }
+    text
+}

@@ -1,0 +1,44 @@
+//! A lease: one request's place in flight at a backend. It lives as long as the answer's body.
+
+use std::sync::Arc;
+
+use super::Backend;
+use super::interrupt::Interrupt;
+
+/// Counts as one request in flight from its making to its drop; there is no other way to count.
+#[derive(Debug)]
+pub struct Lease {
+    backend: Arc<Backend>,
+    interrupt: Arc<Interrupt>,
+    key: usize,
+}
+
+impl Lease {
+    /// Takes a lease, unless the backend's gate is closed.
+    pub(super) fn take(backend: &Arc<Backend>, interrupt: &Arc<Interrupt>) -> Option<Self> {
+        if !backend.gate.try_enter() {
+            return None;
+        }
+        let key = backend.link.enlist(interrupt);
+        Some(Self { backend: Arc::clone(backend), interrupt: Arc::clone(interrupt), key })
+    }
+
+    /// Whose it is.
+    pub fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
+    /// How the request is told to end.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.backend.link.dismiss(self.key);
+        if self.backend.gate.leave() {
+            self.backend.link.drained();
+        }
+    }
+}

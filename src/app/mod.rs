@@ -1,0 +1,18 @@
+//! What runs the proxy: the loop that keeps the routing table, the use case that carries a request, and the drains.
+
+pub mod discovery;
+pub mod interrupt;
+pub mod journal;
+pub mod lease;
+pub mod link;
+pub mod proxy;
+pub mod settings;
+pub mod shared;
+pub mod watch;
+
+use crate::domain::table::RoutingTable;
+
+/// The routing table as the application uses it.
+pub type Table = RoutingTable<link::Link>;
+/// A backend as the application uses it.
+pub type Backend = crate::domain::backend::Backend<link::Link>;

@@ -1,0 +1,98 @@
+//! What the writer of the table and the carriers of requests share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::Table;
+use super::link::Link;
+use crate::domain::backend::Registration;
+use crate::domain::table::TableEvent;
+
+/// How many events may wait for the writer. Sources wait for room; a suspicion that finds none is dropped, because
+/// the next request will have it again.
+const EVENT_QUEUE: usize = 4096;
+
+/// One published version of the table.
+#[derive(Debug)]
+pub struct Published {
+    /// The table.
+    pub table: Table,
+    /// The list of models as the http side answers it, made when it is first asked for.
+    pub models_answer: OnceLock<Bytes>,
+}
+
+impl Published {
+    pub(super) fn new(table: Table) -> Self {
+        Self { table, models_answer: OnceLock::new() }
+    }
+}
+
+/// The present table and the way to its writer.
+#[derive(Debug)]
+pub struct Shared {
+    published: ArcSwap<Published>,
+    events: mpsc::Sender<TableEvent<Link>>,
+    ready: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    /// Begins with this table. The receiver is the writer's.
+    pub fn new(table: Table) -> (Arc<Self>, mpsc::Receiver<TableEvent<Link>>) {
+        let (events, queue) = mpsc::channel(EVENT_QUEUE);
+        let shared = Self {
+            published: ArcSwap::from_pointee(Published::new(table)),
+            events,
+            ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        };
+        (Arc::new(shared), queue)
+    }
+
+    /// The present version. Each request loads it once.
+    pub fn load(&self) -> Guard<Arc<Published>> {
+        self.published.load()
+    }
+
+    pub(super) fn publish(&self, table: Table) {
+        self.published.store(Arc::new(Published::new(table)));
+    }
+
+    pub(super) fn events(&self) -> &mpsc::Sender<TableEvent<Link>> {
+        &self.events
+    }
+
+    /// Reports that a backend did not take a request.
+    pub(super) fn suspect(&self, registration: Registration, why: String) {
+        // A full queue means that the writer has much to learn already; the next failure tells it again.
+        let _ = self.events.try_send(TableEvent::Suspected { registration, why });
+    }
+
+    /// Whether the containers that there are have been listed and asked.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.is_stopping()
+    }
+
+    /// Whether the containers were listed once; stays so while the proxy stops.
+    pub fn has_settled(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub(super) fn settled(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether the proxy has been told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The proxy was told to stop: not ready from here on.
+    pub fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,223 @@
+//! The loop that keeps the routing table: its only writer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Table;
+use super::discovery::Discovery;
+use super::journal::Journal;
+use super::link::Link;
+use super::shared::Shared;
+use crate::domain::container::ContainerId;
+use crate::domain::gate::Closed;
+use crate::domain::table::{SourceId, TableEvent, Transition};
+use crate::ports::container_source::ContainerSource;
+use crate::ports::telemetry::Telemetry;
+use crate::ports::upstream::UpstreamClient;
+
+/// How many events one version of the table takes in.
+const BATCH: usize = 256;
+
+/// Everything that the loop works with.
+pub struct Watch {
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<TableEvent<Link>>,
+    sources: Vec<Arc<dyn ContainerSource>>,
+    sightings: Vec<Sighting>,
+    discovery: Discovery,
+    asking: HashMap<ContainerId, AbortHandle>,
+    journal: Journal,
+    drained: Arc<Notify>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What is known of a source since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sighting {
+    Nothing,
+    Lost,
+    Seen,
+}
+
+impl Watch {
+    /// A loop over these sources. It ends, with every task that it started, when `stop` is cancelled.
+    pub fn new(
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<TableEvent<Link>>,
+        sources: Vec<Arc<dyn ContainerSource>>,
+        upstream: Arc<dyn UpstreamClient>,
+        telemetry: Arc<dyn Telemetry>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let drained = Arc::new(Notify::new());
+        Self {
+            discovery: Discovery::new(upstream, shared.events().clone(), Arc::clone(&drained)),
+            sightings: vec![Sighting::Nothing; sources.len()],
+            asking: HashMap::new(),
+            journal: Journal::new(telemetry),
+            shared,
+            queue,
+            sources,
+            drained,
+            tasks,
+            stop,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(mut self) {
+        self.watch_sources();
+        let stop = self.stop.clone();
+        let mut batch = Vec::with_capacity(BATCH);
+        while stop.run_until_cancelled(self.next_batch(&mut batch)).await.is_some() {
+            self.take_in(&mut batch);
+        }
+        self.asking.drain().for_each(|(_, task)| task.abort());
+    }
+
+    /// Hands what each source reports to the queue, in order.
+    fn watch_sources(&self) {
+        for (number, source) in self.sources.iter().enumerate() {
+            let id = SourceId(u8::try_from(number).unwrap_or(u8::MAX));
+            let (mut reports, events) = (source.watch(), self.shared.events().clone());
+            let forward = async move {
+                while let Some(event) = reports.next().await {
+                    if events.send(TableEvent::Source(id, event)).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let stop = self.stop.clone();
+            self.tasks.spawn(async move { stop.run_until_cancelled(forward).await });
+        }
+    }
+
+    /// Waits until there is something to take in: events, the time for something, or the end of a drain.
+    async fn next_batch(&mut self, batch: &mut Vec<TableEvent<Link>>) {
+        let wake = self.shared.load().table.next_wake();
+        let time = async {
+            match wake {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.queue.recv_many(batch, BATCH) => {}
+            () = self.drained.notified() => {}
+            () = time => {}
+        }
+    }
+
+    /// One new version of the table, published before anything is done about it.
+    fn take_in(&mut self, batch: &mut Vec<TableEvent<Link>>) {
+        let now = tokio::time::Instant::now().into_std();
+        let published = self.shared.load();
+        let mut table: Table = published.table.clone();
+        drop(published);
+        batch.extend(finished_drains(&table));
+        if table.next_wake().is_some_and(|at| at <= now) {
+            batch.push(TableEvent::Tick);
+        }
+        let mut transitions = Vec::new();
+        for event in batch.drain(..) {
+            let (next, mut follows) = table.apply(event, now);
+            table = next;
+            transitions.append(&mut follows);
+        }
+        let (active, settled) = (table.active(), table.is_settled());
+        self.shared.publish(table);
+        for transition in transitions {
+            self.perform(transition);
+        }
+        self.journal.active(active);
+        if settled && !self.shared.has_settled() && self.sighted() {
+            self.shared.settled();
+        }
+    }
+
+    fn perform(&mut self, transition: Transition<Link>) {
+        self.journal.note(&transition, &self.sources);
+        match transition {
+            Transition::Discover(question) => {
+                let container = question.container.clone();
+                let task = self.tasks.spawn(self.discovery.clone().discover(question));
+                if let Some(before) = self.asking.insert(container, task.abort_handle()) {
+                    before.abort();
+                }
+                self.asking.retain(|_, task| !task.is_finished());
+            }
+            Transition::Refresh(question) => {
+                let (stop, refresh) = (self.stop.clone(), self.discovery.clone().refresh(question));
+                self.tasks.spawn(async move { stop.run_until_cancelled(refresh).await });
+            }
+            Transition::Abandon(container) => {
+                if let Some(task) = self.asking.remove(&container) {
+                    task.abort();
+                }
+            }
+            Transition::LookAgain(source, container) => {
+                if let Some(source) = self.sources.get(usize::from(source.0)) {
+                    source.look_again(&container);
+                }
+            }
+            Transition::Retire { backend, .. } => {
+                backend.link.channel().retire();
+                if backend.gate.close() == Closed::Empty {
+                    self.drained.notify_one();
+                }
+            }
+            Transition::Sever(backend) => backend.link.sever(),
+            Transition::Cut(backend) => {
+                let cut = backend.link.cut();
+                self.journal.cut(&backend, cut);
+            }
+            Transition::SourceLost(source, _) => self.sight(source, Sighting::Lost),
+            Transition::SourceSeen(source, _) => self.sight(source, Sighting::Seen),
+            Transition::Registered(..)
+            | Transition::ModelsChanged { .. }
+            | Transition::Removed { .. }
+            | Transition::Collision { .. }
+            | Transition::TookOver { .. }
+            | Transition::Warn { .. } => {}
+        }
+    }
+
+    fn sight(&mut self, source: SourceId, sighting: Sighting) {
+        if let Some(known) = self.sightings.get_mut(usize::from(source.0))
+            && *known != Sighting::Seen
+        {
+            *known = sighting;
+        }
+    }
+
+    /// Whether one source was seen and none is still to be heard of: an engine that is away does not keep backends of
+    /// another source from being served.
+    fn sighted(&self) -> bool {
+        self.sightings.contains(&Sighting::Seen) && !self.sightings.contains(&Sighting::Nothing)
+    }
+}
+
+/// The retired backends whose last request has left. Looked up rather than sent, so that no end can be lost.
+fn finished_drains(table: &Table) -> Vec<TableEvent<Link>> {
+    let empty = |gate: &crate::domain::gate::Gate| gate.is_closed() && gate.in_flight() == 0;
+    table
+        .retiring()
+        .iter()
+        .filter(|retiring| empty(&retiring.backend.gate))
+        .map(|retiring| TableEvent::DrainFinished(retiring.backend.registration))
+        .collect()
+}
+
+/// The present moment, which tests may stop.
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
