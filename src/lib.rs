@@ -3,5 +3,6 @@
 //! The layers, from the inside out: [`domain`] decides, [`ports`] speaks, `app` runs, [`adapters`] touches the world.
 
 pub mod adapters;
+pub mod app;
 pub mod domain;
 pub mod ports;

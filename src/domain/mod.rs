@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod backend;
 pub mod container;
 pub mod drain;
+pub mod finder;
 pub mod gate;
 pub mod labels;
 pub mod model_name;

@@ -1,0 +1,290 @@
+//! The settings: as typed in the environment, then as values that can be used. One function between.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that can be set. [`Settings::read`] makes it from the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The address that the proxy listens on.
+    pub bind: IpAddr,
+    /// The port that the proxy listens on.
+    pub port: u16,
+    /// The longest wait for requests in flight, when a backend goes and when the proxy stops.
+    pub drain_timeout: Duration,
+    /// How long the proxy goes on as usual, but not ready, after it was told to stop.
+    pub stop_delay: Duration,
+    /// After which time a container that ignored its stop signal is taken back.
+    pub take_back_after: Duration,
+    /// How often a backend in service is asked for its models anew.
+    pub models_refresh: Duration,
+    /// The most bytes of one body that are held, or decoded, to find its model.
+    pub max_held_body: usize,
+    /// The most bytes of all bodies together that are held to find their models.
+    pub max_held_total: usize,
+    /// The most client connections.
+    pub max_connections: usize,
+    /// How lines of log are written.
+    pub log_format: LogFormat,
+    /// Which lines of log are written, as `RUST_LOG` has it.
+    pub log_filter: Option<String>,
+    /// Where the engine is, as the docker command has it.
+    pub engine: EngineAddress,
+}
+
+/// How lines of log are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// Text for people.
+    Text,
+}
+
+/// Where the Docker engine is found; the variables of the docker command.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EngineAddress {
+    /// `DOCKER_HOST`.
+    pub host: Option<String>,
+    /// `DOCKER_TLS_VERIFY`, set to anything.
+    pub tls_verify: bool,
+    /// `DOCKER_CERT_PATH`.
+    pub cert_path: Option<PathBuf>,
+}
+
+/// A setting whose value cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    /// The variable.
+    pub variable: &'static str,
+    /// Its value, made safe to print.
+    pub value: String,
+    /// What it must be.
+    pub expected: &'static str,
+    /// A value that would do.
+    pub example: &'static str,
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { variable, value, expected, example } = self;
+        write!(f, "{variable} is \"{value}\"; it must be {expected}, for example {variable}={example}")
+    }
+}
+
+impl std::error::Error for SettingError {}
+
+/// One setting, for `--help` and for the README.
+pub struct Documented {
+    /// The variable.
+    pub variable: &'static str,
+    /// What holds where it is unset.
+    pub default: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+const fn documented(variable: &'static str, default: &'static str, meaning: &'static str) -> Documented {
+    Documented { variable, default, meaning }
+}
+
+/// Every setting that there is.
+pub const SETTINGS: &[Documented] = &[
+    documented("PROXY_PORT", "8080", "port the proxy listens on"),
+    documented("PROXY_BIND", "::", "address the proxy listens on; :: takes IPv4 as well"),
+    documented(
+        "PROXY_DRAIN_TIMEOUT",
+        "60s",
+        "longest wait for in-flight requests when a backend goes, and when the proxy itself is told to stop",
+    ),
+    documented(
+        "PROXY_STOP_DELAY",
+        "0s",
+        "how long the proxy still takes requests after it was told to stop, with /readyz at 503",
+    ),
+    documented(
+        "PROXY_TAKE_BACK_AFTER",
+        "5m",
+        "after which time a container that ignored its stop signal and is healthy is taken back",
+    ),
+    documented("PROXY_MODELS_REFRESH", "30s", "how often a backend in service is asked for its models anew"),
+    documented("PROXY_MAX_HELD_BODY", "64MiB", "most of one body that is held, or decoded, to find its model"),
+    documented("PROXY_MAX_HELD_TOTAL", "512MiB", "most of all bodies together that is held to find their models"),
+    documented("PROXY_MAX_CONNECTIONS", "16384", "most client connections; more are answered 503"),
+    documented("PROXY_LOG_FORMAT", "auto", "json, text, or auto: text on a terminal, JSON elsewhere"),
+    documented("RUST_LOG", "info", "which log lines are written, such as debug or lw_inference_proxy=debug"),
+    documented("DOCKER_HOST", "the default socket", "where the engine is, as for the docker command"),
+    documented("DOCKER_TLS_VERIFY", "unset", "set to anything: TLS to the engine, as for the docker command"),
+    documented("DOCKER_CERT_PATH", "~/.docker", "where ca.pem, cert.pem and key.pem are, as for the docker command"),
+];
+
+/// The most time that a setting may name.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most of a bad value that an error repeats, in characters.
+const SHOWN_VALUE_CHARS: usize = 80;
+/// The least that may be held of one body.
+const LEAST_HELD: usize = 1024;
+
+impl Settings {
+    /// Reads the settings. `get` answers the value of a variable, `None` where it is unset; an empty value counts as
+    /// unset, as Compose writes `VARIABLE=` for what is not there.
+    ///
+    /// # Errors
+    /// The first variable whose value cannot be read. There is no falling back to a default.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let get = |name: &'static str| get(name).filter(|value| !value.is_empty());
+        let time = |name, default, least: Duration| match get(name) {
+            None => Ok(default),
+            Some(text) => duration(&text)
+                .filter(|time| (least..=LONGEST).contains(time))
+                .ok_or_else(|| error(name, &text, "a time of at most 24h", "90s")),
+        };
+        let size = |name, default| match get(name) {
+            None => Ok(default),
+            Some(text) => bytes(&text)
+                .filter(|size| *size >= LEAST_HELD)
+                .ok_or_else(|| error(name, &text, "a size in bytes of at least 1KiB", "64MiB")),
+        };
+        let second = Duration::from_secs(1);
+        Ok(Self {
+            bind: parsed("PROXY_BIND", &get, IpAddr::V6(Ipv6Addr::UNSPECIFIED), "an IP address", "0.0.0.0")?,
+            port: port(&get)?,
+            drain_timeout: time("PROXY_DRAIN_TIMEOUT", 60 * second, Duration::ZERO)?,
+            stop_delay: time("PROXY_STOP_DELAY", Duration::ZERO, Duration::ZERO)?,
+            take_back_after: time("PROXY_TAKE_BACK_AFTER", 300 * second, second)?,
+            models_refresh: time("PROXY_MODELS_REFRESH", 30 * second, second / 10)?,
+            max_held_body: size("PROXY_MAX_HELD_BODY", 64 << 20)?,
+            max_held_total: size("PROXY_MAX_HELD_TOTAL", 512 << 20)?,
+            max_connections: parsed("PROXY_MAX_CONNECTIONS", &get, 16_384, "a number of connections", "16384")?,
+            log_format: log_format(&get)?,
+            log_filter: get("RUST_LOG"),
+            engine: EngineAddress {
+                host: get("DOCKER_HOST"),
+                tls_verify: get("DOCKER_TLS_VERIFY").is_some(),
+                cert_path: get("DOCKER_CERT_PATH").map(PathBuf::from),
+            },
+        })
+    }
+}
+
+fn port(get: &impl Fn(&'static str) -> Option<String>) -> Result<u16, SettingError> {
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    match get("PROXY_PORT") {
+        None => Ok(8080),
+        Some(text) => digits(&text)
+            .filter(|port| *port != 0)
+            .ok_or_else(|| error("PROXY_PORT", &text, "a port number from 1 to 65535", "8080")),
+    }
+}
+
+fn parsed<T: std::str::FromStr>(
+    name: &'static str,
+    get: &impl Fn(&'static str) -> Option<String>,
+    default: T,
+    expected: &'static str,
+    example: &'static str,
+) -> Result<T, SettingError> {
+    match get(name) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| error(name, &text, expected, example)),
+    }
+}
+
+fn log_format(get: &impl Fn(&'static str) -> Option<String>) -> Result<LogFormat, SettingError> {
+    match get("PROXY_LOG_FORMAT").as_deref() {
+        None | Some("auto") => Ok(LogFormat::Auto),
+        Some("json") => Ok(LogFormat::Json),
+        Some("text") => Ok(LogFormat::Text),
+        Some(other) => Err(error("PROXY_LOG_FORMAT", other, "json, text or auto", "json")),
+    }
+}
+
+/// A time as people write it: `90s`, `1m30s`, `500ms`. A bare number has no unit and is refused, but for `0`.
+fn duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text.trim()).ok()
+}
+
+/// A size: digits, and one of `B`, `KiB`, `MiB`, `GiB`, `k`, `M`, `G` (powers of 1024) or nothing.
+fn bytes(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let shift = match unit.trim() {
+        "" | "B" => 0,
+        "k" | "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        _ => return None,
+    };
+    digits.parse::<usize>().ok()?.checked_mul(1 << shift)
+}
+
+fn error(variable: &'static str, value: &str, expected: &'static str, example: &'static str) -> SettingError {
+    let value = value.chars().take(SHOWN_VALUE_CHARS).flat_map(char::escape_default).collect();
+    SettingError { variable, value, expected, example }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingError> {
+        Settings::read(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+    }
+
+    #[test]
+    fn nothing_needs_to_be_set() {
+        let settings = read(&[]).unwrap_or_else(|e| unreachable!("{e}"));
+        assert_eq!((settings.port, settings.drain_timeout), (8080, Duration::from_secs(60)));
+        assert_eq!(read(&[("PROXY_PORT", "")]), Ok(settings), "empty is unset");
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, millis) in [("90s", 90_000), ("1m30s", 90_000), ("500ms", 500), ("0s", 0), ("1h", 3_600_000)] {
+            let settings = read(&[("PROXY_DRAIN_TIMEOUT", text)]).unwrap_or_else(|e| unreachable!("{e}"));
+            assert_eq!(settings.drain_timeout, Duration::from_millis(millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_with_an_example() {
+        for (variable, value) in [
+            ("PROXY_PORT", "0"),
+            ("PROXY_PORT", "80a"),
+            ("PROXY_PORT", "+80"),
+            ("PROXY_PORT", "70000"),
+            ("PROXY_PORT", " "),
+            ("PROXY_BIND", "localhost"),
+            ("PROXY_DRAIN_TIMEOUT", "90"),
+            ("PROXY_DRAIN_TIMEOUT", "-1s"),
+            ("PROXY_DRAIN_TIMEOUT", "soon"),
+            ("PROXY_DRAIN_TIMEOUT", "25h"),
+            ("PROXY_MAX_HELD_BODY", "10"),
+            ("PROXY_MAX_HELD_BODY", "1TB"),
+            ("PROXY_MAX_CONNECTIONS", "many"),
+            ("PROXY_LOG_FORMAT", "xml"),
+            ("PROXY_LOG_FORMAT", "js\non"),
+        ] {
+            let Err(error) = read(&[(variable, value)]) else { unreachable!("{variable}={value} was taken") };
+            assert_eq!(error.variable, variable);
+            let line = error.to_string();
+            assert!(line.contains(&format!("for example {variable}=")) && !line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_variable_is_documented() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let _ = Settings::read(|name| {
+            asked.borrow_mut().push(name.to_owned());
+            None
+        });
+        for name in asked.borrow().iter() {
+            assert!(SETTINGS.iter().any(|setting| setting.variable == *name), "{name} is not in SETTINGS");
+        }
+    }
+}

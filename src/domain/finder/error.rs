@@ -1,0 +1,170 @@
+//! Why no model was taken from a body, in words for the caller.
+
+use std::fmt;
+
+use super::multipart::PART_HEAD_MAX_BYTES;
+use super::nesting::MAX_DEPTH;
+use crate::domain::model_name::InvalidModelName;
+
+/// Why a body gave no model. The text is a sentence for the caller; it never repeats anything from the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FindError {
+    /// The body is complete and names no model.
+    MissingModel,
+    /// The body has a model that is not a sane, non-empty string.
+    InvalidModel(InvalidModel),
+    /// Readers of the body may take different models from it.
+    AmbiguousModel(AmbiguousModel),
+    /// The body is not a JSON object, or not a form, or it is cut off.
+    InvalidBody(InvalidBody),
+}
+
+impl FindError {
+    /// The machine-readable code of the error answer.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::MissingModel => "missing_model",
+            Self::InvalidModel(_) => "invalid_model",
+            Self::AmbiguousModel(_) => "ambiguous_model",
+            Self::InvalidBody(_) => "invalid_body",
+        }
+    }
+}
+
+impl fmt::Display for FindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingModel => f.write_str(
+                "The request names no model: set `model`, at the top level of the JSON body or as a field of the \
+                 form, to one of the ids that GET /v1/models lists.",
+            ),
+            Self::InvalidModel(reason) => write!(
+                f,
+                "The `model` of the request cannot be used: {reason}. Set it to one of the ids that GET /v1/models \
+                 lists."
+            ),
+            Self::AmbiguousModel(reason) => write!(
+                f,
+                "The request does not say clearly which model it wants: {reason}. Name one `model`, once."
+            ),
+            Self::InvalidBody(reason) => write!(f, "The body of the request cannot be read: {reason}."),
+        }
+    }
+}
+
+impl std::error::Error for FindError {}
+
+/// What is wrong with the `model` of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidModel {
+    /// A JSON value of another kind; the text names it (`null`, `a number`, ...).
+    NotAString(&'static str),
+    /// A string that is no model name.
+    Name(InvalidModelName),
+    /// The string, or a form field, is not UTF-8.
+    NotUtf8,
+    /// Half of a surrogate pair, written as an escape.
+    LoneSurrogate,
+    /// Not ASCII, in a body that is declared as ISO-8859-1 or its like: readers disagree about what it says.
+    NotAscii,
+    /// A key that is `model` except for control or non-ASCII characters in it.
+    OddKey,
+    /// A form part with a file name.
+    File,
+    /// A form part with a `Content-Type` other than plain text in UTF-8.
+    PartType,
+    /// A form part with a `Content-Transfer-Encoding` that changes the bytes.
+    PartEncoding,
+}
+
+impl fmt::Display for InvalidModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAString(found) => write!(f, "it is {found}, not a string"),
+            Self::Name(reason) => reason.fmt(f),
+            Self::NotUtf8 => f.write_str("it is not valid UTF-8"),
+            Self::LoneSurrogate => f.write_str("it contains half of a surrogate pair"),
+            Self::NotAscii => f.write_str("it is not ASCII and the body is not declared as UTF-8"),
+            Self::OddKey => f.write_str("its key contains characters that do not belong there"),
+            Self::File => f.write_str("it is sent as a file; send it as a plain field"),
+            Self::PartType => f.write_str("its form part is not plain text in UTF-8"),
+            Self::PartEncoding => f.write_str("its form part has a transfer encoding"),
+        }
+    }
+}
+
+/// Why two readers of one body may take different models from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmbiguousModel {
+    /// Two top-level keys, or two form parts, are `model`.
+    Repeated,
+    /// A top-level key or a part's name equals `model` only if case is ignored, as some servers do.
+    OtherCase,
+    /// A form part's name that some servers read as `model`: escapes, white space or brackets.
+    OddPartName,
+}
+
+impl fmt::Display for AmbiguousModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Repeated => "`model` is there more than once",
+            Self::OtherCase => "there is a `model` that is not written in small letters",
+            Self::OddPartName => "the name of a form part is nearly `model`",
+        })
+    }
+}
+
+/// What is wrong with a body as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidBody {
+    /// The first byte that is not white space is not `{`.
+    NotAnObject,
+    /// UTF-16 or UTF-32.
+    WideEncoding,
+    /// A charset that is neither UTF-8 nor compatible with ASCII.
+    Charset,
+    /// JSON that breaks off or goes wrong: the byte at `offset` (from 0) is not what must stand there.
+    Malformed {
+        /// Where, in bytes from the start of the body.
+        offset: u64,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// Nested deeper than [`MAX_DEPTH`].
+    TooDeep,
+    /// The body ends before the object, or the form, is complete.
+    Truncated,
+    /// `multipart/form-data` without a usable `boundary`.
+    Boundary,
+    /// A form that breaks the rules of RFC 2046 or RFC 7578; the text says how.
+    Form(&'static str),
+    /// Headers of a form part that are longer than [`PART_HEAD_MAX_BYTES`].
+    PartHeadTooLong,
+}
+
+impl fmt::Display for InvalidBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAnObject => f.write_str("it is not a JSON object"),
+            Self::WideEncoding => f.write_str("it is UTF-16 or UTF-32; send JSON in UTF-8"),
+            Self::Charset => f.write_str("its Content-Type names a charset other than UTF-8"),
+            Self::Malformed { offset, expected } => {
+                write!(
+                    f,
+                    "it is not valid JSON, byte {offset} should be {expected}"
+                )
+            }
+            Self::TooDeep => write!(f, "it is nested deeper than {MAX_DEPTH} levels"),
+            Self::Truncated => f.write_str("it ends before it is complete"),
+            Self::Boundary => f.write_str(
+                "its Content-Type is multipart/form-data without one valid boundary (RFC 2046)",
+            ),
+            Self::Form(what) => write!(f, "it is not a valid multipart form, {what}"),
+            Self::PartHeadTooLong => write!(
+                f,
+                "the headers of a form part are longer than {PART_HEAD_MAX_BYTES} bytes"
+            ),
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Follows a JSON object byte by byte, whole strings at a time, and picks out its top-level `model`.
+//!
+//! The grammar is RFC 8259's where brackets, commas, colons and strings are concerned, so that every reader that
+//! accepts the body sees the same top-level keys. What stands in numbers and words is left to the backend.
+
+use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
+use super::nesting::Nesting;
+use super::scan::find_either;
+use super::text::{Key, KeyKind, Value};
+use crate::domain::model_name::ModelName;
+
+/// The byte order mark of UTF-8, which is accepted at the very start (Python's `json` takes it too).
+const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The start, after so many bytes of the byte order mark.
+    Start(u8),
+    /// The `{` of the top-level object.
+    Object,
+    KeyOrEnd,
+    Key,
+    Colon,
+    Value,
+    ValueOrEnd,
+    /// The value of the top-level `model`.
+    Model,
+    CommaOrEnd,
+    /// The rest of a number or a word.
+    Word,
+    /// The rest of a string; [`Role`] says of which.
+    Text,
+    /// The character after a backslash.
+    Escape,
+    /// So many more digits of a `\u` escape.
+    Digits(u8),
+    /// Nothing: the object is closed, and what follows does not matter.
+    End,
+}
+
+/// What the string that is being read is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A key of a nested object.
+    NestedKey,
+    /// A value that nobody needs.
+    Skipped,
+    TopKey,
+    Model,
+}
+
+/// The model finder for JSON bodies.
+#[derive(Debug, Clone)]
+pub(super) struct JsonFinder {
+    state: State,
+    role: Role,
+    nesting: Nesting,
+    /// Bytes of the chunks before the present one.
+    offset: u64,
+    /// The `\u` escape that is being read.
+    unit: u16,
+    key: Key,
+    key_kind: KeyKind,
+    value: Value,
+    ascii_only: bool,
+    model: Option<ModelName>,
+}
+
+impl JsonFinder {
+    pub(super) fn new(ascii_only: bool) -> Self {
+        Self {
+            state: State::Start(0),
+            role: Role::Skipped,
+            nesting: Nesting::new(),
+            offset: 0,
+            unit: 0,
+            key: Key::default(),
+            key_kind: KeyKind::Other,
+            value: Value::default(),
+            ascii_only,
+            model: None,
+        }
+    }
+
+    pub(super) fn model(&self) -> Option<&ModelName> {
+        self.model.as_ref()
+    }
+
+    pub(super) fn feed(&mut self, chunk: &[u8]) -> Result<(), FindError> {
+        let mut pos = 0;
+        while let Some(&byte) = chunk.get(pos) {
+            match self.state {
+                State::Text => pos = self.text(chunk, pos)?,
+                State::Escape => pos = self.escape(byte, pos)?,
+                State::Digits(left) => pos = self.digit(left, byte, pos)?,
+                State::End => break,
+                _ => pos = self.structure(byte, pos)?,
+            }
+        }
+        self.offset += chunk.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn finish(&self) -> Result<(), FindError> {
+        match self.state {
+            State::End if self.model.is_some() => Ok(()),
+            State::End | State::Start(0 | 3) | State::Object => Err(FindError::MissingModel),
+            _ => Err(FindError::InvalidBody(InvalidBody::Truncated)),
+        }
+    }
+
+    /// Takes one byte outside of strings. Returns the position of the next byte.
+    #[inline]
+    fn structure(&mut self, byte: u8, pos: usize) -> Result<usize, FindError> {
+        match (self.state, byte) {
+            (State::Start(_), _) => return self.start(byte, pos),
+            (State::Word, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'+' | b'-' | b'.') => {}
+            (State::Word, _) => {
+                self.state = State::CommaOrEnd;
+                return Ok(pos);
+            }
+            (_, b' ' | b'\t' | b'\n' | b'\r') => {}
+            (State::Key | State::KeyOrEnd, b'"') => self.open_key(),
+            (State::Colon, b':') => self.state = self.after_colon(),
+            (State::Value | State::ValueOrEnd, b'"') => self.open_text(Role::Skipped),
+            (
+                State::Value | State::ValueOrEnd,
+                b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I',
+            ) => {
+                self.state = State::Word;
+            }
+            (State::Value | State::ValueOrEnd | State::Object, b'{') => {
+                self.open(true, State::KeyOrEnd)?;
+            }
+            (State::Value | State::ValueOrEnd, b'[') => self.open(false, State::ValueOrEnd)?,
+            (State::CommaOrEnd, b',') if self.nesting.in_object() => self.state = State::Key,
+            (State::CommaOrEnd, b',') => self.state = State::Value,
+            (State::CommaOrEnd | State::KeyOrEnd, b'}') if self.nesting.close(true) => {
+                self.closed()
+            }
+            (State::CommaOrEnd | State::ValueOrEnd, b']') if self.nesting.close(false) => {
+                self.closed();
+            }
+            (State::Model, b'"') => self.open_text(Role::Model),
+            _ => return Err(self.refusal(byte, pos)),
+        }
+        Ok(pos + 1)
+    }
+
+    /// Takes a byte of the byte order mark, or goes on to the object.
+    fn start(&mut self, byte: u8, pos: usize) -> Result<usize, FindError> {
+        let State::Start(seen) = self.state else {
+            return Ok(pos);
+        };
+        self.state = match BOM.get(usize::from(seen)) {
+            Some(&mark) if mark == byte => State::Start(seen + 1),
+            _ if seen == 0 || usize::from(seen) == BOM.len() => {
+                self.state = State::Object;
+                return Ok(pos);
+            }
+            _ => return Err(FindError::InvalidBody(InvalidBody::NotAnObject)),
+        };
+        Ok(pos + 1)
+    }
+
+    /// Opens a bracket.
+    fn open(&mut self, object: bool, next: State) -> Result<(), FindError> {
+        if !self.nesting.open(object) {
+            return Err(FindError::InvalidBody(InvalidBody::TooDeep));
+        }
+        self.state = next;
+        Ok(())
+    }
+
+    /// Goes on after a closing bracket.
+    fn closed(&mut self) {
+        self.state = match self.nesting.depth() {
+            0 => State::End,
+            _ => State::CommaOrEnd,
+        };
+    }
+
+    fn open_text(&mut self, role: Role) {
+        self.role = role;
+        self.state = State::Text;
+    }
+
+    fn open_key(&mut self) {
+        if self.nesting.depth() == 1 {
+            self.key = Key::default();
+            self.open_text(Role::TopKey);
+        } else {
+            self.open_text(Role::NestedKey);
+        }
+    }
+
+    fn after_colon(&mut self) -> State {
+        match std::mem::replace(&mut self.key_kind, KeyKind::Other) {
+            KeyKind::Model => State::Model,
+            KeyKind::Other => State::Value,
+        }
+    }
+
+    /// Reads on in a string: to its end, to an escape or to the end of the chunk. Returns the next position.
+    #[inline]
+    fn text(&mut self, chunk: &[u8], pos: usize) -> Result<usize, FindError> {
+        let rest = chunk.get(pos..).unwrap_or_default();
+        let len = find_either::<b'"', b'\\'>(rest).unwrap_or(rest.len());
+        if matches!(self.role, Role::TopKey | Role::Model) {
+            self.keep(rest.get(..len).unwrap_or_default())?;
+        }
+        match rest.get(len) {
+            None => return Ok(pos + len),
+            Some(b'"') => self.close_text()?,
+            Some(_) => self.state = State::Escape,
+        }
+        Ok(pos + len + 1)
+    }
+
+    /// Keeps a piece of a string whose content matters.
+    fn keep(&mut self, piece: &[u8]) -> Result<(), FindError> {
+        match self.role {
+            Role::TopKey => piece.iter().for_each(|&byte| self.key.push(byte.into())),
+            Role::Model if piece.is_empty() => {}
+            Role::Model => self
+                .value
+                .push_bytes(piece)
+                .map_err(FindError::InvalidModel)?,
+            Role::NestedKey | Role::Skipped => {}
+        }
+        Ok(())
+    }
+
+    /// Goes on after the closing quote.
+    fn close_text(&mut self) -> Result<(), FindError> {
+        self.state = match self.role {
+            Role::NestedKey | Role::TopKey => State::Colon,
+            Role::Skipped | Role::Model => State::CommaOrEnd,
+        };
+        match self.role {
+            Role::TopKey => self.close_top_key(),
+            Role::Model => {
+                let name = self.value.name(self.ascii_only);
+                self.model = Some(name.map_err(FindError::InvalidModel)?);
+                Ok(())
+            }
+            Role::NestedKey | Role::Skipped => Ok(()),
+        }
+    }
+
+    fn close_top_key(&mut self) -> Result<(), FindError> {
+        self.key_kind = self.key.kind()?;
+        if self.key_kind == KeyKind::Model && self.model.is_some() {
+            return Err(FindError::AmbiguousModel(AmbiguousModel::Repeated));
+        }
+        Ok(())
+    }
+
+    /// Takes the character after a backslash.
+    fn escape(&mut self, byte: u8, pos: usize) -> Result<usize, FindError> {
+        let unit = match byte {
+            b'"' | b'\\' | b'/' => byte,
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                self.unit = 0;
+                self.state = State::Digits(4);
+                return Ok(pos + 1);
+            }
+            _ => return Err(self.malformed(pos, "a character that may follow a backslash")),
+        };
+        self.state = State::Text;
+        self.keep(&[unit])?;
+        Ok(pos + 1)
+    }
+
+    /// Takes one of the four digits of a `\u` escape.
+    fn digit(&mut self, left: u8, byte: u8, pos: usize) -> Result<usize, FindError> {
+        let Some(digit) = char::from(byte).to_digit(16) else {
+            return Err(self.malformed(pos, "a hexadecimal digit"));
+        };
+        self.unit = self.unit << 4 | digit as u16;
+        self.state = State::Digits(left - 1);
+        if left == 1 {
+            self.state = State::Text;
+            match self.role {
+                Role::TopKey => self.key.push(self.unit),
+                Role::Model => self
+                    .value
+                    .push_unit(self.unit)
+                    .map_err(FindError::InvalidModel)?,
+                Role::NestedKey | Role::Skipped => {}
+            }
+        }
+        Ok(pos + 1)
+    }
+
+    /// Says what is wrong with a byte outside of strings.
+    #[cold]
+    fn refusal(&self, byte: u8, pos: usize) -> FindError {
+        let expected = match self.state {
+            State::Object if matches!(byte, 0 | 0xfe | 0xff) => {
+                return FindError::InvalidBody(InvalidBody::WideEncoding);
+            }
+            State::Object => return FindError::InvalidBody(InvalidBody::NotAnObject),
+            State::Model => match found(byte) {
+                Some(found) => return FindError::InvalidModel(InvalidModel::NotAString(found)),
+                None => "a string",
+            },
+            _ if byte == 0 => return FindError::InvalidBody(InvalidBody::WideEncoding),
+            State::Key => "a key in double quotes",
+            State::KeyOrEnd => "a key in double quotes or `}`",
+            State::Colon => "`:`",
+            State::Value => "a value",
+            State::ValueOrEnd => "a value or `]`",
+            _ if self.nesting.in_object() => "`,` or `}`",
+            _ => "`,` or `]`",
+        };
+        self.malformed(pos, expected)
+    }
+
+    #[cold]
+    fn malformed(&self, pos: usize, expected: &'static str) -> FindError {
+        FindError::InvalidBody(InvalidBody::Malformed {
+            offset: self.offset + pos as u64,
+            expected,
+        })
+    }
+}
+
+/// The kind of value that begins with this byte.
+fn found(byte: u8) -> Option<&'static str> {
+    match byte {
+        b'n' => Some("null"),
+        b't' | b'f' => Some("a boolean"),
+        b'-' | b'0'..=b'9' | b'N' | b'I' => Some("a number"),
+        b'{' => Some("an object"),
+        b'[' => Some("an array"),
+        _ => None,
+    }
+}

@@ -1,0 +1,274 @@
+//! Follows a `multipart/form-data` body (RFC 2046, section 5.1; RFC 7578) and picks out its `model` part.
+//!
+//! Servers differ on loosely written forms: line ends without CR, spaces after a boundary, text after the last one.
+//! Such forms are refused rather than read in one of the ways.
+
+use super::error::{AmbiguousModel, FindError, InvalidBody};
+use super::part_head::{Part, PartHead};
+use super::scan::find_either;
+use super::text::Value;
+use crate::domain::model_name::ModelName;
+
+/// Longest boundary that RFC 2046 allows, in bytes.
+pub const BOUNDARY_MAX_BYTES: usize = 70;
+
+/// Most bytes of headers that one part may have.
+pub const PART_HEAD_MAX_BYTES: usize = 8 * 1024;
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// What stands before the first boundary, or the content of a part.
+    Content,
+    /// The two bytes after a boundary: CRLF, or `--` at the last one.
+    AfterBoundary,
+    /// The LF of the boundary's line.
+    BoundaryLf,
+    /// The second dash of the last boundary.
+    LastDash,
+    /// A line of a part's headers.
+    HeadLine,
+    /// The LF of a header line.
+    HeadLf,
+    /// Nothing but white space: the form is closed.
+    End,
+}
+
+/// What the bytes just read may be the beginning of: a boundary, if they stand at the start of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LineStart {
+    /// In the middle of a line.
+    No,
+    /// The first byte of the body.
+    Body,
+    /// The first byte after a part's headers.
+    Head,
+    Cr,
+    Lf,
+    CrLf,
+}
+
+impl LineStart {
+    /// The bytes that turn out to be content if no boundary follows.
+    fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::No | Self::Body | Self::Head => b"",
+            Self::Cr => b"\r",
+            Self::Lf => b"\n",
+            Self::CrLf => b"\r\n",
+        }
+    }
+}
+
+/// The model finder for forms.
+#[derive(Debug, Clone)]
+pub(super) struct MultipartFinder {
+    state: State,
+    /// `--` and the boundary.
+    delimiter: Vec<u8>,
+    line_start: LineStart,
+    /// How much of the delimiter was read after `line_start`.
+    matched: usize,
+    head: PartHead,
+    head_bytes: usize,
+    line: Vec<u8>,
+    part: Part,
+    ascii_only: bool,
+    seen_any: bool,
+    value: Value,
+    model: Option<ModelName>,
+}
+
+impl MultipartFinder {
+    /// A finder for forms with this boundary.
+    pub(super) fn new(boundary: &[u8], ascii_only: bool) -> Result<Self, FindError> {
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(b);
+        let sane = (1..=BOUNDARY_MAX_BYTES).contains(&boundary.len());
+        if !sane || !boundary.iter().all(allowed) || boundary.ends_with(b" ") {
+            return Err(FindError::InvalidBody(InvalidBody::Boundary));
+        }
+        Ok(Self {
+            state: State::Content,
+            delimiter: [b"--", boundary].concat(),
+            line_start: LineStart::Body,
+            matched: 0,
+            head: PartHead::default(),
+            head_bytes: 0,
+            line: Vec::new(),
+            part: Part::Other,
+            ascii_only,
+            seen_any: false,
+            value: Value::default(),
+            model: None,
+        })
+    }
+
+    pub(super) fn model(&self) -> Option<&ModelName> {
+        self.model.as_ref()
+    }
+
+    pub(super) fn feed(&mut self, chunk: &[u8]) -> Result<(), FindError> {
+        self.seen_any |= !chunk.is_empty();
+        let mut rest = chunk;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = match self.state {
+                State::Content if self.line_start == LineStart::No => self.content(rest)?,
+                State::Content => match self.line_begins(byte)? {
+                    true => after,
+                    false => rest,
+                },
+                _ => {
+                    self.step(byte)?;
+                    after
+                }
+            };
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(&self) -> Result<(), FindError> {
+        match self.state {
+            State::End if self.model.is_some() => Ok(()),
+            State::End => Err(FindError::MissingModel),
+            _ if !self.seen_any => Err(FindError::MissingModel),
+            _ => Err(FindError::InvalidBody(InvalidBody::Truncated)),
+        }
+    }
+
+    /// Reads content up to a line end, or to the end of the chunk. Returns what is left.
+    #[inline]
+    fn content<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], FindError> {
+        let end = find_either::<b'\r', b'\n'>(bytes).unwrap_or(bytes.len());
+        let (piece, rest) = bytes.split_at_checked(end).unwrap_or_default();
+        self.keep(piece)?;
+        let Some((&byte, after)) = rest.split_first() else {
+            return Ok(rest);
+        };
+        self.begin_line(if byte == b'\r' {
+            LineStart::Cr
+        } else {
+            LineStart::Lf
+        });
+        Ok(after)
+    }
+
+    fn begin_line(&mut self, start: LineStart) {
+        self.line_start = start;
+        self.matched = 0;
+    }
+
+    /// Takes a byte at the start of a line, where a delimiter may stand. False: the byte is still to be read.
+    fn line_begins(&mut self, byte: u8) -> Result<bool, FindError> {
+        if self.line_start == LineStart::Cr && self.matched == 0 && byte == b'\n' {
+            self.line_start = LineStart::CrLf;
+            return Ok(true);
+        }
+        if self.delimiter.get(self.matched) != Some(&byte) {
+            self.no_delimiter()?;
+            return Ok(false);
+        }
+        self.matched += 1;
+        if self.matched == self.delimiter.len() {
+            if !matches!(self.line_start, LineStart::Body | LineStart::CrLf) {
+                return Err(form("a boundary does not stand after CR LF"));
+            }
+            self.state = State::AfterBoundary;
+        }
+        Ok(true)
+    }
+
+    /// What looked like a delimiter is content.
+    fn no_delimiter(&mut self) -> Result<(), FindError> {
+        let start = std::mem::replace(&mut self.line_start, LineStart::No);
+        self.keep(start.bytes())?;
+        if let Part::Model { .. } = self.part {
+            let seen = self.delimiter.get(..self.matched).unwrap_or_default();
+            self.value
+                .push_bytes(seen)
+                .map_err(FindError::InvalidModel)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps content of the `model` part.
+    fn keep(&mut self, piece: &[u8]) -> Result<(), FindError> {
+        match self.part {
+            Part::Model { .. } => self
+                .value
+                .push_bytes(piece)
+                .map_err(FindError::InvalidModel),
+            Part::Other => Ok(()),
+        }
+    }
+
+    /// Takes one byte between a boundary and the content of its part, or after the last boundary.
+    fn step(&mut self, byte: u8) -> Result<(), FindError> {
+        self.state = match (self.state, byte) {
+            (State::AfterBoundary, b'\r') => State::BoundaryLf,
+            (State::AfterBoundary, b'-') => State::LastDash,
+            (State::BoundaryLf, b'\n') => {
+                self.close_part()?;
+                State::HeadLine
+            }
+            (State::LastDash, b'-') => {
+                self.close_part()?;
+                State::End
+            }
+            (State::AfterBoundary | State::BoundaryLf | State::LastDash, _) => {
+                return Err(form("a boundary is followed by something else on its line"));
+            }
+            (State::HeadLine, b'\r') => State::HeadLf,
+            (State::HeadLine, b'\n') => return Err(form("a line of headers ends without CR")),
+            (State::HeadLine, _) => {
+                self.count_head_byte()?;
+                self.line.push(byte);
+                State::HeadLine
+            }
+            (State::HeadLf, b'\n') => self.head_line()?,
+            (State::HeadLf, _) => return Err(form("a CR stands alone in the headers of a part")),
+            (State::End, b' ' | b'\t' | b'\r' | b'\n') => State::End,
+            (State::End, _) => return Err(form("something follows the last boundary")),
+            (State::Content, _) => State::Content,
+        };
+        Ok(())
+    }
+
+    fn count_head_byte(&mut self) -> Result<(), FindError> {
+        self.head_bytes += 1;
+        if self.head_bytes > PART_HEAD_MAX_BYTES {
+            return Err(FindError::InvalidBody(InvalidBody::PartHeadTooLong));
+        }
+        Ok(())
+    }
+
+    /// Takes a complete header line; an empty one ends the headers.
+    fn head_line(&mut self) -> Result<State, FindError> {
+        self.count_head_byte()?;
+        if !self.line.is_empty() {
+            self.head.line(&self.line)?;
+            self.line.clear();
+            return Ok(State::HeadLine);
+        }
+        self.part = std::mem::take(&mut self.head).end()?;
+        self.head_bytes = 0;
+        if matches!(self.part, Part::Model { .. }) && self.model.is_some() {
+            return Err(FindError::AmbiguousModel(AmbiguousModel::Repeated));
+        }
+        self.begin_line(LineStart::Head);
+        Ok(State::Content)
+    }
+
+    /// The part before the boundary is complete.
+    fn close_part(&mut self) -> Result<(), FindError> {
+        if let Part::Model { ascii_only } = self.part {
+            let name = self.value.name(ascii_only || self.ascii_only);
+            self.model = Some(name.map_err(FindError::InvalidModel)?);
+            self.part = Part::Other;
+        }
+        Ok(())
+    }
+}
+
+fn form(what: &'static str) -> FindError {
+    FindError::InvalidBody(InvalidBody::Form(what))
+}

@@ -1,0 +1,84 @@
+//! Remembers which of the open brackets are objects and which are arrays, in a fixed number of bits.
+
+/// Deepest nesting of a body that is followed; deeper ones are refused. Python's own parser gives up near 1,000.
+pub const MAX_DEPTH: usize = 1024;
+
+const WORD_BITS: usize = 64;
+const WORDS: usize = MAX_DEPTH / WORD_BITS;
+
+/// The open brackets, innermost last.
+#[derive(Debug, Clone)]
+pub(super) struct Nesting {
+    /// One bit per open bracket: set for an object.
+    objects: [u64; WORDS],
+    depth: usize,
+}
+
+impl Nesting {
+    pub(super) const fn new() -> Self {
+        Self {
+            objects: [0; WORDS],
+            depth: 0,
+        }
+    }
+
+    /// How many brackets are open.
+    #[inline]
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Opens a bracket; false if that would be too deep.
+    #[inline]
+    pub(super) fn open(&mut self, object: bool) -> bool {
+        let Some(word) = self.objects.get_mut(self.depth / WORD_BITS) else {
+            return false;
+        };
+        let bit = 1 << (self.depth % WORD_BITS);
+        *word = if object { *word | bit } else { *word & !bit };
+        self.depth += 1;
+        true
+    }
+
+    /// Closes the innermost bracket; false if it is of the other kind, or none is open.
+    #[inline]
+    pub(super) fn close(&mut self, object: bool) -> bool {
+        if self.depth == 0 || self.in_object() != object {
+            return false;
+        }
+        self.depth -= 1;
+        true
+    }
+
+    /// Whether the innermost open bracket is an object's.
+    #[inline]
+    pub(super) fn in_object(&self) -> bool {
+        let at = self.depth.wrapping_sub(1);
+        self.objects
+            .get(at / WORD_BITS)
+            .is_some_and(|word| word >> (at % WORD_BITS) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brackets_close_in_the_order_and_kind_they_were_opened() {
+        let mut nesting = Nesting::new();
+        assert!(!nesting.close(true) && !nesting.close(false) && !nesting.in_object());
+        let object_at = |i: usize| i.is_multiple_of(3) || i % 64 == 63;
+        for i in 0..MAX_DEPTH {
+            assert!(nesting.open(object_at(i)));
+        }
+        assert!(!nesting.open(true), "one too deep");
+        for i in (0..MAX_DEPTH).rev() {
+            assert_eq!(nesting.depth(), i + 1);
+            assert_eq!(nesting.in_object(), object_at(i));
+            assert!(!nesting.close(!object_at(i)));
+            assert!(nesting.close(object_at(i)));
+        }
+        assert_eq!(nesting.depth(), 0);
+    }
+}

@@ -1,0 +1,304 @@
+//! Reads the headers of one form part: is it the model, and is it sent in a way that all servers read alike?
+
+use super::content_type::Charset;
+use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
+use super::params::{Params, is_token_byte, split_first};
+use super::text::MODEL;
+
+/// What the headers of a part say, line by line.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PartHead {
+    is_model: Option<bool>,
+    has_file_name: bool,
+    ascii_only: bool,
+    type_fault: bool,
+    encoding_fault: bool,
+}
+
+/// What is to be done with the content of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Model { ascii_only: bool },
+    Other,
+}
+
+impl PartHead {
+    /// Takes one header line, without its line end.
+    pub(super) fn line(&mut self, line: &[u8]) -> Result<(), FindError> {
+        let colon = line.iter().position(|&b| b == b':');
+        let Some((name, value)) = colon.and_then(|at| line.split_at_checked(at)) else {
+            return Err(form("a part has a header line without a colon"));
+        };
+        if name.is_empty() || !name.iter().all(|&b| is_token_byte(b)) {
+            return Err(form(
+                "a part has a header name with characters that are not allowed",
+            ));
+        }
+        let value = value.get(1..).unwrap_or_default();
+        if value.iter().any(|&b| b.is_ascii_control() && b != b'\t') {
+            return Err(form("a part has a control character in its headers"));
+        }
+        let value = value.trim_ascii();
+        match name.to_ascii_lowercase().as_slice() {
+            b"content-disposition" => self.disposition(value),
+            b"content-type" => {
+                self.content_type(value);
+                Ok(())
+            }
+            b"content-transfer-encoding" => {
+                let identity: [&[u8]; 3] = [b"7bit", b"8bit", b"binary"];
+                self.encoding_fault |= !identity.iter().any(|e| value.eq_ignore_ascii_case(e));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the empty line after the headers.
+    pub(super) fn end(&self) -> Result<Part, FindError> {
+        let refused = |reason| Err(FindError::InvalidModel(reason));
+        match self.is_model {
+            None => Err(form(
+                "a part has no `Content-Disposition: form-data` header",
+            )),
+            Some(false) => Ok(Part::Other),
+            Some(true) if self.has_file_name => refused(InvalidModel::File),
+            Some(true) if self.type_fault => refused(InvalidModel::PartType),
+            Some(true) if self.encoding_fault => refused(InvalidModel::PartEncoding),
+            Some(true) => Ok(Part::Model {
+                ascii_only: self.ascii_only,
+            }),
+        }
+    }
+
+    /// Reads `form-data; name="model"`. Servers that do not look at the type, or know only one spelling of `name`,
+    /// would see other parts than we do; such headers are refused.
+    fn disposition(&mut self, value: &[u8]) -> Result<(), FindError> {
+        if self.is_model.is_some() {
+            return Err(form("a part has two Content-Disposition headers"));
+        }
+        let (kind, rest) = split_first(value);
+        if !kind.eq_ignore_ascii_case(b"form-data") {
+            return Err(form(
+                "a part has a Content-Disposition that is not `form-data`",
+            ));
+        }
+        let mut name = None;
+        for param in Params::new(rest) {
+            let unclear = |_| form("a part has a Content-Disposition that can be read in two ways");
+            let param = param.map_err(unclear)?;
+            let lower = param.name.to_ascii_lowercase();
+            if lower.starts_with(b"filename") {
+                self.has_file_name = true;
+            } else if param.name == b"name" && name.is_none() {
+                name = Some(param.value);
+            } else if lower.starts_with(b"name") {
+                return Err(form("a part is named twice or in an unusual way"));
+            }
+        }
+        let name = name.ok_or(form("a part has no name"))?;
+        self.is_model = Some(is_model(name)?);
+        Ok(())
+    }
+
+    /// Only plain text is a field for every server; some take a part of another type for a file.
+    fn content_type(&mut self, value: &[u8]) {
+        let (essence, rest) = split_first(value);
+        self.type_fault |= !essence.eq_ignore_ascii_case(b"text/plain");
+        for param in Params::new(rest) {
+            match param {
+                Ok(param) if param.name.eq_ignore_ascii_case(b"charset") => {
+                    match Charset::parse(param.value) {
+                        Charset::Utf8 => {}
+                        Charset::AsciiCompatible => self.ascii_only = true,
+                        Charset::Other => self.type_fault = true,
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => self.type_fault = true,
+            }
+        }
+    }
+}
+
+/// Whether the name of a part is `model`. What some servers would turn into `model` (percent escapes, backslashes,
+/// white space, brackets as in `model[]`, a NUL, another case) is refused.
+fn is_model(name: &[u8]) -> Result<bool, FindError> {
+    if name == MODEL.as_bytes() {
+        return Ok(true);
+    }
+    if name.eq_ignore_ascii_case(b"_charset_") {
+        return Err(form("a `_charset_` field is not supported, send UTF-8"));
+    }
+    let plain = percent_decoded(name);
+    let plain = plain.split(|&b| b == b'[' || b == 0).next();
+    let plain: Vec<u8> = plain
+        .unwrap_or_default()
+        .iter()
+        .filter(|b| b.is_ascii_graphic() && !b"\\\"'".contains(b))
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    if plain != MODEL.as_bytes() {
+        return Ok(false);
+    }
+    Err(FindError::AmbiguousModel(
+        if name.eq_ignore_ascii_case(MODEL.as_bytes()) {
+            AmbiguousModel::OtherCase
+        } else {
+            AmbiguousModel::OddPartName
+        },
+    ))
+}
+
+/// Decodes `%6d`; what is no escape stays as it is.
+fn percent_decoded(name: &[u8]) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| byte.and_then(|&b| char::from(b).to_digit(16));
+    let mut plain = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&byte, after)) = rest.split_first() {
+        match (byte, digit(after.first()), digit(after.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                plain.push((high << 4 | low) as u8);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                plain.push(byte);
+                rest = after;
+            }
+        }
+    }
+    plain
+}
+
+fn form(what: &'static str) -> FindError {
+    FindError::InvalidBody(InvalidBody::Form(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(lines: &[&str]) -> Result<Part, FindError> {
+        let mut head = PartHead::default();
+        for line in lines {
+            head.line(line.as_bytes())?;
+        }
+        head.end()
+    }
+
+    fn code(lines: &[&str]) -> &'static str {
+        head(lines).map_or_else(|error| error.code(), |_| "taken")
+    }
+
+    const NAMED: &str = "Content-Disposition: form-data; name=\"model\"";
+
+    #[test]
+    fn the_part_named_model_is_found_however_its_header_is_spelled() {
+        for line in [
+            NAMED,
+            "content-disposition:form-data;name=model",
+            "CONTENT-DISPOSITION: Form-Data ; x=\"y\"; name=\"model\"",
+        ] {
+            assert_eq!(
+                head(&[line]),
+                Ok(Part::Model { ascii_only: false }),
+                "{line}"
+            );
+        }
+        for name in ["file", "models", "my model", "model_name", "50% model", "ü"] {
+            let line = format!("Content-Disposition: form-data; name=\"{name}\"");
+            assert_eq!(head(&[&line]), Ok(Part::Other), "{line}");
+        }
+    }
+
+    #[test]
+    fn names_that_some_servers_take_for_model_are_ambiguous() {
+        for name in [
+            "Model",
+            "mo\\del",
+            "%6dodel",
+            "mod%65l",
+            " model",
+            "model ",
+            "model[]",
+            "model[0]",
+            "model%00",
+            "'model'",
+            "mo\u{200b}del",
+        ] {
+            let line = format!("Content-Disposition: form-data; name=\"{name}\"");
+            assert_eq!(code(&[&line]), "ambiguous_model", "{line}");
+        }
+    }
+
+    #[test]
+    fn headers_that_can_be_read_in_two_ways_are_refused() {
+        for line in [
+            "Content-Disposition: attachment; name=\"model\"",
+            "Content-Disposition: form-data",
+            "Content-Disposition: form-data; NAME=\"model\"",
+            "Content-Disposition: form-data; name*=utf-8''model",
+            "Content-Disposition: form-data; name*0=mo; name*1=del",
+            "Content-Disposition: form-data; name=\"a\"; name=\"model\"",
+            "Content-Disposition: form-data; name = \"model\"",
+            "Content-Disposition: form-data; filename=\"a\\\"; name=\"model\"",
+            "Content-Disposition: form-data; name=\"_charset_\"",
+            "Content-Disposition : form-data; name=\"model\"",
+            " Content-Disposition: form-data; name=\"model\"",
+            "Content-Disposition form-data",
+            "Content-Disposition: form-data; name=\"mo\0del\"",
+            "Content-Type: text/plain",
+            "X: a\rb",
+        ] {
+            assert_eq!(code(&[line]), "invalid_body", "{line}");
+        }
+        assert_eq!(code(&[NAMED, NAMED]), "invalid_body");
+        assert_eq!(code(&[]), "invalid_body");
+    }
+
+    #[test]
+    fn the_model_is_a_plain_text_field() {
+        for line in [
+            "Content-Type: text/plain",
+            "Content-Type: text/plain; charset=utf-8",
+            "Content-Transfer-Encoding: 8bit",
+            "Content-Transfer-Encoding: Binary",
+            "Content-Length: 5",
+        ] {
+            assert_eq!(
+                head(&[NAMED, line]),
+                Ok(Part::Model { ascii_only: false }),
+                "{line}"
+            );
+        }
+        let latin = "Content-Type: text/plain; charset=ISO-8859-1";
+        assert_eq!(head(&[latin, NAMED]), Ok(Part::Model { ascii_only: true }));
+        for line in [
+            "Content-Type: application/json",
+            "Content-Type: application/octet-stream",
+            "Content-Type: text/plain; charset=utf-16",
+            "Content-Type: text/plain; charset = utf-8",
+            "Content-Transfer-Encoding: base64",
+            "Content-Transfer-Encoding: quoted-printable",
+        ] {
+            assert_eq!(code(&[NAMED, line]), "invalid_model", "{line}");
+            assert_eq!(code(&[line, NAMED]), "invalid_model", "{line}");
+            assert_eq!(
+                code(&[line, "Content-Disposition: form-data; name=x"]),
+                "taken"
+            );
+        }
+        for param in [
+            "filename=\"\"",
+            "filename=a",
+            "filename*=utf-8''a",
+            "FileName=x",
+        ] {
+            assert_eq!(
+                code(&[&format!("{NAMED}; {param}")]),
+                "invalid_model",
+                "{param}"
+            );
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The two kinds of string whose content matters: top-level keys, and the value of `model`.
+
+use super::error::{AmbiguousModel, FindError, InvalidModel};
+use crate::domain::model_name::{InvalidModelName, MODEL_NAME_MAX_BYTES, ModelName};
+
+/// The key, and the name of the form part, that carries the model.
+pub(super) const MODEL: &str = "model";
+
+/// What a top-level key or the name of a form part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyKind {
+    Model,
+    Other,
+}
+
+/// One byte more than the key that is looked for: enough to know that a key is longer.
+const KEY_KEPT: usize = MODEL.len() + 1;
+
+/// Compares a key with `model` as it is read; keeps no more than [`KEY_KEPT`] bytes of it.
+///
+/// Characters that are not printable ASCII are left out of the comparison and remembered: a reader that drops them
+/// would see another key than one that keeps them. A NUL ends the key, as it does for readers with C strings.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Key {
+    kept: [u8; KEY_KEPT],
+    len: usize,
+    odd: bool,
+    ended: bool,
+}
+
+impl Key {
+    /// Adds one UTF-16 unit or one byte of UTF-8, unescaped.
+    pub(super) fn push(&mut self, unit: u16) {
+        match u8::try_from(unit) {
+            _ if self.ended => {}
+            Ok(0) => {
+                self.odd = true;
+                self.ended = true;
+            }
+            Ok(byte @ b' '..=b'~') => {
+                if let Some(place) = self.kept.get_mut(self.len) {
+                    *place = byte;
+                    self.len += 1;
+                }
+            }
+            _ => self.odd = true,
+        }
+    }
+
+    /// Decides what the complete key is.
+    pub(super) fn kind(&self) -> Result<KeyKind, FindError> {
+        let kept = self.kept.get(..self.len).unwrap_or_default();
+        if !kept.eq_ignore_ascii_case(MODEL.as_bytes()) {
+            Ok(KeyKind::Other)
+        } else if self.odd {
+            Err(FindError::InvalidModel(InvalidModel::OddKey))
+        } else if kept == MODEL.as_bytes() {
+            Ok(KeyKind::Model)
+        } else {
+            Err(FindError::AmbiguousModel(AmbiguousModel::OtherCase))
+        }
+    }
+}
+
+/// The value of `model` as it is read: at most [`MODEL_NAME_MAX_BYTES`] are kept.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Value {
+    bytes: Vec<u8>,
+    /// The first half of a surrogate pair, waiting for the second.
+    high: Option<u16>,
+}
+
+impl Value {
+    /// Adds bytes of UTF-8; not empty, for a half pair that waits must not be passed over.
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), InvalidModel> {
+        self.no_half()?;
+        self.extend(bytes)
+    }
+
+    /// Adds a UTF-16 unit that was written as `\uXXXX`.
+    pub(super) fn push_unit(&mut self, unit: u16) -> Result<(), InvalidModel> {
+        let units = match (self.high.take(), unit) {
+            (None, 0xd800..=0xdbff) => {
+                self.high = Some(unit);
+                return Ok(());
+            }
+            (None, _) => [unit, 0],
+            (Some(high), _) => [high, unit],
+        };
+        let c = match char::decode_utf16(units).next() {
+            Some(Ok(c)) if (units[1] != 0) == (c.len_utf16() == 2) => c,
+            _ => return Err(InvalidModel::LoneSurrogate),
+        };
+        self.extend(c.encode_utf8(&mut [0; 4]).as_bytes())
+    }
+
+    fn extend(&mut self, bytes: &[u8]) -> Result<(), InvalidModel> {
+        if self.bytes.len() + bytes.len() > MODEL_NAME_MAX_BYTES {
+            return Err(InvalidModel::Name(InvalidModelName::TooLong));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Checks the complete value. `ascii_only`: the body's charset makes other bytes mean different things.
+    pub(super) fn name(&self, ascii_only: bool) -> Result<ModelName, InvalidModel> {
+        self.no_half()?;
+        if ascii_only && !self.bytes.is_ascii() {
+            return Err(InvalidModel::NotAscii);
+        }
+        let text = str::from_utf8(&self.bytes).map_err(|_| InvalidModel::NotUtf8)?;
+        ModelName::parse(text).map_err(InvalidModel::Name)
+    }
+
+    fn no_half(&self) -> Result<(), InvalidModel> {
+        match self.high {
+            None => Ok(()),
+            Some(_) => Err(InvalidModel::LoneSurrogate),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(units: &[u16]) -> Result<KeyKind, FindError> {
+        let mut key = Key::default();
+        units.iter().for_each(|&unit| key.push(unit));
+        key.kind()
+    }
+
+    fn ascii(text: &str) -> Result<KeyKind, FindError> {
+        key(&text.bytes().map(u16::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn keys_are_model_or_not_or_too_close_to_it() {
+        assert_eq!(ascii("model"), Ok(KeyKind::Model));
+        for other in ["", "mode", "models", "model ", " model", "xmodel", "модель"] {
+            assert_eq!(ascii(other), Ok(KeyKind::Other), "{other}");
+        }
+        let case = Err(FindError::AmbiguousModel(AmbiguousModel::OtherCase));
+        assert_eq!(ascii("Model"), case);
+        assert_eq!(ascii("MODEL"), case);
+        let odd = Err(FindError::InvalidModel(InvalidModel::OddKey));
+        assert_eq!(ascii("model\0tail"), odd);
+        assert_eq!(ascii("mo\u{200b}del"), odd);
+        assert_eq!(key(&[0xd800, 109, 111, 100, 101, 108]), odd);
+    }
+
+    #[test]
+    fn surrogate_pairs_make_one_character_and_halves_are_refused() {
+        let name = |units: &[u16]| {
+            let mut value = Value::default();
+            units.iter().try_for_each(|&unit| value.push_unit(unit))?;
+            value.name(false).map(|name| name.to_string())
+        };
+        assert_eq!(name(&[0xd83d, 0xde00]), Ok("😀".to_owned()));
+        assert_eq!(name(&[0x61, 0xe9]), Ok("aé".to_owned()));
+        for half in [
+            &[0xd83d][..],
+            &[0xde00],
+            &[0xde00, 0xd83d],
+            &[0xd83d, 0x61],
+            &[0xd83d, 0],
+            &[0xd83d, 0xd83d, 0xde00],
+        ] {
+            assert_eq!(name(half), Err(InvalidModel::LoneSurrogate), "{half:x?}");
+        }
+        let nul = InvalidModel::Name(InvalidModelName::ControlCharacter);
+        assert_eq!(name(&[0]), Err(nul));
+    }
+}

@@ -1,0 +1,35 @@
+//! Asks the finder about a body, cut into chunks in different ways.
+
+use lw_inference_proxy::domain::finder::{FindError, ModelFinder};
+
+/// The model, or the error, of a body that arrives in these chunks.
+pub fn in_chunks<'a>(
+    mut finder: ModelFinder,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<String, FindError> {
+    for chunk in chunks {
+        if let Err(error) = finder.feed(chunk) {
+            assert_eq!(finder.feed(b"{}"), Err(error.clone()), "it stays failed");
+            assert_eq!(finder.finish(), Err(error.clone()), "it stays failed");
+            assert_eq!(finder.model(), None, "no model after an error");
+            return Err(error);
+        }
+    }
+    finder.finish()?;
+    Ok(finder.model().expect("finish checked it").to_string())
+}
+
+/// The answer for a body, after checking that it is the same however the body is cut.
+pub fn ask(finder: &ModelFinder, body: &[u8]) -> Result<String, FindError> {
+    let whole = in_chunks(finder.clone(), [body]);
+    for size in [1, 2, 3, 7, 8, 31] {
+        let cut = in_chunks(finder.clone(), body.chunks(size));
+        assert_eq!(cut, whole, "chunks of {size}: {}", body.escape_ascii());
+    }
+    whole
+}
+
+/// The model, or the code of the error.
+pub fn model_or_code(finder: &ModelFinder, body: &[u8]) -> String {
+    ask(finder, body).unwrap_or_else(|error| format!("<{}>", error.code()))
+}
