@@ -1,6 +1,8 @@
 //! What runs the proxy: the loop that keeps the routing table, the use case that carries a request, and the drains.
 
+pub mod answer;
 pub mod discovery;
+pub mod exchange;
 pub mod interrupt;
 pub mod journal;
 pub mod lease;

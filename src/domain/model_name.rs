@@ -102,9 +102,7 @@ impl fmt::Display for InvalidModelName {
             Self::TooLong => write!(f, "it is longer than {MODEL_NAME_MAX_BYTES} bytes"),
             Self::OnlyWhitespace => f.write_str("it is only white space"),
             Self::ControlCharacter => f.write_str("it contains a control character"),
-            Self::BidirectionalControl => {
-                f.write_str("it contains a character that changes the direction of the text")
-            }
+            Self::BidirectionalControl => f.write_str("it contains a character that changes the direction of the text"),
             Self::LineSeparator => f.write_str("it contains a Unicode line or paragraph separator"),
         }
     }
@@ -119,16 +117,7 @@ mod tests {
 
     #[test]
     fn names_that_servers_use_are_taken_as_they_are() {
-        for name in [
-            "gpt-4o",
-            "Qwen/Qwen2.5-7B-Instruct",
-            "llama3:8b",
-            " padded ",
-            "模型",
-            "é",
-            "😀",
-            "a b",
-        ] {
+        for name in ["gpt-4o", "Qwen/Qwen2.5-7B-Instruct", "llama3:8b", " padded ", "模型", "é", "😀", "a b"] {
             let parsed = ModelName::parse(name).unwrap();
             assert_eq!(parsed.as_str(), name);
             assert_eq!(parsed.to_string(), name);
@@ -169,10 +158,7 @@ mod tests {
     fn the_longest_name_is_counted_in_bytes() {
         assert!(ModelName::parse(&"x".repeat(MODEL_NAME_MAX_BYTES)).is_ok());
         assert!(ModelName::parse(&"é".repeat(MODEL_NAME_MAX_BYTES / 2)).is_ok());
-        assert_eq!(
-            ModelName::parse(&"é".repeat(MODEL_NAME_MAX_BYTES / 2 + 1)),
-            Err(InvalidModelName::TooLong)
-        );
+        assert_eq!(ModelName::parse(&"é".repeat(MODEL_NAME_MAX_BYTES / 2 + 1)), Err(InvalidModelName::TooLong));
     }
 
     #[test]

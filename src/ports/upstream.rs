@@ -87,16 +87,16 @@ pub struct SendError {
     pub sent: Sent,
     /// What happened.
     pub failure: SendFailure,
-    /// The request's body, untouched, where it is `NotSent`.
-    pub body: Option<UntouchedBody>,
+    /// The request itself, its body untouched, where it is `NotSent`.
+    pub request: Option<UntouchedRequest>,
 }
 
-/// A request body that was never polled; its own type so that [`SendError`] can be printed.
-pub struct UntouchedBody(pub BoxBody);
+/// A request whose body was never polled; its own type so that [`SendError`] can be printed.
+pub struct UntouchedRequest(pub http::Request<BoxBody>);
 
-impl fmt::Debug for UntouchedBody {
+impl fmt::Debug for UntouchedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UntouchedBody")
+        f.write_str("UntouchedRequest")
     }
 }
 
@@ -199,7 +199,7 @@ pub trait Channel: Send + Sync {
     /// - An unasked switch of protocols, contradicting framing, and anything malformed is `InvalidAnswer`.
     ///
     /// # Errors
-    /// [`SendError`]. `NotSent` only if no byte can have been read by a live backend; then the body is given back.
+    /// [`SendError`]. `NotSent` only if no byte can have been read by a live backend; then the request is given back.
     async fn send(&self, request: http::Request<BoxBody>) -> Result<Answer, SendError>;
 
     /// Closes idle connections, and every other one as soon as its exchange is over. New requests still work, each on

@@ -3,10 +3,7 @@
 use lw_inference_proxy::domain::finder::{FindError, ModelFinder};
 
 /// The model, or the error, of a body that arrives in these chunks.
-pub fn in_chunks<'a>(
-    mut finder: ModelFinder,
-    chunks: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<String, FindError> {
+pub fn in_chunks<'a>(mut finder: ModelFinder, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<String, FindError> {
     for chunk in chunks {
         if let Err(error) = finder.feed(chunk) {
             assert_eq!(finder.feed(b"{}"), Err(error.clone()), "it stays failed");

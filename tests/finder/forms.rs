@@ -5,18 +5,14 @@ use lw_inference_proxy::domain::finder::{BOUNDARY_MAX_BYTES, ModelFinder, PART_H
 use crate::ask::{in_chunks, model_or_code};
 
 const MODEL: &str = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";
-const FILE: &str = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\nContent-Type: audio/mpeg\r\n\r\n";
+const FILE: &str =
+    "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\nContent-Type: audio/mpeg\r\n\r\n";
 
 #[track_caller]
 fn finds(body: impl AsRef<[u8]>, expected: &str) {
     let body = body.as_ref();
     let finder = ModelFinder::multipart("b").unwrap();
-    assert_eq!(
-        model_or_code(&finder, body),
-        expected,
-        "{}",
-        body.escape_ascii()
-    );
+    assert_eq!(model_or_code(&finder, body), expected, "{}", body.escape_ascii());
 }
 
 #[test]
@@ -34,42 +30,28 @@ fn the_value_is_taken_byte_for_byte() {
     finds(format!("{MODEL}\"m\"\r\n--b--"), "\"m\"");
     finds(format!("{MODEL}%6d\r\n--b--"), "%6d");
     finds(format!("{MODEL}模\r\n--b--"), "模");
-    for odd in [
-        "", " ", "m\n", "m\r", "\r\nm", "m\r\n-", "m\r\n--", "m\r\n--c",
-    ] {
+    for odd in ["", " ", "m\n", "m\r", "\r\nm", "m\r\n-", "m\r\n--", "m\r\n--c"] {
         finds(format!("{MODEL}{odd}\r\n--b--"), "<invalid_model>");
     }
     let long = "x".repeat(256);
     finds(format!("{MODEL}{long}\r\n--b--"), &long);
     finds(format!("{MODEL}{long}x\r\n--b--"), "<invalid_model>");
-    finds(
-        [MODEL.as_bytes(), b"\xff\r\n--b--"].concat(),
-        "<invalid_model>",
-    );
+    finds([MODEL.as_bytes(), b"\xff\r\n--b--"].concat(), "<invalid_model>");
 }
 
 #[test]
 fn a_file_that_looks_like_a_form_hides_nothing() {
     let inner = "\r\n--c\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nx\r\n--c--\r\n -";
     finds(format!("{FILE}{inner}\r\n{MODEL}m\r\n--b--"), "m");
-    finds(
-        format!("{FILE}x--b\r\n-\r--\n-\r\r\n\r\n{MODEL}m\r\n--b--"),
-        "m",
-    );
+    finds(format!("{FILE}x--b\r\n-\r--\n-\r\r\n\r\n{MODEL}m\r\n--b--"), "m");
     finds(format!("{FILE}\r\n\r\n{MODEL}m\r\n--b--"), "m");
 }
 
 #[test]
 fn two_models_are_ambiguous() {
-    finds(
-        format!("{MODEL}m\r\n{MODEL}m\r\n--b--"),
-        "<ambiguous_model>",
-    );
+    finds(format!("{MODEL}m\r\n{MODEL}m\r\n--b--"), "<ambiguous_model>");
     let other = MODEL.replace("model", "Model");
-    finds(
-        format!("{MODEL}m\r\n{other}n\r\n--b--"),
-        "<ambiguous_model>",
-    );
+    finds(format!("{MODEL}m\r\n{other}n\r\n--b--"), "<ambiguous_model>");
 }
 
 #[test]
@@ -129,13 +111,7 @@ fn the_headers_of_a_part_are_bounded() {
 #[test]
 fn boundaries_are_those_of_rfc_2046() {
     let longest = "x".repeat(BOUNDARY_MAX_BYTES);
-    for boundary in [
-        "b",
-        "a b",
-        "'()+_,-./:=?",
-        "----WebKitFormBoundaryABC",
-        &longest,
-    ] {
+    for boundary in ["b", "a b", "'()+_,-./:=?", "----WebKitFormBoundaryABC", &longest] {
         assert!(ModelFinder::multipart(boundary).is_ok(), "{boundary}");
     }
     for boundary in ["", "a ", "a\"", "a;b", "a\r\n", "é", &format!("{longest}x")] {
@@ -157,10 +133,7 @@ fn the_model_is_known_at_the_boundary_that_ends_it() {
 fn the_boundary_comes_from_the_content_type() {
     let header = b"multipart/form-data; boundary=\"b\"".as_slice();
     let finder = ModelFinder::for_content_type(Some(header)).unwrap();
-    assert_eq!(
-        model_or_code(&finder, format!("{MODEL}m\r\n--b--").as_bytes()),
-        "m"
-    );
+    assert_eq!(model_or_code(&finder, format!("{MODEL}m\r\n--b--").as_bytes()), "m");
     let error = ModelFinder::for_content_type(Some(b"multipart/form-data")).unwrap_err();
     assert_eq!(error.code(), "invalid_body");
 }

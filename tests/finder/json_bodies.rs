@@ -8,11 +8,7 @@ use crate::ask::{ask, in_chunks, model_or_code};
 fn finds(body: impl AsRef<[u8]>, expected: &str) {
     let body = body.as_ref();
     let shown: String = body.escape_ascii().to_string().chars().take(200).collect();
-    assert_eq!(
-        model_or_code(&ModelFinder::json(), body),
-        expected,
-        "{shown}"
-    );
+    assert_eq!(model_or_code(&ModelFinder::json(), body), expected, "{shown}");
 }
 
 #[track_caller]
@@ -39,14 +35,7 @@ fn the_top_level_model_is_found_wherever_it_stands() {
 
 #[test]
 fn keys_and_values_are_unescaped() {
-    all(
-        &[
-            r#"{"mod\u0065l":"m"}"#,
-            r#"{"\u006d\u006F\u0064\u0065\u006c":"m"}"#,
-            r#"{"model":"\u006d"}"#,
-        ],
-        "m",
-    );
+    all(&[r#"{"mod\u0065l":"m"}"#, r#"{"\u006d\u006F\u0064\u0065\u006c":"m"}"#, r#"{"model":"\u006d"}"#], "m");
     finds(r#"{"model":"org\/name"}"#, "org/name");
     finds(r#"{"model":"a\"b\\c"}"#, r#"a"b\c"#);
     finds(r#"{"model":"\ud83d\ude00\u00e9"}"#, "😀é");
@@ -69,12 +58,7 @@ fn two_models_are_ambiguous() {
 #[test]
 fn a_key_that_equals_model_but_for_case_is_ambiguous() {
     all(
-        &[
-            r#"{"Model":"a"}"#,
-            r#"{"model":"a","MODEL":"b"}"#,
-            r#"{"mOdel":1,"model":"b"}"#,
-            r#"{"\u004dodel":"a"}"#,
-        ],
+        &[r#"{"Model":"a"}"#, r#"{"model":"a","MODEL":"b"}"#, r#"{"mOdel":1,"model":"b"}"#, r#"{"\u004dodel":"a"}"#],
         "<ambiguous_model>",
     );
 }
@@ -97,10 +81,7 @@ fn nested_and_quoted_models_do_not_count() {
 
 #[test]
 fn no_model_is_missing() {
-    all(
-        &["{}", r#"{"a":"model"}"#, "", " \n", "\u{feff}"],
-        "<missing_model>",
-    );
+    all(&["{}", r#"{"a":"model"}"#, "", " \n", "\u{feff}"], "<missing_model>");
 }
 
 #[test]
@@ -119,12 +100,7 @@ fn a_model_that_is_no_string_is_named_in_the_error() {
         let body = format!("{{\"model\": {value}}}");
         let error = ask(&ModelFinder::json(), body.as_bytes()).unwrap_err();
         assert_eq!(error.code(), "invalid_model");
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("it is {found}, not a string")),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("it is {found}, not a string")), "{error}");
     }
 }
 
@@ -150,24 +126,14 @@ fn a_string_that_is_no_sane_name_is_invalid() {
     );
     finds(b"{\"model\":\"\xff\"}", "<invalid_model>");
     finds(b"{\"model\":\"\xed\xa0\x80\"}", "<invalid_model>");
-    finds(
-        format!(r#"{{"model":"{}"}}"#, "x".repeat(256)),
-        &"x".repeat(256),
-    );
-    finds(
-        format!(r#"{{"model":"{}"}}"#, "\\u0078".repeat(256)),
-        &"x".repeat(256),
-    );
+    finds(format!(r#"{{"model":"{}"}}"#, "x".repeat(256)), &"x".repeat(256));
+    finds(format!(r#"{{"model":"{}"}}"#, "\\u0078".repeat(256)), &"x".repeat(256));
 }
 
 #[test]
 fn a_key_that_some_readers_clean_up_into_model_is_invalid() {
     all(
-        &[
-            r#"{"model\u0000x":"a"}"#,
-            r#"{"mo\ud800del":"a","model":"b"}"#,
-            "{\"mo\u{7}del\":\"a\"}",
-        ],
+        &[r#"{"model\u0000x":"a"}"#, r#"{"mo\ud800del":"a","model":"b"}"#, "{\"mo\u{7}del\":\"a\"}"],
         "<invalid_model>",
     );
     finds(b"{\"mo\xffdel\":\"a\",\"model\":\"b\"}", "<invalid_model>");
@@ -196,14 +162,8 @@ fn wide_encodings_are_invalid() {
         let utf16 = text.encode_utf16();
         let le: Vec<u8> = utf16.clone().flat_map(u16::to_le_bytes).collect();
         let be: Vec<u8> = utf16.flat_map(u16::to_be_bytes).collect();
-        let wide: Vec<u8> = text
-            .chars()
-            .flat_map(|c| (c as u32).to_le_bytes())
-            .collect();
-        let wide_be: Vec<u8> = text
-            .chars()
-            .flat_map(|c| (c as u32).to_be_bytes())
-            .collect();
+        let wide: Vec<u8> = text.chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+        let wide_be: Vec<u8> = text.chars().flat_map(|c| (c as u32).to_be_bytes()).collect();
         for body in [le, be, wide, wide_be] {
             let error = ask(&ModelFinder::json(), &body).unwrap_err();
             assert_eq!(error.code(), "invalid_body");
@@ -312,10 +272,7 @@ fn depth_is_counted_and_capped() {
 
 #[test]
 fn a_prompt_of_20_megabytes_before_the_model_is_passed_over() {
-    let body = format!(
-        r#"{{"p":"{}","model":"m"}}"#,
-        "lorem \\n \\\" ".repeat(1_600_000)
-    );
+    let body = format!(r#"{{"p":"{}","model":"m"}}"#, "lorem \\n \\\" ".repeat(1_600_000));
     let found = in_chunks(ModelFinder::json(), body.as_bytes().chunks(16 * 1024));
     assert_eq!(found, Ok("m".to_owned()));
 }
@@ -327,30 +284,17 @@ fn the_model_is_known_as_soon_as_its_value_ends() {
     assert_eq!(finder.model(), None);
     finder.feed(br#"""#).unwrap();
     assert_eq!(finder.model().unwrap().as_str(), "m");
-    assert_eq!(
-        finder.feed(br#","model":"#).unwrap_err().code(),
-        "ambiguous_model"
-    );
+    assert_eq!(finder.feed(br#","model":"#).unwrap_err().code(), "ambiguous_model");
     assert_eq!(finder.model(), None);
 }
 
 #[test]
 fn latin_1_bodies_give_ascii_models_only() {
-    let declared = |charset: &str| {
-        ModelFinder::for_content_type(Some(format!("text/plain; charset={charset}").as_bytes()))
-    };
+    let declared =
+        |charset: &str| ModelFinder::for_content_type(Some(format!("text/plain; charset={charset}").as_bytes()));
     let latin = declared("ISO-8859-1").unwrap();
-    assert_eq!(
-        model_or_code(&latin, br#"{"a":"\xe9","model":"m"}"#.as_slice()),
-        "<invalid_body>"
-    );
-    assert_eq!(
-        model_or_code(&latin, b"{\"a\":\"\xe9\",\"model\":\"m\"}"),
-        "m"
-    );
-    assert_eq!(
-        model_or_code(&latin, "{\"model\":\"é\"}".as_bytes()),
-        "<invalid_model>"
-    );
+    assert_eq!(model_or_code(&latin, br#"{"a":"\xe9","model":"m"}"#.as_slice()), "<invalid_body>");
+    assert_eq!(model_or_code(&latin, b"{\"a\":\"\xe9\",\"model\":\"m\"}"), "m");
+    assert_eq!(model_or_code(&latin, "{\"model\":\"é\"}".as_bytes()), "<invalid_model>");
     assert_eq!(declared("utf-7").unwrap_err().code(), "invalid_body");
 }

@@ -24,9 +24,7 @@ impl Charset {
     pub(super) fn parse(name: &[u8]) -> Self {
         match name.to_ascii_lowercase().as_slice() {
             b"utf-8" | b"utf8" => Self::Utf8,
-            b"us-ascii" | b"ascii" | b"iso-8859-1" | b"latin1" | b"windows-1252" => {
-                Self::AsciiCompatible
-            }
+            b"us-ascii" | b"ascii" | b"iso-8859-1" | b"latin1" | b"windows-1252" => Self::AsciiCompatible,
             _ => Self::Other,
         }
     }
@@ -51,10 +49,7 @@ impl BodyKind {
             }
         }
         let boundary = boundary.ok_or(FindError::InvalidBody(InvalidBody::Boundary))?;
-        Ok(Self::Form {
-            boundary,
-            ascii_only,
-        })
+        Ok(Self::Form { boundary, ascii_only })
     }
 }
 
@@ -69,9 +64,7 @@ fn ascii_only(rest: &[u8]) -> Result<bool, FindError> {
         if !name.eq_ignore_ascii_case(b"charset") {
             continue;
         }
-        let bare = value
-            .strip_prefix(b"\"")
-            .and_then(|v| v.strip_suffix(b"\""));
+        let bare = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
         match Charset::parse(bare.unwrap_or(value)) {
             Charset::Utf8 => {}
             Charset::AsciiCompatible => ascii_only = true,
@@ -90,10 +83,7 @@ mod tests {
     }
 
     fn form(boundary: &str) -> Result<BodyKind, FindError> {
-        Ok(BodyKind::Form {
-            boundary: boundary.as_bytes().to_vec(),
-            ascii_only: false,
-        })
+        Ok(BodyKind::Form { boundary: boundary.as_bytes().to_vec(), ascii_only: false })
     }
 
     fn parse(value: &str) -> Result<BodyKind, FindError> {
@@ -134,10 +124,7 @@ mod tests {
     #[test]
     fn the_boundary_is_read_as_rfc_2046_writes_it() {
         assert_eq!(parse("multipart/form-data; boundary=abc"), form("abc"));
-        assert_eq!(
-            parse("Multipart/Form-Data;BOUNDARY=\"a b:c\""),
-            form("a b:c")
-        );
+        assert_eq!(parse("Multipart/Form-Data;BOUNDARY=\"a b:c\""), form("a b:c"));
         for value in [
             "multipart/form-data",
             "multipart/form-data; boundary",

@@ -44,10 +44,9 @@ impl fmt::Display for FindError {
                 "The `model` of the request cannot be used: {reason}. Set it to one of the ids that GET /v1/models \
                  lists."
             ),
-            Self::AmbiguousModel(reason) => write!(
-                f,
-                "The request does not say clearly which model it wants: {reason}. Name one `model`, once."
-            ),
+            Self::AmbiguousModel(reason) => {
+                write!(f, "The request does not say clearly which model it wants: {reason}. Name one `model`, once.")
+            }
             Self::InvalidBody(reason) => write!(f, "The body of the request cannot be read: {reason}."),
         }
     }
@@ -150,21 +149,17 @@ impl fmt::Display for InvalidBody {
             Self::WideEncoding => f.write_str("it is UTF-16 or UTF-32; send JSON in UTF-8"),
             Self::Charset => f.write_str("its Content-Type names a charset other than UTF-8"),
             Self::Malformed { offset, expected } => {
-                write!(
-                    f,
-                    "it is not valid JSON, byte {offset} should be {expected}"
-                )
+                write!(f, "it is not valid JSON, byte {offset} should be {expected}")
             }
             Self::TooDeep => write!(f, "it is nested deeper than {MAX_DEPTH} levels"),
             Self::Truncated => f.write_str("it ends before it is complete"),
-            Self::Boundary => f.write_str(
-                "its Content-Type is multipart/form-data without one valid boundary (RFC 2046)",
-            ),
+            Self::Boundary => {
+                f.write_str("its Content-Type is multipart/form-data without one valid boundary (RFC 2046)")
+            }
             Self::Form(what) => write!(f, "it is not a valid multipart form, {what}"),
-            Self::PartHeadTooLong => write!(
-                f,
-                "the headers of a form part are longer than {PART_HEAD_MAX_BYTES} bytes"
-            ),
+            Self::PartHeadTooLong => {
+                write!(f, "the headers of a form part are longer than {PART_HEAD_MAX_BYTES} bytes")
+            }
         }
     }
 }

@@ -124,10 +124,7 @@ impl JsonFinder {
             (State::Key | State::KeyOrEnd, b'"') => self.open_key(),
             (State::Colon, b':') => self.state = self.after_colon(),
             (State::Value | State::ValueOrEnd, b'"') => self.open_text(Role::Skipped),
-            (
-                State::Value | State::ValueOrEnd,
-                b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I',
-            ) => {
+            (State::Value | State::ValueOrEnd, b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I') => {
                 self.state = State::Word;
             }
             (State::Value | State::ValueOrEnd | State::Object, b'{') => {
@@ -136,9 +133,7 @@ impl JsonFinder {
             (State::Value | State::ValueOrEnd, b'[') => self.open(false, State::ValueOrEnd)?,
             (State::CommaOrEnd, b',') if self.nesting.in_object() => self.state = State::Key,
             (State::CommaOrEnd, b',') => self.state = State::Value,
-            (State::CommaOrEnd | State::KeyOrEnd, b'}') if self.nesting.close(true) => {
-                self.closed()
-            }
+            (State::CommaOrEnd | State::KeyOrEnd, b'}') if self.nesting.close(true) => self.closed(),
             (State::CommaOrEnd | State::ValueOrEnd, b']') if self.nesting.close(false) => {
                 self.closed();
             }
@@ -223,10 +218,7 @@ impl JsonFinder {
         match self.role {
             Role::TopKey => piece.iter().for_each(|&byte| self.key.push(byte.into())),
             Role::Model if piece.is_empty() => {}
-            Role::Model => self
-                .value
-                .push_bytes(piece)
-                .map_err(FindError::InvalidModel)?,
+            Role::Model => self.value.push_bytes(piece).map_err(FindError::InvalidModel)?,
             Role::NestedKey | Role::Skipped => {}
         }
         Ok(())
@@ -289,10 +281,7 @@ impl JsonFinder {
             self.state = State::Text;
             match self.role {
                 Role::TopKey => self.key.push(self.unit),
-                Role::Model => self
-                    .value
-                    .push_unit(self.unit)
-                    .map_err(FindError::InvalidModel)?,
+                Role::Model => self.value.push_unit(self.unit).map_err(FindError::InvalidModel)?,
                 Role::NestedKey | Role::Skipped => {}
             }
         }
@@ -325,10 +314,7 @@ impl JsonFinder {
 
     #[cold]
     fn malformed(&self, pos: usize, expected: &'static str) -> FindError {
-        FindError::InvalidBody(InvalidBody::Malformed {
-            offset: self.offset + pos as u64,
-            expected,
-        })
+        FindError::InvalidBody(InvalidBody::Malformed { offset: self.offset + pos as u64, expected })
     }
 }
 

@@ -61,18 +61,12 @@ impl ModelFinder {
     pub fn for_content_type(content_type: Option<&[u8]>) -> Result<Self, FindError> {
         Ok(Self::new(match BodyKind::parse(content_type)? {
             BodyKind::Json { ascii_only } => Format::Json(JsonFinder::new(ascii_only)),
-            BodyKind::Form {
-                boundary,
-                ascii_only,
-            } => Format::Multipart(MultipartFinder::new(&boundary, ascii_only)?),
+            BodyKind::Form { boundary, ascii_only } => Format::Multipart(MultipartFinder::new(&boundary, ascii_only)?),
         }))
     }
 
     fn new(format: Format) -> Self {
-        Self {
-            format,
-            failed: None,
-        }
+        Self { format, failed: None }
     }
 
     /// Reads the next chunk. Goes on after the model was found, so that a second one is noticed.

@@ -144,11 +144,7 @@ impl MultipartFinder {
         let Some((&byte, after)) = rest.split_first() else {
             return Ok(rest);
         };
-        self.begin_line(if byte == b'\r' {
-            LineStart::Cr
-        } else {
-            LineStart::Lf
-        });
+        self.begin_line(if byte == b'\r' { LineStart::Cr } else { LineStart::Lf });
         Ok(after)
     }
 
@@ -183,9 +179,7 @@ impl MultipartFinder {
         self.keep(start.bytes())?;
         if let Part::Model { .. } = self.part {
             let seen = self.delimiter.get(..self.matched).unwrap_or_default();
-            self.value
-                .push_bytes(seen)
-                .map_err(FindError::InvalidModel)?;
+            self.value.push_bytes(seen).map_err(FindError::InvalidModel)?;
         }
         Ok(())
     }
@@ -193,10 +187,7 @@ impl MultipartFinder {
     /// Keeps content of the `model` part.
     fn keep(&mut self, piece: &[u8]) -> Result<(), FindError> {
         match self.part {
-            Part::Model { .. } => self
-                .value
-                .push_bytes(piece)
-                .map_err(FindError::InvalidModel),
+            Part::Model { .. } => self.value.push_bytes(piece).map_err(FindError::InvalidModel),
             Part::Other => Ok(()),
         }
     }

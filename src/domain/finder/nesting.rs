@@ -16,10 +16,7 @@ pub(super) struct Nesting {
 
 impl Nesting {
     pub(super) const fn new() -> Self {
-        Self {
-            objects: [0; WORDS],
-            depth: 0,
-        }
+        Self { objects: [0; WORDS], depth: 0 }
     }
 
     /// How many brackets are open.
@@ -54,9 +51,7 @@ impl Nesting {
     #[inline]
     pub(super) fn in_object(&self) -> bool {
         let at = self.depth.wrapping_sub(1);
-        self.objects
-            .get(at / WORD_BITS)
-            .is_some_and(|word| word >> (at % WORD_BITS) & 1 == 1)
+        self.objects.get(at / WORD_BITS).is_some_and(|word| word >> (at % WORD_BITS) & 1 == 1)
     }
 }
 

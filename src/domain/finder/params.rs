@@ -89,9 +89,7 @@ mod tests {
     fn all(value: &str) -> Result<Vec<(String, String)>, Unclear> {
         let (_, rest) = split_first(value.as_bytes());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Params::new(rest)
-            .map(|param| param.map(|p| (text(p.name), text(p.value))))
-            .collect()
+        Params::new(rest).map(|param| param.map(|p| (text(p.name), text(p.value)))).collect()
     }
 
     #[test]
@@ -100,11 +98,7 @@ mod tests {
         assert_eq!(all("form-data"), Ok(vec![]));
         assert_eq!(
             all("form-data; name=\"a b\" ;filename=\"x;y.mp3\";z=1"),
-            Ok(vec![
-                pair("name", "a b"),
-                pair("filename", "x;y.mp3"),
-                pair("z", "1")
-            ])
+            Ok(vec![pair("name", "a b"), pair("filename", "x;y.mp3"), pair("z", "1")])
         );
         assert_eq!(all("a; b=\"\""), Ok(vec![pair("b", "")]));
         assert_eq!(all("a; b=c;"), Ok(vec![pair("b", "c")]));

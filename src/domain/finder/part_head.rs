@@ -30,9 +30,7 @@ impl PartHead {
             return Err(form("a part has a header line without a colon"));
         };
         if name.is_empty() || !name.iter().all(|&b| is_token_byte(b)) {
-            return Err(form(
-                "a part has a header name with characters that are not allowed",
-            ));
+            return Err(form("a part has a header name with characters that are not allowed"));
         }
         let value = value.get(1..).unwrap_or_default();
         if value.iter().any(|&b| b.is_ascii_control() && b != b'\t') {
@@ -58,16 +56,12 @@ impl PartHead {
     pub(super) fn end(&self) -> Result<Part, FindError> {
         let refused = |reason| Err(FindError::InvalidModel(reason));
         match self.is_model {
-            None => Err(form(
-                "a part has no `Content-Disposition: form-data` header",
-            )),
+            None => Err(form("a part has no `Content-Disposition: form-data` header")),
             Some(false) => Ok(Part::Other),
             Some(true) if self.has_file_name => refused(InvalidModel::File),
             Some(true) if self.type_fault => refused(InvalidModel::PartType),
             Some(true) if self.encoding_fault => refused(InvalidModel::PartEncoding),
-            Some(true) => Ok(Part::Model {
-                ascii_only: self.ascii_only,
-            }),
+            Some(true) => Ok(Part::Model { ascii_only: self.ascii_only }),
         }
     }
 
@@ -79,9 +73,7 @@ impl PartHead {
         }
         let (kind, rest) = split_first(value);
         if !kind.eq_ignore_ascii_case(b"form-data") {
-            return Err(form(
-                "a part has a Content-Disposition that is not `form-data`",
-            ));
+            return Err(form("a part has a Content-Disposition that is not `form-data`"));
         }
         let mut name = None;
         for param in Params::new(rest) {
@@ -107,13 +99,11 @@ impl PartHead {
         self.type_fault |= !essence.eq_ignore_ascii_case(b"text/plain");
         for param in Params::new(rest) {
             match param {
-                Ok(param) if param.name.eq_ignore_ascii_case(b"charset") => {
-                    match Charset::parse(param.value) {
-                        Charset::Utf8 => {}
-                        Charset::AsciiCompatible => self.ascii_only = true,
-                        Charset::Other => self.type_fault = true,
-                    }
-                }
+                Ok(param) if param.name.eq_ignore_ascii_case(b"charset") => match Charset::parse(param.value) {
+                    Charset::Utf8 => {}
+                    Charset::AsciiCompatible => self.ascii_only = true,
+                    Charset::Other => self.type_fault = true,
+                },
                 Ok(_) => {}
                 Err(_) => self.type_fault = true,
             }
@@ -141,13 +131,11 @@ fn is_model(name: &[u8]) -> Result<bool, FindError> {
     if plain != MODEL.as_bytes() {
         return Ok(false);
     }
-    Err(FindError::AmbiguousModel(
-        if name.eq_ignore_ascii_case(MODEL.as_bytes()) {
-            AmbiguousModel::OtherCase
-        } else {
-            AmbiguousModel::OddPartName
-        },
-    ))
+    Err(FindError::AmbiguousModel(if name.eq_ignore_ascii_case(MODEL.as_bytes()) {
+        AmbiguousModel::OtherCase
+    } else {
+        AmbiguousModel::OddPartName
+    }))
 }
 
 /// Decodes `%6d`; what is no escape stays as it is.
@@ -199,11 +187,7 @@ mod tests {
             "content-disposition:form-data;name=model",
             "CONTENT-DISPOSITION: Form-Data ; x=\"y\"; name=\"model\"",
         ] {
-            assert_eq!(
-                head(&[line]),
-                Ok(Part::Model { ascii_only: false }),
-                "{line}"
-            );
+            assert_eq!(head(&[line]), Ok(Part::Model { ascii_only: false }), "{line}");
         }
         for name in ["file", "models", "my model", "model_name", "50% model", "ü"] {
             let line = format!("Content-Disposition: form-data; name=\"{name}\"");
@@ -265,11 +249,7 @@ mod tests {
             "Content-Transfer-Encoding: Binary",
             "Content-Length: 5",
         ] {
-            assert_eq!(
-                head(&[NAMED, line]),
-                Ok(Part::Model { ascii_only: false }),
-                "{line}"
-            );
+            assert_eq!(head(&[NAMED, line]), Ok(Part::Model { ascii_only: false }), "{line}");
         }
         let latin = "Content-Type: text/plain; charset=ISO-8859-1";
         assert_eq!(head(&[latin, NAMED]), Ok(Part::Model { ascii_only: true }));
@@ -283,22 +263,10 @@ mod tests {
         ] {
             assert_eq!(code(&[NAMED, line]), "invalid_model", "{line}");
             assert_eq!(code(&[line, NAMED]), "invalid_model", "{line}");
-            assert_eq!(
-                code(&[line, "Content-Disposition: form-data; name=x"]),
-                "taken"
-            );
+            assert_eq!(code(&[line, "Content-Disposition: form-data; name=x"]), "taken");
         }
-        for param in [
-            "filename=\"\"",
-            "filename=a",
-            "filename*=utf-8''a",
-            "FileName=x",
-        ] {
-            assert_eq!(
-                code(&[&format!("{NAMED}; {param}")]),
-                "invalid_model",
-                "{param}"
-            );
+        for param in ["filename=\"\"", "filename=a", "filename*=utf-8''a", "FileName=x"] {
+            assert_eq!(code(&[&format!("{NAMED}; {param}")]), "invalid_model", "{param}");
         }
     }
 }

@@ -46,9 +46,7 @@ pub(super) fn find_either<const A: u8, const B: u8>(bytes: &[u8]) -> Option<usiz
 /// Whether the block holds `A` or `B`. No early exit: that is what lets the compiler use vectors.
 #[inline]
 fn has_either<const A: u8, const B: u8>(block: &[u8; BLOCK]) -> bool {
-    block
-        .iter()
-        .fold(false, |found, &b| found | (b == A) | (b == B))
+    block.iter().fold(false, |found, &b| found | (b == A) | (b == B))
 }
 
 /// Marks the bytes of a word that are `A` or `B` with their top bit. The lowest mark is exact; higher ones may be

@@ -158,14 +158,9 @@ mod tests {
         };
         assert_eq!(name(&[0xd83d, 0xde00]), Ok("😀".to_owned()));
         assert_eq!(name(&[0x61, 0xe9]), Ok("aé".to_owned()));
-        for half in [
-            &[0xd83d][..],
-            &[0xde00],
-            &[0xde00, 0xd83d],
-            &[0xd83d, 0x61],
-            &[0xd83d, 0],
-            &[0xd83d, 0xd83d, 0xde00],
-        ] {
+        for half in
+            [&[0xd83d][..], &[0xde00], &[0xde00, 0xd83d], &[0xd83d, 0x61], &[0xd83d, 0], &[0xd83d, 0xd83d, 0xde00]]
+        {
             assert_eq!(name(half), Err(InvalidModel::LoneSurrogate), "{half:x?}");
         }
         let nul = InvalidModel::Name(InvalidModelName::ControlCharacter);

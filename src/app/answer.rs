@@ -1,0 +1,131 @@
+//! An answer on its way to the client: its body carries the lease and the record of the request.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::exchange::Exchange;
+use super::lease::Lease;
+use crate::ports::telemetry::Outcome;
+use crate::ports::upstream::{BodyError, BoxBody, Duplex};
+
+/// What a backend answered.
+pub enum Carried {
+    /// A response.
+    Response(http::Response<AnswerBody>),
+    /// A switch of protocols: its head, and the connection from here on.
+    Tunnel(http::Response<()>, Tunnel),
+}
+
+/// The backend's side of a connection whose protocol was switched. In flight until it is dropped.
+pub struct Tunnel {
+    /// Both directions.
+    pub upstream: Box<dyn Duplex>,
+    /// Its place in flight.
+    pub lease: Lease,
+    /// Its record.
+    pub exchange: Exchange,
+}
+
+impl Tunnel {
+    /// Notes how it ended and how many bytes went to the client.
+    pub fn ended(mut self, to_client: u64, complete: bool) {
+        self.exchange.handed_over(usize::try_from(to_client).unwrap_or(usize::MAX));
+        self.exchange.ends(match (complete, self.lease.interrupt().is_cut()) {
+            (_, true) => Outcome::CutByDrain,
+            (true, false) => Outcome::Complete,
+            (false, false) => Outcome::BackendBroke,
+        });
+    }
+}
+
+/// The body of an answer. Bytes pass as they come. The lease and the record end with it: when it ended, when the client
+/// left, or when the drain deadline cut it.
+pub struct AnswerBody {
+    upstream: BoxBody,
+    in_flight: Option<InFlight>,
+}
+
+struct InFlight {
+    lease: Lease,
+    exchange: Exchange,
+}
+
+impl AnswerBody {
+    pub(super) fn new(upstream: BoxBody, lease: Lease, exchange: Exchange) -> Self {
+        lease.interrupt().begin_streaming();
+        let mut body = Self { upstream, in_flight: Some(InFlight { lease, exchange }) };
+        body.note_end();
+        body
+    }
+
+    /// An answer that has no further byte is over now, not when somebody looks.
+    fn note_end(&mut self) {
+        if self.upstream.is_end_stream() {
+            self.end(Outcome::Complete);
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(mut in_flight) = self.in_flight.take() {
+            in_flight.exchange.ends(outcome);
+        }
+    }
+
+    fn break_off(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(mut in_flight) = self.in_flight.take() {
+            match error {
+                BodyError::Cut => in_flight.exchange.ends(Outcome::CutByDrain),
+                _ => in_flight.exchange.broke(&error.to_string()),
+            }
+        }
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if this.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().is_cut()) {
+            return this.break_off(BodyError::Cut);
+        }
+        match this.upstream.as_mut().poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(data), Some(in_flight)) = (frame.data_ref(), &mut this.in_flight) {
+                    in_flight.exchange.handed_over(data.len());
+                }
+                this.note_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => this.break_off(error),
+            Poll::Ready(None) => {
+                this.end(Outcome::Complete);
+                Poll::Ready(None)
+            }
+            Poll::Pending if this.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().is_severed()) => {
+                this.break_off(BodyError::Broken("the backend is gone".to_owned()))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.upstream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.upstream.size_hint()
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        let cut = self.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().is_cut());
+        self.end(if cut { Outcome::CutByDrain } else { Outcome::ClientLeft });
+    }
+}

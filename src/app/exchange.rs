@@ -1,0 +1,149 @@
+//! The record of one request: counted once, whatever becomes of it.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::Backend;
+use crate::domain::model_name::ModelName;
+use crate::ports::telemetry::{Arrival, Attempt, Outcome, RequestFinished, RequestRecord, Telemetry};
+
+/// Follows one request from its head to its end. Its drop is the end: there is exactly one.
+pub struct Exchange {
+    recorder: Option<Recorder>,
+    request_id: Arc<str>,
+    model: Option<ModelName>,
+    backend: Option<Arc<str>>,
+    status: Option<StatusCode>,
+    streamed: bool,
+    answer_bytes: u64,
+    outcome: Outcome,
+}
+
+/// What only telemetry needs. Without it no clock is read.
+struct Recorder {
+    record: Box<dyn RequestRecord>,
+    started: Instant,
+    first_byte: Option<std::time::Duration>,
+}
+
+impl Exchange {
+    /// A request arrived.
+    pub fn begin(telemetry: &dyn Telemetry, arrival: &Arrival<'_>) -> Self {
+        let record = telemetry.request(arrival);
+        let recorder = record.map(|record| Recorder { record, started: Instant::now(), first_byte: None });
+        Self {
+            recorder,
+            request_id: Arc::from(arrival.request_id),
+            model: None,
+            backend: None,
+            status: None,
+            streamed: false,
+            answer_bytes: 0,
+            outcome: Outcome::ClientLeft,
+        }
+    }
+
+    /// The id that the answer carries.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The ids of its trace and span, where there is one.
+    pub fn trace_ids(&self) -> Option<(String, String)> {
+        self.recorder.as_ref()?.record.trace_ids()
+    }
+
+    /// The proxy answers by itself.
+    pub fn answered_here(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        if self.outcome == Outcome::ClientLeft {
+            self.outcome = Outcome::AnsweredHere;
+        }
+    }
+
+    /// The model asked for, by the table's own name for it.
+    pub(super) fn routed(&mut self, model: &ModelName) {
+        self.model = Some(model.clone());
+    }
+
+    pub(super) fn attempt(&mut self, backend: &Backend, headers: &mut HeaderMap) {
+        self.backend = Some(Arc::clone(&backend.name));
+        if let (Some(recorder), Some(model)) = (&mut self.recorder, &self.model) {
+            let attempt = Attempt {
+                model,
+                container: &backend.name,
+                address: backend.address,
+                registration: backend.registration.0,
+            };
+            recorder.record.attempt(&attempt, headers);
+        }
+    }
+
+    pub(super) fn attempt_failed(&mut self, backend: &Backend, reason: &str) {
+        warn!(container = %backend.name, id = %backend.container, address = %backend.address, reason,
+            request_id = &*self.request_id, trace_id = self.trace_ids().map(|ids| ids.0), "a backend gave no answer");
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record.attempt_failed(reason);
+        }
+    }
+
+    pub(super) fn answered(&mut self, status: StatusCode, streamed: bool) {
+        (self.status, self.streamed) = (Some(status), streamed);
+    }
+
+    pub(super) fn handed_over(&mut self, bytes: usize) {
+        if let Some(recorder) = &mut self.recorder
+            && recorder.first_byte.is_none()
+        {
+            recorder.first_byte = Some(recorder.started.elapsed());
+            recorder.record.first_byte();
+        }
+        self.answer_bytes += bytes as u64;
+    }
+
+    /// How it ends. What is noted last before the drop holds.
+    pub(super) fn ends(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// The backend broke off in the middle of its answer.
+    pub(super) fn broke(&mut self, reason: &str) {
+        self.outcome = Outcome::BackendBroke;
+        warn!(
+            container = self.backend.as_deref(),
+            reason,
+            answer_bytes = self.answer_bytes,
+            request_id = &*self.request_id,
+            trace_id = self.trace_ids().map(|ids| ids.0),
+            "a backend broke off in the middle of its answer; the client's answer is broken off, too"
+        );
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        debug!(
+            request_id = &*self.request_id,
+            model = self.model.as_ref().map(ModelName::as_str),
+            container = self.backend.as_deref(),
+            status = self.status.map(|status| status.as_u16()),
+            outcome = self.outcome.as_str(),
+            answer_bytes = self.answer_bytes,
+            "request finished"
+        );
+        if let Some(recorder) = self.recorder.take() {
+            recorder.record.finish(&RequestFinished {
+                model: self.model.take(),
+                status: self.status,
+                streamed: self.streamed,
+                outcome: self.outcome,
+                duration: recorder.started.elapsed(),
+                first_byte: recorder.first_byte,
+                answer_bytes: self.answer_bytes,
+            });
+        }
+    }
+}
