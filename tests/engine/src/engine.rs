@@ -1,0 +1,58 @@
+//! The container engine that the tests run on.
+
+use crate::images;
+use crate::run::{self, unique};
+use bollard::Docker;
+
+/// A reachable engine with the mock's image on it. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    docker: Docker,
+}
+
+impl Engine {
+    /// The engine of `DOCKER_HOST` or the default socket; sweeps left-overs and builds the mock's image if need be.
+    /// `None`: there is none, and a line has said so. Under `CI=true` that is a failure instead.
+    pub async fn reach() -> Option<Self> {
+        let at = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "the default socket".into());
+        let docker = match Docker::connect_with_defaults() {
+            Ok(docker) => docker.negotiate_version().await,
+            Err(why) => Err(why),
+        };
+        match docker {
+            Ok(docker) => {
+                run::sweep(&docker).await;
+                images::ensure_mock_image(&docker).await;
+                Some(Self { docker })
+            }
+            Err(why) => {
+                not_run(&format!("no Docker engine reachable at {at} ({why})"));
+                None
+            }
+        }
+    }
+
+    /// The engine's own API, for what this library has no words for. Touch only what is labelled as ours.
+    pub fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// A name that no other test has: the engine is shared, so every test names its models with this.
+    pub fn unique(&self, name: &str) -> String {
+        unique(name)
+    }
+
+    /// Whether an image is there.
+    pub async fn has_image(&self, image: &str) -> bool {
+        self.docker.inspect_image(image).await.is_ok()
+    }
+}
+
+/// Says in plain words that a test was not run; under `CI=true` that is a failure.
+pub fn not_run(why: &str) {
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "not run: {why}; with CI=true that is a failure"
+    );
+    eprintln!("not run: {why}");
+}
