@@ -17,12 +17,7 @@ pub async fn start(engine: &Engine, mock: &Mock) -> BareContainer {
     let body = ContainerCreateBody {
         image: Some(mock.image.clone()),
         labels: Some(mock.labels.clone()),
-        env: Some(
-            mock.env
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect(),
-        ),
+        env: Some(mock.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         cmd: (!mock.command.is_empty()).then(|| mock.command.clone()),
         stop_signal: mock.stop_signal.clone(),
         stop_timeout: mock.stop_timeout.map(|wait| wait.as_secs() as i64),
@@ -30,17 +25,10 @@ pub async fn start(engine: &Engine, mock: &Mock) -> BareContainer {
         host_config: Some(mock.host_config()),
         ..ContainerCreateBody::default()
     };
-    let name = CreateContainerOptionsBuilder::new()
-        .name(&mock.name)
-        .build();
+    let name = CreateContainerOptionsBuilder::new().name(&mock.name).build();
     let made = engine.docker().create_container(Some(name), body).await;
-    let id = made
-        .unwrap_or_else(|why| panic!("creating {}: {why}", mock.name))
-        .id;
-    let container = BareContainer {
-        engine: engine.clone(),
-        id,
-    };
+    let id = made.unwrap_or_else(|why| panic!("creating {}: {why}", mock.name)).id;
+    let container = BareContainer { engine: engine.clone(), id };
     let started = engine.docker().start_container(&container.id, None).await;
     started.unwrap_or_else(|why| panic!("starting {}: {why}", mock.name));
     container
@@ -49,10 +37,7 @@ pub async fn start(engine: &Engine, mock: &Mock) -> BareContainer {
 fn health(mock: &Mock) -> Option<HealthConfig> {
     let nanos = |wait: Duration| Some(wait.as_nanos() as i64);
     if mock.no_healthcheck {
-        return Some(HealthConfig {
-            test: Some(vec!["NONE".into()]),
-            ..HealthConfig::default()
-        });
+        return Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() });
     }
     mock.health_every.map(|interval| HealthConfig {
         test: Some(mock.health_command()),
@@ -66,14 +51,9 @@ fn health(mock: &Mock) -> Option<HealthConfig> {
 impl Drop for BareContainer {
     fn drop(&mut self) {
         let (docker, id) = (self.engine.docker().clone(), self.id.clone());
-        let force = RemoveContainerOptionsBuilder::new()
-            .force(true)
-            .v(true)
-            .build();
+        let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let removed = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             if let Ok(runtime) = runtime {
                 let _ = runtime.block_on(docker.remove_container(&id, Some(force)));
             }

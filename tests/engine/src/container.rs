@@ -5,12 +5,10 @@ use crate::engine::Engine;
 use crate::http::{Answer, client};
 use crate::run;
 use crate::wait::{BOUND, until};
-use bollard::models::{
-    ContainerInspectResponse, HealthStatusEnum, NetworkConnectRequest, NetworkDisconnectRequest,
-};
+use bollard::models::{ContainerInspectResponse, HealthStatusEnum, NetworkConnectRequest, NetworkDisconnectRequest};
 use bollard::query_parameters::{
-    KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    RenameContainerOptionsBuilder, RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
+    KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
+    RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use testcontainers::{ContainerAsync, GenericImage};
@@ -53,13 +51,7 @@ impl MockContainer {
             Hold::Bare(container) => container.id.clone(),
             Hold::Testcontainers(container) => container.id().to_owned(),
         };
-        Self {
-            engine: engine.clone(),
-            id,
-            name,
-            port,
-            _hold: hold,
-        }
+        Self { engine: engine.clone(), id, name, port, _hold: hold }
     }
 
     /// The container's id.
@@ -113,33 +105,21 @@ impl MockContainer {
 
     /// Waits until its process has been started once more, for a container with a restart policy.
     pub async fn until_started_again(&self, before: &str) {
-        until(
-            &format!("{} is started again", self.name),
-            BOUND,
-            async || {
-                let state = self.inspect().await.state?;
-                let again = state.started_at.is_some_and(|at| at != before);
-                (again && state.pid.is_some_and(|pid| pid > 0)).then_some(())
-            },
-        )
+        until(&format!("{} is started again", self.name), BOUND, async || {
+            let state = self.inspect().await.state?;
+            let again = state.started_at.is_some_and(|at| at != before);
+            (again && state.pid.is_some_and(|pid| pid > 0)).then_some(())
+        })
         .await;
     }
 
     /// `host:port` of the server inside, on the first network that gives it an address; 127.0.0.1 on the host's.
     pub async fn authority(&self) -> String {
         let settings = self.inspect().await.network_settings;
-        let networks = settings
-            .and_then(|settings| settings.networks)
-            .unwrap_or_default();
-        let address = networks
-            .values()
-            .filter_map(|endpoint| endpoint.ip_address.clone())
-            .find(|address| !address.is_empty());
-        format!(
-            "{}:{}",
-            address.unwrap_or_else(|| "127.0.0.1".into()),
-            self.port
-        )
+        let networks = settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let address =
+            networks.values().filter_map(|endpoint| endpoint.ip_address.clone()).find(|address| !address.is_empty());
+        format!("{}:{}", address.unwrap_or_else(|| "127.0.0.1".into()), self.port)
     }
 
     /// Asks the server directly, past the proxy; such as `/admin/crash?code=3`, after which no answer may come.
@@ -151,14 +131,8 @@ impl MockContainer {
     /// What it has counted.
     pub async fn stats(&self) -> Stats {
         let answer = self.get("/stats").await;
-        let said = answer
-            .unwrap_or_else(|why| panic!("stats of {}: {why}", self.name))
-            .json();
-        let count = |name: &str| {
-            said[name]
-                .as_u64()
-                .unwrap_or_else(|| panic!("{name} in {said}"))
-        };
+        let said = answer.unwrap_or_else(|why| panic!("stats of {}: {why}", self.name)).json();
+        let count = |name: &str| said[name].as_u64().unwrap_or_else(|| panic!("{name} in {said}"));
         Stats {
             requests: count("requests"),
             finished: count("finished"),
@@ -190,25 +164,15 @@ impl MockContainer {
     /// `docker stop`: returns when it has stopped. `timeout`: instead of the container's own, in seconds.
     pub async fn stop(&self, timeout: Option<i32>) {
         let options = StopContainerOptionsBuilder::new();
-        let options = timeout
-            .map(|seconds| options.clone().t(seconds))
-            .unwrap_or(options);
-        let done = self
-            .engine
-            .docker()
-            .stop_container(&self.id, Some(options.build()))
-            .await;
+        let options = timeout.map(|seconds| options.clone().t(seconds)).unwrap_or(options);
+        let done = self.engine.docker().stop_container(&self.id, Some(options.build())).await;
         self.done("stopping", done);
     }
 
     /// `docker kill -s SIGNAL`.
     pub async fn kill(&self, signal: &str) {
         let options = KillContainerOptionsBuilder::new().signal(signal).build();
-        let done = self
-            .engine
-            .docker()
-            .kill_container(&self.id, Some(options))
-            .await;
+        let done = self.engine.docker().kill_container(&self.id, Some(options)).await;
         self.done("killing", done);
     }
 
@@ -221,11 +185,7 @@ impl MockContainer {
     /// `docker restart`.
     pub async fn restart(&self) {
         let options = RestartContainerOptionsBuilder::new().build();
-        let done = self
-            .engine
-            .docker()
-            .restart_container(&self.id, Some(options))
-            .await;
+        let done = self.engine.docker().restart_container(&self.id, Some(options)).await;
         self.done("restarting", done);
     }
 
@@ -245,50 +205,29 @@ impl MockContainer {
     pub async fn rename(&self, name: &str) -> String {
         let name = run::unique(name);
         let options = RenameContainerOptionsBuilder::new().name(&name).build();
-        let done = self
-            .engine
-            .docker()
-            .rename_container(&self.id, options)
-            .await;
+        let done = self.engine.docker().rename_container(&self.id, options).await;
         self.done("renaming", done);
         name
     }
 
     /// `docker network connect`.
     pub async fn connect(&self, network: &str) {
-        let request = NetworkConnectRequest {
-            container: self.id.clone(),
-            ..NetworkConnectRequest::default()
-        };
+        let request = NetworkConnectRequest { container: self.id.clone(), ..NetworkConnectRequest::default() };
         let done = self.engine.docker().connect_network(network, request).await;
         self.done("connecting", done);
     }
 
     /// `docker network disconnect`; the default network is `bridge`.
     pub async fn disconnect(&self, network: &str) {
-        let request = NetworkDisconnectRequest {
-            container: self.id.clone(),
-            force: Some(true),
-        };
-        let done = self
-            .engine
-            .docker()
-            .disconnect_network(network, request)
-            .await;
+        let request = NetworkDisconnectRequest { container: self.id.clone(), force: Some(true) };
+        let done = self.engine.docker().disconnect_network(network, request).await;
         self.done("disconnecting", done);
     }
 
     /// `docker rm -f`.
     pub async fn remove(&self) {
-        let force = RemoveContainerOptionsBuilder::new()
-            .force(true)
-            .v(true)
-            .build();
-        let done = self
-            .engine
-            .docker()
-            .remove_container(&self.id, Some(force))
-            .await;
+        let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let done = self.engine.docker().remove_container(&self.id, Some(force)).await;
         self.done("removing", done);
     }
 

@@ -50,9 +50,6 @@ impl Engine {
 
 /// Says in plain words that a test was not run; under `CI=true` that is a failure.
 pub fn not_run(why: &str) {
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "not run: {why}; with CI=true that is a failure"
-    );
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "not run: {why}; with CI=true that is a failure");
     eprintln!("not run: {why}");
 }

@@ -35,9 +35,7 @@ impl Answer {
         let headers = response.headers().clone();
         Ok(Self {
             status: response.status().as_u16(),
-            mock: headers
-                .get("x-mock-name")
-                .map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()),
+            mock: headers.get("x-mock-name").map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()),
             headers,
             text: response.text().await?,
         })

@@ -43,20 +43,13 @@ async fn is_current(docker: &Docker, hash: &str) -> bool {
     let Ok(image) = docker.inspect_image(MOCK_IMAGE).await else {
         return false;
     };
-    let labels = image
-        .config
-        .and_then(|config| config.labels)
-        .unwrap_or_default();
+    let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
     labels.get(SOURCES).is_some_and(|value| value == hash)
 }
 
 async fn build(docker: &Docker, hash: &str) {
     let labels = [(LABEL, "image"), (SOURCES, hash)].into_iter().collect();
-    let options = BuildImageOptionsBuilder::new()
-        .t(MOCK_IMAGE)
-        .labels(&labels)
-        .rm(true)
-        .build();
+    let options = BuildImageOptionsBuilder::new().t(MOCK_IMAGE).labels(&labels).rm(true).build();
     let body = bollard::body_full(build_folder().into());
     let mut steps = std::pin::pin!(docker.build_image(options, None, Some(body)));
     while let Some(step) = steps.next().await {
@@ -71,15 +64,11 @@ async fn build(docker: &Docker, hash: &str) {
 fn build_folder() -> Vec<u8> {
     let mock = fs::read(static_mock()).expect("the mock was built");
     let mut tar = tar::Builder::new(Vec::new());
-    for (name, mode, bytes) in [
-        ("Dockerfile", 0o644, DOCKERFILE.as_bytes()),
-        ("mock", 0o755, &mock),
-    ] {
+    for (name, mode, bytes) in [("Dockerfile", 0o644, DOCKERFILE.as_bytes()), ("mock", 0o755, &mock)] {
         let mut header = tar::Header::new_gnu();
         header.set_mode(mode);
         header.set_size(bytes.len() as u64);
-        tar.append_data(&mut header, name, bytes)
-            .expect("written to memory");
+        tar.append_data(&mut header, name, bytes).expect("written to memory");
     }
     tar.into_inner().expect("written to memory")
 }

@@ -162,10 +162,7 @@ impl Mock {
     }
 
     async fn start_by_testcontainers(&self) -> ContainerAsync<GenericImage> {
-        let (image, tag) = self
-            .image
-            .split_once(':')
-            .unwrap_or((&self.image, "latest"));
+        let (image, tag) = self.image.split_once(':').unwrap_or((&self.image, "latest"));
         let host_config = self.host_config();
         let mut request = GenericImage::new(image, tag)
             .with_container_name(&self.name)
@@ -195,10 +192,7 @@ impl Mock {
             network_mode: self.network.clone(),
             memory: self.memory,
             memory_swap: self.memory,
-            restart_policy: self.restart.map(|name| RestartPolicy {
-                name: Some(name),
-                maximum_retry_count: None,
-            }),
+            restart_policy: self.restart.map(|name| RestartPolicy { name: Some(name), maximum_retry_count: None }),
             ..HostConfig::default()
         }
     }
@@ -208,13 +202,8 @@ impl Mock {
     }
 
     fn port(&self) -> u16 {
-        let label = self
-            .labels
-            .get("inference.port")
-            .and_then(|port| port.parse().ok());
+        let label = self.labels.get("inference.port").and_then(|port| port.parse().ok());
         let env = self.env.iter().find(|(name, _)| name == "PORT");
-        env.and_then(|(_, port)| port.parse().ok())
-            .or(label)
-            .unwrap_or(8000)
+        env.and_then(|(_, port)| port.parse().ok()).or(label).unwrap_or(8000)
     }
 }

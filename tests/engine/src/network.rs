@@ -20,15 +20,8 @@ impl TestNetwork {
             labels: Some(labels()),
             ..NetworkCreateRequest::default()
         };
-        engine
-            .docker()
-            .create_network(request)
-            .await
-            .unwrap_or_else(|why| panic!("creating network {name}: {why}"));
-        Self {
-            engine: engine.clone(),
-            name,
-        }
+        engine.docker().create_network(request).await.unwrap_or_else(|why| panic!("creating network {name}: {why}"));
+        Self { engine: engine.clone(), name }
     }
 
     /// Its name on the engine.

@@ -73,12 +73,7 @@ impl ProxyBuilder {
         let (lines, errors) = (Lines::default(), Lines::default());
         lines.read(child.stdout.take().expect("piped"));
         errors.read(child.stderr.take().expect("piped"));
-        ProxyProcess {
-            child,
-            port,
-            lines,
-            errors,
-        }
+        ProxyProcess { child, port, lines, errors }
     }
 }
 
@@ -134,11 +129,7 @@ impl ProxyProcess {
     /// One chat request that does not stream.
     pub async fn chat(&self, model: &str) -> reqwest::Result<Answer> {
         let message = json!([{"role": "user", "content": "hello"}]);
-        self.post(
-            "/v1/chat/completions",
-            &json!({"model": model, "messages": message}),
-        )
-        .await
+        self.post("/v1/chat/completions", &json!({"model": model, "messages": message})).await
     }
 
     /// The ids of `GET /v1/models`; none while it does not answer.
@@ -148,33 +139,23 @@ impl ProxyProcess {
         };
         let said: Value = serde_json::from_str(&answer.text).unwrap_or_default();
         let data = said["data"].as_array().cloned().unwrap_or_default();
-        data.iter()
-            .filter_map(|model| model["id"].as_str().map(str::to_owned))
-            .collect()
+        data.iter().filter_map(|model| model["id"].as_str().map(str::to_owned)).collect()
     }
 
     /// Waits until the ids of `GET /v1/models` satisfy `wanted`.
     pub async fn until_models(&self, what: &str, wanted: impl Fn(&[String]) -> bool) {
-        self.until(&format!("the models are such that {what}"), async || {
-            wanted(&self.models().await).then_some(())
-        })
-        .await;
+        self.until(&format!("the models are such that {what}"), async || wanted(&self.models().await).then_some(()))
+            .await;
     }
 
     /// Waits until this model is listed.
     pub async fn until_listed(&self, model: &str) {
-        self.until_models(&format!("{model} is listed"), |ids| {
-            ids.iter().any(|id| id == model)
-        })
-        .await;
+        self.until_models(&format!("{model} is listed"), |ids| ids.iter().any(|id| id == model)).await;
     }
 
     /// Waits until this model is not listed.
     pub async fn until_unlisted(&self, model: &str) {
-        self.until_models(&format!("{model} is not listed"), |ids| {
-            !ids.iter().any(|id| id == model)
-        })
-        .await;
+        self.until_models(&format!("{model} is not listed"), |ids| !ids.iter().any(|id| id == model)).await;
     }
 
     /// Waits until a chat request for `model` is answered by the mock of this name.
@@ -188,11 +169,7 @@ impl ProxyProcess {
 
     /// Every line of its standard output that is JSON.
     pub fn log(&self) -> Vec<Value> {
-        self.lines
-            .all()
-            .iter()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        self.lines.all().iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Its standard output, line by line.
@@ -207,16 +184,12 @@ impl ProxyProcess {
 
     /// Waits for a line of the log and returns it.
     pub async fn until_log(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.until(&format!("the log says {what}"), async || {
-            self.log().into_iter().find(|line| wanted(line))
-        })
-        .await
+        self.until(&format!("the log says {what}"), async || self.log().into_iter().find(|line| wanted(line))).await
     }
 
     /// Waits for a line of the log that holds this text anywhere.
     pub async fn until_log_holds(&self, text: &str) -> Value {
-        self.until_log(text, |line| line.to_string().contains(text))
-            .await
+        self.until_log(text, |line| line.to_string().contains(text)).await
     }
 
     /// Sends SIGTERM.
@@ -265,12 +238,7 @@ impl ProxyProcess {
 
     async fn until<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
         let found = wait_for(BOUND, look).await;
-        found.unwrap_or_else(|| {
-            panic!(
-                "waited {BOUND:?} in vain until {what}; the proxy said:\n{}",
-                self.shown()
-            )
-        })
+        found.unwrap_or_else(|| panic!("waited {BOUND:?} in vain until {what}; the proxy said:\n{}", self.shown()))
     }
 
     fn shown(&self) -> String {
@@ -305,8 +273,5 @@ impl Lines {
 
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("0.0.0.0", 0)).expect("some port is free");
-    listener
-        .local_addr()
-        .expect("a bound socket has an address")
-        .port()
+    listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -16,29 +16,16 @@ pub async fn pytest(files: &[&str], env: &[(&str, &str)]) {
     };
     let mut command = Command::new(python);
     command
-        .args([
-            "-m",
-            "pytest",
-            "-q",
-            "-rs",
-            "--tb=short",
-            "-p",
-            "no:cacheprovider",
-        ])
+        .args(["-m", "pytest", "-q", "-rs", "--tb=short", "-p", "no:cacheprovider"])
         .args(files)
         .current_dir(repository().join("tests/clients"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .envs(env.iter().copied())
         .kill_on_drop(true);
     let done = tokio::time::timeout(PYTEST, command.output()).await;
-    let done = done
-        .unwrap_or_else(|_| panic!("pytest {files:?} took more than {PYTEST:?}"))
-        .expect("Python can be started");
+    let done =
+        done.unwrap_or_else(|_| panic!("pytest {files:?} took more than {PYTEST:?}")).expect("Python can be started");
     let said = String::from_utf8_lossy(&done.stdout);
-    assert!(
-        done.status.success(),
-        "pytest {files:?}:\n{said}\n{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    assert!(done.status.success(), "pytest {files:?}:\n{said}\n{}", String::from_utf8_lossy(&done.stderr));
     println!("{said}");
 }

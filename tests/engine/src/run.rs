@@ -17,8 +17,7 @@ pub const LABEL: &str = "lw-inference-proxy.test";
 /// What another process left behind is removed after this time, even if a process with its id lives.
 const OLD_MS: u64 = 60 * 60 * 1000;
 
-static RUN: LazyLock<String> =
-    LazyLock::new(|| format!("{}-{}-{}", machine(), std::process::id(), now_ms()));
+static RUN: LazyLock<String> = LazyLock::new(|| format!("{}-{}-{}", machine(), std::process::id(), now_ms()));
 
 /// The value of [`LABEL`] for this process: `<machine>-<process id>-<start, Unix ms>`.
 pub fn run_id() -> &'static str {
@@ -40,16 +39,10 @@ pub fn labels() -> HashMap<String, String> {
 /// Removes containers and networks of test processes that are gone. Failures are left to the next sweep.
 pub async fn sweep(docker: &Docker) {
     let ours = HashMap::from([("label", vec![LABEL])]);
-    let list = ListContainersOptionsBuilder::new()
-        .all(true)
-        .filters(&ours)
-        .build();
+    let list = ListContainersOptionsBuilder::new().all(true).filters(&ours).build();
     for container in docker.list_containers(Some(list)).await.unwrap_or_default() {
         if let (Some(id), true) = (container.id, is_left_over(container.labels.as_ref())) {
-            let force = RemoveContainerOptionsBuilder::new()
-                .force(true)
-                .v(true)
-                .build();
+            let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
             let _ = docker.remove_container(&id, Some(force)).await;
         }
     }
@@ -80,17 +73,13 @@ fn is_left_over(labels: Option<&HashMap<String, String>>) -> bool {
 /// Tells process ids of this boot and process namespace from all others.
 fn machine() -> String {
     let mut hash = DefaultHasher::new();
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .ok()
-        .hash(&mut hash);
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().hash(&mut hash);
     std::fs::read_link("/proc/self/ns/pid").ok().hash(&mut hash);
     format!("{:08x}", hash.finish() as u32)
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |passed| passed.as_millis() as u64)
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_millis() as u64)
 }
 
 #[cfg(test)]
@@ -107,10 +96,7 @@ mod tests {
         let (here, now) = (machine(), now_ms());
         assert!(!labelled(run_id()), "this process");
         assert!(labelled(&format!("{here}-4194305-{now}")), "a dead process");
-        assert!(
-            !labelled(&format!("other-4194305-{now}")),
-            "another machine's"
-        );
+        assert!(!labelled(&format!("other-4194305-{now}")), "another machine's");
         assert!(labelled("other-1-1000"), "an old one");
         assert!(!labelled("image"), "no test process at all");
         assert!(!is_left_over(Some(&HashMap::new())), "without the label");

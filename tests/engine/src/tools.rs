@@ -20,16 +20,8 @@ pub fn proxy_binary() -> PathBuf {
     BUILT
         .get_or_init(|| match std::env::var_os("LW_PROXY_BIN") {
             Some(path) => repository().join(path),
-            None => cargo_build(
-                &[
-                    "--package",
-                    "lw-inference-proxy",
-                    "--bin",
-                    "lw-inference-proxy",
-                ],
-                "",
-            )
-            .join("debug/lw-inference-proxy"),
+            None => cargo_build(&["--package", "lw-inference-proxy", "--bin", "lw-inference-proxy"], "")
+                .join("debug/lw-inference-proxy"),
         })
         .clone()
 }
@@ -37,36 +29,20 @@ pub fn proxy_binary() -> PathBuf {
 /// The mock, static, for an image `FROM scratch`.
 pub fn static_mock() -> PathBuf {
     let target = host_target();
-    let arguments = [
-        "--package",
-        "mock-inference",
-        "--release",
-        "--target",
-        &target,
-    ];
-    cargo_build(&arguments, "-Ctarget-feature=+crt-static")
-        .join(target.as_str())
-        .join("release/mock-inference")
+    let arguments = ["--package", "mock-inference", "--release", "--target", &target];
+    cargo_build(&arguments, "-Ctarget-feature=+crt-static").join(target.as_str()).join("release/mock-inference")
 }
 
 /// Runs `cargo build` and returns the target folder.
 fn cargo_build(arguments: &[&str], rustflags: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || repository().join("target"),
-        |folder| repository().join(folder),
-    );
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository().join("target"), |folder| repository().join(folder));
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .arg("build")
-        .args(arguments)
-        .arg("--target-dir")
-        .arg(&target);
+    cargo.arg("build").args(arguments).arg("--target-dir").arg(&target);
     cargo.current_dir(repository());
     // The test runner's own settings would make cargo build everything anew.
     for (name, _) in std::env::vars() {
-        if name.starts_with("CARGO_")
-            && !["CARGO_HOME", "CARGO_BUILD_JOBS"].contains(&name.as_str())
-        {
+        if name.starts_with("CARGO_") && !["CARGO_HOME", "CARGO_BUILD_JOBS"].contains(&name.as_str()) {
             cargo.env_remove(name);
         }
     }
@@ -74,20 +50,13 @@ fn cargo_build(arguments: &[&str], rustflags: &str) -> PathBuf {
         cargo.env("RUSTFLAGS", rustflags);
     }
     let done = cargo.output().expect("cargo can be started");
-    assert!(
-        done.status.success(),
-        "cargo build {arguments:?} failed:\n{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    assert!(done.status.success(), "cargo build {arguments:?} failed:\n{}", String::from_utf8_lossy(&done.stderr));
     target
 }
 
 /// The target triple of this machine's compiler.
 fn host_target() -> String {
-    let said = Command::new("rustc")
-        .arg("-vV")
-        .output()
-        .expect("rustc can be started");
+    let said = Command::new("rustc").arg("-vV").output().expect("rustc can be started");
     String::from_utf8_lossy(&said.stdout)
         .lines()
         .find_map(|line| line.strip_prefix("host: "))

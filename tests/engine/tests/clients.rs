@@ -6,12 +6,8 @@ use engine_tests::{LLAMA_IMAGE, Mock, ProxyProcess, not_run, pytest, require_eng
 async fn the_official_python_clients_work_through_the_proxy() {
     let engine = require_engine!();
     let (a, b) = (engine.unique("mock-a"), engine.unique("org/mock-b"));
-    let _first = Mock::serving("client-a", &[&a])
-        .start_healthy(&engine)
-        .await;
-    let _second = Mock::serving("client-b", &[&b])
-        .start_healthy(&engine)
-        .await;
+    let _first = Mock::serving("client-a", &[&a]).start_healthy(&engine).await;
+    let _second = Mock::serving("client-b", &[&b]).start_healthy(&engine).await;
     let proxy = ProxyProcess::start().await;
     proxy.until_listed(&a).await;
     proxy.until_listed(&b).await;
@@ -35,9 +31,5 @@ async fn a_real_llama_cpp_works_through_the_proxy() {
     let proxy = ProxyProcess::start().await;
     proxy.until_listed(&model).await;
     let url = proxy.url("");
-    pytest(
-        &["test_llama.py"],
-        &[("PROXY_URL", &url), ("LLAMA_MODEL", &model)],
-    )
-    .await;
+    pytest(&["test_llama.py"], &[("PROXY_URL", &url), ("LLAMA_MODEL", &model)]).await;
 }

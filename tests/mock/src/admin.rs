@@ -13,19 +13,12 @@ const OOM_LIMIT: usize = 1 << 30;
 const OOM_STEP: usize = 1 << 20;
 
 /// Answers, or ends the process.
-pub fn serve(
-    state: &State,
-    to: &mut Connection,
-    request: &Request,
-    path: &str,
-) -> Result<(), Gone> {
+pub fn serve(state: &State, to: &mut Connection, request: &Request, path: &str) -> Result<(), Gone> {
     match path {
         "/health" => health(state, to),
         "/stats" => to.json(200, &state.stats()),
         "/admin/crash" => {
-            let code = request
-                .query_number("code")
-                .or_else(|| request.query().parse().ok());
+            let code = request.query_number("code").or_else(|| request.query().parse().ok());
             log("crashes as told");
             std::process::exit(code.and_then(|code| i32::try_from(code).ok()).unwrap_or(1));
         }

@@ -46,10 +46,7 @@ pub fn messages(state: &State, to: &mut Connection, request: &Request) -> Result
 
 /// `POST /messages/count_tokens`: a token for every four bytes of the body.
 pub fn count_tokens(to: &mut Connection, request: &Request) -> Result<(), Gone> {
-    to.json(
-        200,
-        &format!(r#"{{"input_tokens":{}}}"#, request.body.length / 4),
-    )
+    to.json(200, &format!(r#"{{"input_tokens":{}}}"#, request.body.length / 4))
 }
 
 fn event(to: &mut Connection, kind: &str, fields: &str) -> Result<(), Gone> {

@@ -17,31 +17,21 @@ pub fn healthcheck(settings: &Settings) -> Result<(), String> {
         "::" => "::1",
         other => other,
     };
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     get(&format!("{host}:{}", settings.port), "/health").map(|_| ())
 }
 
 /// The body of a GET; any status but 200 is an error.
 pub fn get(authority: &str, path: &str) -> Result<String, String> {
     let failed = |why: std::io::Error| format!("GET http://{authority}{path}: {why}");
-    let address = authority
-        .to_socket_addrs()
-        .map_err(failed)?
-        .next()
-        .ok_or_else(|| format!("{authority}: no address"))?;
+    let address =
+        authority.to_socket_addrs().map_err(failed)?.next().ok_or_else(|| format!("{authority}: no address"))?;
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(failed)?;
     stream.set_read_timeout(Some(TIMEOUT)).map_err(failed)?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(failed)?;
     let mut answer = Vec::new();
-    stream
-        .take(MAX_ANSWER)
-        .read_to_end(&mut answer)
-        .map_err(failed)?;
+    stream.take(MAX_ANSWER).read_to_end(&mut answer).map_err(failed)?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     match head.split(' ').nth(1) {

@@ -31,11 +31,7 @@ impl Connection {
     pub fn new(stream: TcpStream, name: &str) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(STALLED))?;
-        Ok(Self {
-            io: BufReader::new(stream),
-            name: name.to_owned(),
-            keep: true,
-        })
+        Ok(Self { io: BufReader::new(stream), name: name.to_owned(), keep: true })
     }
 
     /// The next request without its body; `None` when the client closed or was idle for too long.
@@ -96,11 +92,7 @@ impl Connection {
 
     /// The head of an answer, with `lines` as further header lines.
     pub fn head(&self, status: u16, kind: &str, lines: &str) -> String {
-        let close = if self.keep {
-            ""
-        } else {
-            "connection: close\r\n"
-        };
+        let close = if self.keep { "" } else { "connection: close\r\n" };
         format!(
             "HTTP/1.1 {status} {}\r\nserver: mock-inference\r\nx-mock-name: {}\r\ncontent-type: {kind}\r\n{close}{lines}\r\n\r\n",
             reason(status),

@@ -11,11 +11,8 @@ const BLOB_STEP: u64 = 64 * 1024;
 
 /// Method, target and headers exactly as received, the body's length, hash (FNV-1a 64, hex) and, when small, text.
 pub fn echo(to: &mut Connection, request: &Request) -> Result<(), Gone> {
-    let headers: Vec<String> = request
-        .headers
-        .iter()
-        .map(|(name, value)| format!("[{},{}]", quote(name), quote(value)))
-        .collect();
+    let headers: Vec<String> =
+        request.headers.iter().map(|(name, value)| format!("[{},{}]", quote(name), quote(value))).collect();
     let text = match std::str::from_utf8(&request.body.kept) {
         Ok(text) if text.len() <= SMALL => quote(text),
         _ => "null".to_owned(),
@@ -34,11 +31,10 @@ pub fn echo(to: &mut Connection, request: &Request) -> Result<(), Gone> {
 
 /// The length of the whole form, as a text: enough to see that it arrived whole.
 pub fn transcription(to: &mut Connection, request: &Request) -> Result<(), Gone> {
-    let multipart = request
-        .header("content-type")
-        .is_some_and(|kind| kind.starts_with("multipart/form-data"));
+    let multipart = request.header("content-type").is_some_and(|kind| kind.starts_with("multipart/form-data"));
     if !multipart {
-        return to.json(400, r#"{"error":{"message":"not a multipart form","type":"mock_error","param":null,"code":400}}"#);
+        return to
+            .json(400, r#"{"error":{"message":"not a multipart form","type":"mock_error","param":null,"code":400}}"#);
     }
     let text = format!("received {} bytes", request.body.length);
     to.json(200, &format!(r#"{{"text":{}}}"#, quote(&text)))
@@ -47,11 +43,7 @@ pub fn transcription(to: &mut Connection, request: &Request) -> Result<(), Gone>
 /// `?bytes=N`: a body of N letters with a content length, written as fast as the client reads.
 pub fn blob(to: &mut Connection, request: &Request) -> Result<(), Gone> {
     let mut left = request.query_number("bytes").unwrap_or(BLOB_STEP);
-    let head = to.head(
-        200,
-        "application/octet-stream",
-        &format!("content-length: {left}"),
-    );
+    let head = to.head(200, "application/octet-stream", &format!("content-length: {left}"));
     to.write(head.as_bytes())?;
     let step = vec![b'x'; BLOB_STEP as usize];
     while left > 0 {

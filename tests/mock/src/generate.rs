@@ -20,17 +20,11 @@ pub struct Pace {
 impl Pace {
     /// Reads `tokens`, `token_ms`, `first_ms` and `cut_after` of the query, and `max_tokens` of the body.
     pub fn of(settings: &Settings, request: &Request, body: &Value) -> Self {
-        let wait = |name, default| {
-            request
-                .query_number(name)
-                .map_or(default, Duration::from_millis)
-        };
+        let wait = |name, default| request.query_number(name).map_or(default, Duration::from_millis);
         let limit = ["max_tokens", "max_completion_tokens", "max_output_tokens"]
             .iter()
             .find_map(|name| body.get(name)?.whole());
-        let tokens = request
-            .query_number("tokens")
-            .unwrap_or_else(|| settings.tokens.min(limit.unwrap_or(MAX_TOKENS)));
+        let tokens = request.query_number("tokens").unwrap_or_else(|| settings.tokens.min(limit.unwrap_or(MAX_TOKENS)));
         Self {
             tokens: tokens.min(MAX_TOKENS),
             token: wait("token_ms", settings.token),

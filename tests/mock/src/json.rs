@@ -22,26 +22,15 @@ impl Value {
         let Value::Object(members) = self else {
             return None;
         };
-        members
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
+        members.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     pub fn text(&self) -> Option<&str> {
-        if let Value::Text(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Value::Text(text) = self { Some(text) } else { None }
     }
 
     pub fn whole(&self) -> Option<u64> {
-        if let Value::Number(number) = self {
-            Some(*number as u64)
-        } else {
-            None
-        }
+        if let Value::Number(number) = self { Some(*number as u64) } else { None }
     }
 
     pub fn is_true(&self) -> bool {
@@ -134,10 +123,7 @@ impl Reader<'_> {
     }
 
     fn number(&mut self) -> Option<Value> {
-        let end = self
-            .rest
-            .find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c))
-            .unwrap_or(self.rest.len());
+        let end = self.rest.find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c)).unwrap_or(self.rest.len());
         let (digits, rest) = self.rest.split_at(end);
         self.rest = rest;
         digits.parse().ok().map(Value::Number)

@@ -41,9 +41,7 @@ fn main() -> ExitCode {
 
 /// Does nothing for a while: the entry point of a container that serves nobody.
 fn sleep(seconds: &str) -> Result<(), String> {
-    let seconds: u64 = seconds
-        .parse()
-        .map_err(|_| format!("sleep: `{seconds}` is not a whole number of seconds"))?;
+    let seconds: u64 = seconds.parse().map_err(|_| format!("sleep: `{seconds}` is not a whole number of seconds"))?;
     signals::exit_on_term()?;
     std::thread::sleep(Duration::from_secs(seconds));
     Ok(())

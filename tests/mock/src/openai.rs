@@ -30,26 +30,15 @@ pub fn models(state: &State, to: &mut Connection) -> Result<(), Gone> {
 }
 
 /// The body and the quoted model of a request that this server takes; else it has been answered.
-pub fn accept(
-    state: &State,
-    to: &mut Connection,
-    request: &Request,
-) -> Result<Option<(Value, String)>, Gone> {
+pub fn accept(state: &State, to: &mut Connection, request: &Request) -> Result<Option<(Value, String)>, Gone> {
     let Some(body) = parse(&request.body.kept) else {
         to.json(400, &error("the body is not JSON", 400))?;
         return Ok(None);
     };
-    let model = body
-        .get("model")
-        .and_then(Value::text)
-        .unwrap_or_default()
-        .to_owned();
+    let model = body.get("model").and_then(Value::text).unwrap_or_default().to_owned();
     let known = state.settings.models_body.is_some() || state.models().contains(&model);
     if !known {
-        to.json(
-            404,
-            &error(&format!("The model `{model}` does not exist."), 404),
-        )?;
+        to.json(404, &error(&format!("The model `{model}` does not exist."), 404))?;
         return Ok(None);
     }
     Ok(Some((body, quote(&model))))
@@ -57,9 +46,7 @@ pub fn accept(
 
 fn error(message: &str, code: u16) -> String {
     let message = quote(message);
-    format!(
-        r#"{{"error":{{"message":{message},"type":"mock_error","param":"model","code":{code}}}}}"#
-    )
+    format!(r#"{{"error":{{"message":{message},"type":"mock_error","param":"model","code":{code}}}}}"#)
 }
 
 /// `POST /chat/completions`.
@@ -68,9 +55,7 @@ pub fn chat(state: &State, to: &mut Connection, request: &Request) -> Result<(),
         return Ok(());
     };
     let pace = Pace::of(&state.settings, request, &body);
-    let head = |object| {
-        format!(r#""id":"chatcmpl-mock","object":"{object}","created":{CREATED},"model":{model}"#)
-    };
+    let head = |object| format!(r#""id":"chatcmpl-mock","object":"{object}","created":{CREATED},"model":{model}"#);
     if !streams(&body) {
         let text = quote(&pace.whole(to)?);
         let body = format!(
@@ -82,19 +67,13 @@ pub fn chat(state: &State, to: &mut Connection, request: &Request) -> Result<(),
     }
     let head = head("chat.completion.chunk");
     let event = |delta: &str, finish: &str| {
-        format!(
-            "data: {{{head},\"choices\":[{{\"index\":0,\"delta\":{{{delta}}},\"finish_reason\":{finish}}}]}}\n\n"
-        )
+        format!("data: {{{head},\"choices\":[{{\"index\":0,\"delta\":{{{delta}}},\"finish_reason\":{finish}}}]}}\n\n")
     };
     to.begin_chunks("text/event-stream")?;
     to.chunk(event(r#""role":"assistant","content":"""#, "null").as_bytes())?;
-    pace.stream(to, |to, token| {
-        to.chunk(event(&format!("\"content\":{}", quote(token)), "null").as_bytes())
-    })?;
+    pace.stream(to, |to, token| to.chunk(event(&format!("\"content\":{}", quote(token)), "null").as_bytes()))?;
     to.chunk(event("", "\"stop\"").as_bytes())?;
-    let wants_usage = body
-        .get("stream_options")
-        .and_then(|o| o.get("include_usage"));
+    let wants_usage = body.get("stream_options").and_then(|o| o.get("include_usage"));
     if wants_usage.is_some_and(Value::is_true) {
         let last = format!("data: {{{head},\"choices\":[],{}}}\n\n", usage(pace.tokens));
         to.chunk(last.as_bytes())?;
@@ -117,15 +96,10 @@ pub fn completion(state: &State, to: &mut Connection, request: &Request) -> Resu
     };
     if !streams(&body) {
         let text = pace.whole(to)?;
-        return to.json(
-            200,
-            &whole(&text, "\"stop\"", &format!(",{}", usage(pace.tokens))),
-        );
+        return to.json(200, &whole(&text, "\"stop\"", &format!(",{}", usage(pace.tokens))));
     }
     to.begin_chunks("text/event-stream")?;
-    pace.stream(to, |to, token| {
-        to.chunk(format!("data: {}\n\n", whole(token, "null", "")).as_bytes())
-    })?;
+    pace.stream(to, |to, token| to.chunk(format!("data: {}\n\n", whole(token, "null", "")).as_bytes()))?;
     to.chunk(format!("data: {}\n\ndata: [DONE]\n\n", whole("", "\"stop\"", "")).as_bytes())?;
     to.end_chunks()
 }
@@ -156,9 +130,7 @@ pub fn responses(state: &State, to: &mut Connection, request: &Request) -> Resul
     to.begin_chunks("text/event-stream")?;
     let mut number = 0;
     let mut send = |to: &mut Connection, kind: &str, fields: &str| {
-        let event = format!(
-            "event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{number},{fields}}}\n\n"
-        );
+        let event = format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{number},{fields}}}\n\n");
         number += 1;
         to.chunk(event.as_bytes())
     };
@@ -195,9 +167,8 @@ pub fn embeddings(state: &State, to: &mut Connection, request: &Request) -> Resu
     } else {
         format!("{numbers:?}")
     };
-    let data: Vec<String> = (0..count)
-        .map(|i| format!(r#"{{"object":"embedding","index":{i},"embedding":{vector}}}"#))
-        .collect();
+    let data: Vec<String> =
+        (0..count).map(|i| format!(r#"{{"object":"embedding","index":{i},"embedding":{vector}}}"#)).collect();
     let body = format!(
         r#"{{"object":"list","data":[{}],"model":{model},"usage":{{"prompt_tokens":1,"total_tokens":1}}}}"#,
         data.join(",")
@@ -210,8 +181,5 @@ fn streams(body: &Value) -> bool {
 }
 
 fn usage(tokens: u64) -> String {
-    format!(
-        r#""usage":{{"prompt_tokens":1,"completion_tokens":{tokens},"total_tokens":{}}}"#,
-        tokens + 1
-    )
+    format!(r#""usage":{{"prompt_tokens":1,"completion_tokens":{tokens},"total_tokens":{}}}"#, tokens + 1)
 }

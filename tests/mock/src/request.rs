@@ -30,11 +30,7 @@ pub struct Body {
 
 impl Default for Body {
     fn default() -> Self {
-        Self {
-            kept: Vec::new(),
-            length: 0,
-            hash: 0xcbf2_9ce4_8422_2325,
-        }
+        Self { kept: Vec::new(), length: 0, hash: 0xcbf2_9ce4_8422_2325 }
     }
 }
 
@@ -52,10 +48,7 @@ impl Body {
 impl Request {
     /// The value of a header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     pub fn path(&self) -> &str {
@@ -68,9 +61,7 @@ impl Request {
 
     /// A part `name=value` of the query, as received.
     pub fn query_part(&self, name: &str) -> Option<&str> {
-        self.query()
-            .split('&')
-            .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+        self.query().split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// As [`Request::query_part`], as a number.
@@ -80,10 +71,7 @@ impl Request {
 
     /// Whether the connection may serve another request after this one.
     pub fn keep_alive(&self) -> bool {
-        let asked = self
-            .header("connection")
-            .unwrap_or_default()
-            .to_ascii_lowercase();
+        let asked = self.header("connection").unwrap_or_default().to_ascii_lowercase();
         match self.version.as_str() {
             "HTTP/1.1" => !asked.contains("close"),
             _ => asked.contains("keep-alive"),
@@ -99,27 +87,15 @@ pub fn read_head(from: &mut impl BufRead) -> io::Result<Option<Request>> {
         return Ok(None);
     }
     let mut words = first.splitn(3, ' ');
-    let mut word = || {
-        words
-            .next()
-            .map(str::to_owned)
-            .ok_or_else(|| bad("request line"))
-    };
-    let mut request = Request {
-        method: word()?,
-        target: word()?,
-        version: word()?,
-        ..Request::default()
-    };
+    let mut word = || words.next().map(str::to_owned).ok_or_else(|| bad("request line"));
+    let mut request = Request { method: word()?, target: word()?, version: word()?, ..Request::default() };
     loop {
         let next = line(&mut from)?;
         if next.is_empty() {
             return Ok(Some(request));
         }
         let (name, value) = next.split_once(':').ok_or_else(|| bad("header line"))?;
-        request
-            .headers
-            .push((name.to_owned(), value.trim().to_owned()));
+        request.headers.push((name.to_owned(), value.trim().to_owned()));
     }
 }
 
@@ -191,10 +167,7 @@ mod tests {
         let head = read_head(&mut raw).expect("head").expect("a request");
         let body = read_body(&mut raw, &head).expect("body");
         assert_eq!((body.kept.as_slice(), body.length), (&b"abcde"[..], 5));
-        assert_eq!(
-            (head.path(), head.query_part("a"), raw),
-            ("/v1/echo", Some("1"), &b"GET"[..])
-        );
+        assert_eq!((head.path(), head.query_part("a"), raw), ("/v1/echo", Some("1"), &b"GET"[..]));
     }
 
     #[test]

@@ -27,10 +27,7 @@ pub fn serve(state: &Arc<State>, to: &mut Connection, mut head: Request) -> Resu
         answer(state, to, &head, api)
     });
     state.ended(done.is_ok());
-    log(&format!(
-        "request {number} {}",
-        if done.is_ok() { "finished" } else { "aborted" }
-    ));
+    log(&format!("request {number} {}", if done.is_ok() { "finished" } else { "aborted" }));
     done
 }
 

@@ -25,8 +25,8 @@ pub fn run(settings: Settings) -> Result<(), String> {
     }
     std::thread::sleep(state.settings.listen_after);
     let address = (state.settings.bind.as_str(), state.settings.port);
-    let listener = TcpListener::bind(address)
-        .map_err(|why| format!("cannot listen on {}:{}: {why}", address.0, address.1))?;
+    let listener =
+        TcpListener::bind(address).map_err(|why| format!("cannot listen on {}:{}: {why}", address.0, address.1))?;
     log(&format!("listening on {}:{}", address.0, address.1));
     let open = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming().flatten() {

@@ -42,9 +42,7 @@ impl Settings {
         Ok(Self {
             bind: text("BIND").unwrap_or_else(|| "0.0.0.0".into()),
             port: number("PORT", 8000)?,
-            name: text("NAME")
-                .or_else(|| text("HOSTNAME"))
-                .unwrap_or_else(|| "mock".into()),
+            name: text("NAME").or_else(|| text("HOSTNAME")).unwrap_or_else(|| "mock".into()),
             models: list(&text("MODELS").unwrap_or_else(|| "mock-model".into())),
             base_path: base_path(text("BASE_PATH").as_deref().unwrap_or("/v1")),
             on_term: on_term(text("ON_TERM").as_deref().unwrap_or("exit"))?,
@@ -69,20 +67,12 @@ impl Settings {
 
 /// Splits a comma list; empty entries are dropped.
 pub fn list(text: &str) -> Vec<String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(str::to_owned)
-        .collect()
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 fn base_path(text: &str) -> String {
     let trimmed = text.trim_matches('/');
-    if trimmed.is_empty() {
-        String::new()
-    } else {
-        format!("/{trimmed}")
-    }
+    if trimmed.is_empty() { String::new() } else { format!("/{trimmed}") }
 }
 
 fn on_term(text: &str) -> Result<OnTerm, String> {
@@ -101,9 +91,7 @@ fn text(name: &str) -> Option<String> {
 fn number<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String> {
     match text(name) {
         None => Ok(default),
-        Some(value) => value
-            .parse()
-            .map_err(|_| format!("{name}: `{value}` is not a number in range")),
+        Some(value) => value.parse().map_err(|_| format!("{name}: `{value}` is not a number in range")),
     }
 }
 

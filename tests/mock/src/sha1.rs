@@ -2,13 +2,7 @@
 
 /// The digest of a short message.
 pub fn sha1(message: &[u8]) -> [u8; 20] {
-    let mut h: [u32; 5] = [
-        0x6745_2301,
-        0xEFCD_AB89,
-        0x98BA_DCFE,
-        0x1032_5476,
-        0xC3D2_E1F0,
-    ];
+    let mut h: [u32; 5] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476, 0xC3D2_E1F0];
     let mut padded = message.to_vec();
     padded.push(0x80);
     while padded.len() % 64 != 56 {
@@ -28,9 +22,7 @@ pub fn sha1(message: &[u8]) -> [u8; 20] {
 fn add_block(h: &mut [u32; 5], block: &[u8]) {
     let mut w = [0u32; 80];
     for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
-        *word = bytes
-            .iter()
-            .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+        *word = bytes.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
     }
     for t in 16..80 {
         w[t] = (w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16]).rotate_left(1);
@@ -43,12 +35,7 @@ fn add_block(h: &mut [u32; 5], block: &[u8]) {
             40..60 => ((b & c) | (b & d) | (c & d), 0x8F1B_BCDC),
             _ => (b ^ c ^ d, 0xCA62_C1D6_u32),
         };
-        let next = a
-            .rotate_left(5)
-            .wrapping_add(f)
-            .wrapping_add(e)
-            .wrapping_add(k)
-            .wrapping_add(*word);
+        let next = a.rotate_left(5).wrapping_add(f).wrapping_add(e).wrapping_add(k).wrapping_add(*word);
         (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
     }
     for (sum, part) in h.iter_mut().zip([a, b, c, d, e]) {
@@ -61,16 +48,10 @@ pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0u32, |sum, i| {
-            sum << 8 | u32::from(group.get(i).copied().unwrap_or(0))
-        });
+        let bits = (0..3).fold(0u32, |sum, i| sum << 8 | u32::from(group.get(i).copied().unwrap_or(0)));
         for i in 0..4 {
             let index = (bits >> (18 - 6 * i) & 63) as usize;
-            text.push(if i <= group.len() {
-                ALPHABET[index] as char
-            } else {
-                '='
-            });
+            text.push(if i <= group.len() { ALPHABET[index] as char } else { '=' });
         }
     }
     text

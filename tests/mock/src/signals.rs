@@ -7,14 +7,8 @@ use signal_hook::iterator::Signals;
 use std::sync::Arc;
 use std::time::Duration;
 
-const NAMES: [(&str, i32); 6] = [
-    ("HUP", SIGHUP),
-    ("INT", SIGINT),
-    ("QUIT", SIGQUIT),
-    ("USR1", SIGUSR1),
-    ("USR2", SIGUSR2),
-    ("TERM", SIGTERM),
-];
+const NAMES: [(&str, i32); 6] =
+    [("HUP", SIGHUP), ("INT", SIGINT), ("QUIT", SIGQUIT), ("USR1", SIGUSR1), ("USR2", SIGUSR2), ("TERM", SIGTERM)];
 
 /// How often a server that finishes its answers looks whether any is left.
 const FINISH_POLL: Duration = Duration::from_millis(5);
@@ -38,8 +32,7 @@ pub fn watch(state: Arc<State>) -> Result<(), String> {
     std::thread::spawn(move || {
         for signal in signals.forever() {
             log(&format!("signal {signal}"));
-            let stops =
-                [SIGTERM, SIGINT].contains(&signal) || state.settings.extra_sig.contains(&signal);
+            let stops = [SIGTERM, SIGINT].contains(&signal) || state.settings.extra_sig.contains(&signal);
             if stops {
                 stop(&state);
             }

@@ -55,10 +55,7 @@ impl State {
     }
 
     pub fn models(&self) -> Vec<String> {
-        self.models
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.models.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn set_models(&self, models: Vec<String>) {
@@ -103,9 +100,7 @@ impl State {
 
 /// Milliseconds since 1970.
 pub fn unix_ms() -> u128 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |passed| passed.as_millis())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_millis())
 }
 
 /// One line on standard output: the wall clock in milliseconds, then the text. A closed output is no reason to stop.

@@ -18,27 +18,23 @@ pub fn serve(to: &mut Connection, request: &Request) -> Result<(), Gone> {
     let upgrade = request.header("upgrade").unwrap_or_default();
     let key = request.header("sec-websocket-key");
     let Some(key) = key.filter(|_| upgrade.eq_ignore_ascii_case("websocket")) else {
-        return to.json(400, r#"{"error":{"message":"not a WebSocket upgrade","type":"mock_error","param":null,"code":400}}"#);
+        return to.json(
+            400,
+            r#"{"error":{"message":"not a WebSocket upgrade","type":"mock_error","param":null,"code":400}}"#,
+        );
     };
     let accept = base64(&sha1(format!("{key}{GUID}").as_bytes()));
     // The content type of a usual answer would be odd here; everything else is the same.
     let head = to
         .head(101, "-", "")
         .replace("101 Status", "101 Switching Protocols")
-        .replace(
-            "content-type: -\r\n",
-            "connection: Upgrade\r\nupgrade: websocket\r\n",
-        )
+        .replace("content-type: -\r\n", "connection: Upgrade\r\nupgrade: websocket\r\n")
         .trim_end()
         .to_owned();
     to.write(format!("{head}\r\nsec-websocket-accept: {accept}\r\n\r\n").as_bytes())?;
     loop {
         let (first, payload) = read_frame(to)?;
-        let answer = if first & 0x0f == PING {
-            first & 0xf0 | PONG
-        } else {
-            first
-        };
+        let answer = if first & 0x0f == PING { first & 0xf0 | PONG } else { first };
         write_frame(to, answer, &payload)?;
         if first & 0x0f == CLOSE {
             to.cut();

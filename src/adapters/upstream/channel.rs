@@ -1,0 +1,132 @@
+//! The channel to one registration of a backend: a request in, an answer out.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use async_trait::async_trait;
+use http::header::{HeaderValue, UPGRADE};
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+
+use super::answer_body::{AnswerBody, settle};
+use super::exchange::{NoAnswer, carry};
+use super::failure::send_failure;
+use super::framing;
+use super::pool::{Lent, Pool};
+use super::tunnel::Tunnel;
+use crate::ports::upstream::{Answer, BoxBody, Channel, SendError, SendFailure, Sent, UntouchedRequest};
+
+/// Connections to one backend, on hyper's HTTP/1 client.
+pub(super) struct HttpChannel {
+    pool: Arc<Pool>,
+}
+
+impl HttpChannel {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool: Arc::new(pool) }
+    }
+}
+
+#[async_trait]
+impl Channel for HttpChannel {
+    async fn send(&self, mut request: Request<BoxBody>) -> Result<Answer, SendError> {
+        if let Err(error) = framing::settle_request(&mut request) {
+            return Err(not_sent(SendFailure::RequestBody(error), request));
+        }
+        let asked = request.headers().get(UPGRADE).cloned();
+        loop {
+            let kept = self.pool.take();
+            let used_before = kept.is_some();
+            let mut lent = match kept {
+                Some(lent) => lent,
+                None => match self.pool.connect().await {
+                    Ok(lent) => lent,
+                    Err(failure) => return Err(not_sent(failure, request)),
+                },
+            };
+            match carry(&mut lent, request).await {
+                Ok(answer) => return receive(answer, lent, asked).await,
+                // It was closed while it was idle. Ends at the latest when no idle one is left.
+                Err(NoAnswer::Unused(whole, _)) if used_before => request = *whole,
+                Err(NoAnswer::Unused(whole, failure)) => return Err(not_sent(failure, *whole)),
+                Err(NoAnswer::Failed(failure)) => return Err(maybe_sent(failure)),
+            }
+        }
+    }
+
+    fn retire(&self) {
+        self.pool.retire();
+    }
+}
+
+impl Drop for HttpChannel {
+    fn drop(&mut self) {
+        self.pool.retire();
+    }
+}
+
+/// Checks the head of an answer, and makes its body the one that drives the connection from now on.
+async fn receive(answer: Response<Incoming>, mut lent: Lent, asked: Option<HeaderValue>) -> Result<Answer, SendError> {
+    let (mut head, incoming) = answer.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return switch(head, lent, asked).await;
+    }
+    let reuse = framing::check_answer(head.version, &mut head.headers).map_err(invalid)?;
+    if let Some(link) = lent.link() {
+        link.serves = link.serves.min(link.served.saturating_add(1).saturating_add(reuse.more));
+        link.may_idle = reuse.within.map_or(link.may_idle, |within| within.min(link.may_idle));
+    }
+    let body: BoxBody = if incoming.is_end_stream() {
+        let mut lent = Some(lent);
+        poll_fn(|cx| Poll::Ready(lent.take().map(|lent| settle(lent, cx)))).await;
+        Box::pin(Empty::new().map_err(|never| match never {}))
+    } else {
+        Box::pin(AnswerBody::new(incoming, lent))
+    };
+    Ok(Answer::Response(Response::from_parts(head, body)))
+}
+
+async fn switch(
+    mut head: http::response::Parts,
+    mut lent: Lent,
+    asked: Option<HeaderValue>,
+) -> Result<Answer, SendError> {
+    if !framing::switch_was_asked(asked.as_ref(), &head.headers) {
+        return Err(invalid("a switch of protocols that was not asked for"));
+    }
+    // The request's body, if there is one, belongs to the old protocol and goes first.
+    let failed = poll_fn(|cx| match lent.link() {
+        Some(link) => {
+            if link.drive(cx) {
+                Poll::Ready(link.take_failure())
+            } else {
+                Poll::Pending
+            }
+        }
+        None => Poll::Ready(None),
+    })
+    .await;
+    if let Some(error) = failed {
+        return Err(maybe_sent(send_failure(&error)));
+    }
+    head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    match Tunnel::open(lent) {
+        Some(tunnel) => Ok(Answer::Tunnel(Response::from_parts(head, ()), Box::new(tunnel))),
+        None => Err(maybe_sent(SendFailure::Broken("the connection ended while the protocol was switched".into()))),
+    }
+}
+
+fn not_sent(failure: SendFailure, request: Request<BoxBody>) -> SendError {
+    SendError { sent: Sent::NotSent, failure, request: Some(UntouchedRequest(request)) }
+}
+
+fn maybe_sent(failure: SendFailure) -> SendError {
+    SendError { sent: Sent::MaybeSent, failure, request: None }
+}
+
+fn invalid(reason: &'static str) -> SendError {
+    maybe_sent(SendFailure::InvalidAnswer(reason.into()))
+}

@@ -1,0 +1,53 @@
+//! One request on one connection, up to the head of the answer.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::failure::send_failure;
+use super::pool::Lent;
+use crate::ports::upstream::{BoxBody, SendFailure};
+
+/// How a request ended that got no answer.
+pub(super) enum NoAnswer {
+    /// The connection had ended before a byte was written: the request is whole and its body was not touched.
+    Unused(Box<Request<BoxBody>>, SendFailure),
+    /// The backend may have read some of it.
+    Failed(SendFailure),
+}
+
+/// Sends a request and waits for the head of its answer. The connection is driven by this future alone.
+///
+/// # Errors
+/// [`NoAnswer`]; the connection is of no more use then.
+pub(super) async fn carry(lent: &mut Lent, request: Request<BoxBody>) -> Result<Response<Incoming>, NoAnswer> {
+    let Some(link) = lent.link() else {
+        return Err(NoAnswer::Unused(Box::new(request), SendFailure::Broken("no connection".into())));
+    };
+    link.wire.look_first();
+    let mut answer = pin!(link.sender.try_send_request(request));
+    let answered = poll_fn(|cx| {
+        let ended = link.drive(cx);
+        // Only driving the connection can bring the answer, and that was just done: no need to be woken for it.
+        let mut unwoken = Context::from_waker(Waker::noop());
+        match answer.as_mut().poll(&mut unwoken) {
+            Poll::Pending if ended => {
+                // A request that still waits in the connection comes back when that is gone.
+                link.close();
+                answer.as_mut().poll(&mut unwoken)
+            }
+            other => other,
+        }
+    })
+    .await;
+    answered.map_err(|mut refused| match refused.take_message() {
+        Some(request) if link.wire.spoke_unasked() => {
+            NoAnswer::Unused(Box::new(request), SendFailure::InvalidAnswer("it spoke before it was asked".into()))
+        }
+        Some(request) => NoAnswer::Unused(Box::new(request), SendFailure::Broken("the backend closed it".into())),
+        None => NoAnswer::Failed(send_failure(refused.error())),
+    })
+}

@@ -1,0 +1,109 @@
+//! One connection to a backend, and the two halves by which hyper runs it.
+//!
+//! No task of its own runs it: whoever waits for its answer polls it. So an answer's bytes reach the client in the
+//! same turn in which they were read, and a request that is dropped takes its connection with it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+use super::wire::{Wire, WireState};
+use crate::ports::upstream::{BoxBody, SendFailure};
+
+/// The most that is buffered of an answer on its way, in bytes; its head must fit as well.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// How long a connection may be silent before the kernel asks whether the other end still lives.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+/// How long the kernel waits between such questions.
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+/// How many of them may stay without an answer.
+const PROBES: u32 = 4;
+
+/// A connection.
+pub(super) struct Link {
+    pub(super) sender: SendRequest<BoxBody>,
+    conn: Option<Connection<Wire, BoxBody>>,
+    ended: bool,
+    failure: Option<hyper::Error>,
+    pub(super) wire: Arc<WireState>,
+    /// How many answers it has brought.
+    pub(super) served: u32,
+    /// How many it may bring.
+    pub(super) serves: u32,
+    /// How long it may wait for its next request.
+    pub(super) may_idle: Duration,
+}
+
+impl Link {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub(super) async fn open(to: SocketAddr, within: Duration, may_idle: Duration) -> Result<Self, SendFailure> {
+        let stream = match tokio::time::timeout(within, TcpStream::connect(to)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(SendFailure::Refused),
+            Ok(Err(error)) => return Err(SendFailure::Unreachable(error.to_string())),
+            Err(_) => return Err(SendFailure::ConnectTimeout(u64::try_from(within.as_millis()).unwrap_or(u64::MAX))),
+        };
+        let unusable = |error: io::Error| SendFailure::Unreachable(error.to_string());
+        stream.set_nodelay(true).map_err(unusable)?;
+        let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
+        SockRef::from(&stream).set_tcp_keepalive(&probes).map_err(unusable)?;
+        Self::on(stream, may_idle).await
+    }
+
+    async fn on(stream: TcpStream, may_idle: Duration) -> Result<Self, SendFailure> {
+        let wire = Arc::new(WireState::default());
+        let mut http = Builder::new();
+        http.max_buf_size(BUFFER_BYTES);
+        let (sender, conn) = http
+            .handshake(Wire::new(stream, Arc::clone(&wire)))
+            .await
+            .map_err(|error| SendFailure::Unreachable(error.to_string()))?;
+        Ok(Self { sender, conn: Some(conn), ended: false, failure: None, wire, served: 0, serves: u32::MAX, may_idle })
+    }
+
+    /// Moves bytes both ways as far as that goes now. Says whether the connection has ended.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.ended
+            && let Some(conn) = &mut self.conn
+            && let Poll::Ready(end) = Pin::new(conn).poll(cx)
+        {
+            self.ended = true;
+            self.failure = end.err();
+        }
+        self.ended
+    }
+
+    /// Closes the socket. What was read of the answer stays readable.
+    pub(super) fn close(&mut self) {
+        self.ended = true;
+        self.conn = None;
+    }
+
+    /// Why the connection ended, if it did not end in order.
+    pub(super) fn take_failure(&mut self) -> Option<hyper::Error> {
+        self.failure.take()
+    }
+
+    /// Whether the last exchange is complete and both sides would go on.
+    pub(super) fn is_free(&self) -> bool {
+        !self.ended && self.sender.is_ready() && self.served < self.serves
+    }
+
+    /// The bare socket after the protocol was switched, with what was already read of the new one.
+    pub(super) fn into_socket(mut self) -> Option<(TcpStream, Bytes)> {
+        let parts = self.conn.take()?.into_parts();
+        Some((parts.io.into_stream(), parts.read_buf))
+    }
+}

@@ -1,0 +1,99 @@
+//! The way to backends over HTTP/1.1: reqwest asks for their models, hyper carries requests.
+//!
+//! Two libraries, because they are good at different things. Asking wants a client that does everything, rarely.
+//! Carrying wants the bytes as they are, cheaply: nothing rewritten, nothing added, and no task beside the request's.
+
+mod answer_body;
+mod asking;
+mod channel;
+mod exchange;
+mod failure;
+mod framing;
+mod link;
+mod model_list;
+mod pool;
+mod tunnel;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::asking::Asker;
+use self::channel::HttpChannel;
+use self::pool::Pool;
+use crate::ports::upstream::{AskError, Channel, ListedModel, Target, UpstreamClient};
+
+/// The limits of the way to backends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// How long asking for models may take as a whole.
+    pub ask_timeout: Duration,
+    /// How long connecting may take when a request is carried.
+    pub connect_timeout: Duration,
+    /// How long a connection may wait for its next request. Inference servers close theirs after 5 s; a shorter time
+    /// here means that it is never they who close first.
+    pub idle_timeout: Duration,
+    /// How many connections to one registration of a backend may wait for their next request.
+    pub max_idle: usize,
+    /// How many connections to one registration of a backend may be open.
+    pub max_connections: usize,
+}
+
+impl UpstreamSettings {
+    /// The default of [`ask_timeout`](Self::ask_timeout).
+    pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+    /// The default of [`connect_timeout`](Self::connect_timeout).
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// The default of [`idle_timeout`](Self::idle_timeout).
+    pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+    /// The default of [`max_idle`](Self::max_idle).
+    pub const MAX_IDLE: usize = 128;
+    /// The default of [`max_connections`](Self::max_connections).
+    pub const MAX_CONNECTIONS: usize = 4096;
+}
+
+impl Default for UpstreamSettings {
+    fn default() -> Self {
+        Self {
+            ask_timeout: Self::ASK_TIMEOUT,
+            connect_timeout: Self::CONNECT_TIMEOUT,
+            idle_timeout: Self::IDLE_TIMEOUT,
+            max_idle: Self::MAX_IDLE,
+            max_connections: Self::MAX_CONNECTIONS,
+        }
+    }
+}
+
+/// The HTTP client for asking could not be built.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client that asks backends for their models could not be built: {0}")]
+pub struct BuildError(String);
+
+/// The way to backends.
+pub struct HttpUpstream {
+    asker: Asker,
+    settings: UpstreamSettings,
+}
+
+impl HttpUpstream {
+    /// Makes it. Does no I/O.
+    ///
+    /// # Errors
+    /// The library refuses to be set up.
+    pub fn new(settings: UpstreamSettings) -> Result<Self, BuildError> {
+        Ok(Self { asker: Asker::new(settings.ask_timeout)?, settings })
+    }
+}
+
+#[async_trait]
+impl UpstreamClient for HttpUpstream {
+    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError> {
+        self.asker.models(target).await
+    }
+
+    fn open(&self, target: &Target) -> Arc<dyn Channel> {
+        Arc::new(HttpChannel::new(Pool::new(target.address, self.settings.clone())))
+    }
+}
