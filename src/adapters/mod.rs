@@ -1,3 +1,4 @@
 //! What touches the world. Adapters never import each other; only `http` drives `app`.
 
+pub mod http;
 pub mod upstream;

@@ -21,6 +21,20 @@ pub trait Telemetry: Send + Sync {
     fn backends_active(&self, count: usize);
 }
 
+/// Telemetry that is off: nothing is recorded, and nothing is spent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTelemetry;
+
+impl Telemetry for NoTelemetry {
+    fn request(&self, _: &Arrival<'_>) -> Option<Box<dyn RequestRecord>> {
+        None
+    }
+
+    fn table_changed(&self, _: &TableChange) {}
+
+    fn backends_active(&self, _: usize) {}
+}
+
 /// A request as it arrived.
 pub struct Arrival<'a> {
     /// Its method.

@@ -37,8 +37,13 @@ pub enum BodyError {
     #[error("no byte of the body came for {0} s")]
     Stalled(u64),
     /// The proxy itself ended it: what was seen of the body must not be acted upon.
-    #[error("refused: {0}")]
-    Refused(String),
+    #[error("{message}")]
+    Refused {
+        /// The code of the error that the caller gets.
+        code: &'static str,
+        /// What is wrong with it, and what to do.
+        message: String,
+    },
     /// The proxy cut it at the end of a drain.
     #[error("cut at the end of the drain")]
     Cut,

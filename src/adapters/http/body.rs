@@ -1,0 +1,85 @@
+//! The body of an answer to a client: carried from a backend, or made here.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+
+use super::guarded_io::Phase;
+use crate::app::answer::AnswerBody as Carried;
+use crate::ports::upstream::BodyError;
+
+/// What a client's connection writes.
+pub struct AnswerBody {
+    source: Source,
+    phase: Option<Arc<Phase>>,
+}
+
+enum Source {
+    Here(Full<Bytes>),
+    Carried(Carried),
+    Routed(axum::body::Body),
+}
+
+impl AnswerBody {
+    /// Made here.
+    pub fn here(bytes: Bytes) -> Self {
+        Self { source: Source::Here(Full::new(bytes)), phase: None }
+    }
+
+    /// Carried from a backend.
+    pub fn carried(body: Carried) -> Self {
+        Self { source: Source::Carried(body), phase: None }
+    }
+
+    /// From the router.
+    pub fn routed(body: axum::body::Body) -> Self {
+        Self { source: Source::Routed(body), phase: None }
+    }
+
+    /// Tells the connection when the answer is over.
+    pub fn ending(mut self, phase: Arc<Phase>) -> Self {
+        self.phase = Some(phase);
+        self
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.source {
+            Source::Carried(body) => Pin::new(body).poll_frame(cx),
+            Source::Here(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Source::Routed(body) => Pin::new(body).poll_frame(cx).map_err(|error| BodyError::Broken(error.to_string())),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Carried(body) => body.is_end_stream(),
+            Source::Here(body) => body.is_end_stream(),
+            Source::Routed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Carried(body) => body.size_hint(),
+            Source::Here(body) => body.size_hint(),
+            Source::Routed(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if let Some(phase) = &self.phase {
+            phase.answered();
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! One client connection, on hyper's plain HTTP/1 server.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::guarded_io::{GuardedIo, Phase};
+use super::server::{Connection, HttpSettings, Server};
+use crate::app::interrupt::Interrupt;
+
+/// The largest head, in bytes, and the largest piece of a body that is read at once.
+const BUFFER_MAX: usize = 64 * 1024;
+/// The most headers of a request.
+const HEADERS_MAX: usize = 100;
+
+/// How connections are served. hyper's automatic builder is not used: it does not end a connection that is silent.
+pub(super) fn builder(settings: &HttpSettings) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.idle_timeout)
+        .max_buf_size(BUFFER_MAX)
+        .max_headers(HEADERS_MAX)
+        .auto_date_header(false);
+    builder
+}
+
+/// Serves one connection until it ends or is told to.
+pub(super) async fn serve(
+    server: Arc<Server>,
+    builder: http1::Builder,
+    socket: TcpStream,
+    peer: SocketAddr,
+    interrupt: Arc<Interrupt>,
+) {
+    let phase = Phase::new();
+    let deadlines = server.deadlines();
+    let io = GuardedIo::new(socket, Arc::clone(&phase), Arc::clone(&interrupt), deadlines);
+    let connection = Arc::new(Connection { peer, interrupt: Arc::clone(&interrupt), phase });
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
+        // On the heap, so that it is gone while the answer streams.
+        Box::pin(async move { Ok::<_, std::convert::Infallible>(server.answer(&connection, request).await) })
+    });
+    let mut served = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
+    let mut closing = false;
+    poll_fn(|cx| {
+        interrupt.register(cx.waker());
+        if interrupt.is_aborted() {
+            return Poll::Ready(());
+        }
+        if interrupt.is_closing() && !closing {
+            closing = true;
+            served.as_mut().graceful_shutdown();
+        }
+        // Why a client's connection ended is its own business: broken answers were logged with their reasons.
+        served.as_mut().poll(cx).map(drop)
+    })
+    .await;
+}

@@ -1,0 +1,199 @@
+//! The errors that the proxy answers by itself, in the shape of the caller's dialect.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, Response, StatusCode, Uri};
+use serde_json::json;
+
+use super::body::AnswerBody;
+use crate::app::proxy::Refusal;
+use crate::domain::finder::FindError;
+use crate::ports::upstream::BodyError;
+
+/// What a client is told to wait before it asks again for a model that is on its way, in seconds.
+const RETRY_SOON_SECONDS: u32 = 2;
+/// The header in which Anthropic's clients look for the id of their request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// Whose shape an error takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `{"error":{"message","type","param","code"}}`
+    OpenAi,
+    /// `{"type":"error","error":{"type","message"},"request_id"}`
+    Anthropic,
+}
+
+impl Dialect {
+    /// Anthropic's on `/v1/messages…` or with an `anthropic-version` header, OpenAI's otherwise.
+    pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+        let path = uri.path();
+        let messages = path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        match messages || headers.contains_key("anthropic-version") {
+            true => Self::Anthropic,
+            false => Self::OpenAi,
+        }
+    }
+}
+
+/// An error that the proxy answers by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// OpenAI's `code`.
+    pub code: &'static str,
+    /// What happened, to whom, and what to do about it.
+    pub message: String,
+    /// What it is about in the request, where that is one field.
+    pub param: Option<&'static str>,
+    /// After how many seconds to ask again.
+    pub retry_after: Option<u32>,
+    /// Whether the connection ends with it.
+    pub close: bool,
+}
+
+impl ErrorAnswer {
+    /// An error without anything special.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), param: None, retry_after: None, close: false }
+    }
+
+    /// A request that breaks the protocol. The connection ends with it: where the next request begins is not sure.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self { close: true, ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message) }
+    }
+
+    /// The proxy is being stopped.
+    pub fn shutting_down() -> Self {
+        let message = "the proxy is shutting down; send the request again";
+        Self { close: true, ..Self::soon("shutting_down", message) }
+    }
+
+    /// The body is larger than may be held.
+    pub fn too_large(limit: usize) -> Self {
+        let message = format!(
+            "the model was not found within the first {limit} bytes of the body; put \"model\" before the large \
+             fields, or raise PROXY_MAX_HELD_BODY"
+        );
+        Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message) }
+    }
+
+    /// All bodies together are larger than may be held.
+    pub fn overloaded() -> Self {
+        let message = "the proxy holds as many request bodies as it may; send the request again";
+        Self { close: true, ..Self::soon("overloaded", message) }
+    }
+
+    /// The body names no model that can be used.
+    pub fn no_model(error: &FindError) -> Self {
+        Self { param: Some("model"), ..Self::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()) }
+    }
+
+    /// The body failed while it was read.
+    pub fn body(error: &BodyError) -> Self {
+        match error {
+            BodyError::Refused { code, message } => {
+                let param = code.ends_with("_model").then_some("model");
+                Self { param, close: true, ..Self::new(StatusCode::BAD_REQUEST, code, message.clone()) }
+            }
+            BodyError::Stalled(_) => {
+                Self { close: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", error.to_string()) }
+            }
+            BodyError::Broken(_) | BodyError::Malformed(_) | BodyError::Cut => {
+                Self { close: true, ..Self::new(StatusCode::BAD_REQUEST, "invalid_body", error.to_string()) }
+            }
+        }
+    }
+
+    /// The use case did not carry the request.
+    pub fn refusal(refusal: &Refusal, model: &str) -> Self {
+        match refusal {
+            Refusal::Unknown(names, more) => Self {
+                param: Some("model"),
+                ..Self::new(StatusCode::NOT_FOUND, "model_not_found", not_found(model, names, *more))
+            },
+            Refusal::Draining => Self::soon(
+                "model_draining",
+                format!("the backend of the model `{model}` is draining; send the request again"),
+            ),
+            Refusal::Cut => Self::soon(
+                "model_draining",
+                "the backend was stopped and its drain deadline came before it answered; send the request again",
+            ),
+            Refusal::Unavailable => Self::soon(
+                "model_unavailable",
+                format!("the model `{model}` is known but its backend is not ready; send the request again"),
+            ),
+            Refusal::Busy => Self::soon(
+                "model_unavailable",
+                format!("the backend of the model `{model}` has as many connections as it may; send the request again"),
+            ),
+            Refusal::Unreachable => {
+                let message = format!("the backend of the model `{model}` did not answer");
+                Self::new(StatusCode::BAD_GATEWAY, "backend_unreachable", message)
+            }
+            Refusal::RequestBody(error) => Self::body(error),
+            Refusal::Target => Self::malformed("the request's target cannot be passed on"),
+        }
+    }
+
+    fn soon(code: &'static str, message: impl Into<String>) -> Self {
+        Self { retry_after: Some(RETRY_SOON_SECONDS), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message) }
+    }
+
+    /// The response, in this dialect.
+    pub fn into_response(self, dialect: Dialect, request_id: &str) -> Response<AnswerBody> {
+        let body = match dialect {
+            Dialect::OpenAi => json!({"error": {
+                "message": self.message, "type": self.openai_type(), "param": self.param, "code": self.code,
+            }}),
+            Dialect::Anthropic => json!({
+                "type": "error",
+                "error": {"type": self.anthropic_type(), "message": self.message},
+                "request_id": request_id,
+            }),
+        };
+        let mut response = Response::new(AnswerBody::here(Bytes::from(body.to_string())));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let (Dialect::Anthropic, Ok(id)) = (dialect, HeaderValue::from_str(request_id)) {
+            headers.insert(REQUEST_ID, id);
+        }
+        response
+    }
+
+    fn openai_type(&self) -> &'static str {
+        match self.status.is_server_error() {
+            true => "server_error",
+            false => "invalid_request_error",
+        }
+    }
+
+    /// The types as Anthropic's API documentation lists them.
+    fn anthropic_type(&self) -> &'static str {
+        match self.status {
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+            StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+            status if status.is_server_error() => "api_error",
+            _ => "invalid_request_error",
+        }
+    }
+}
+
+fn not_found(model: &str, names: &[crate::domain::model_name::ModelName], more: usize) -> String {
+    let there = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match (names.is_empty(), more) {
+        (true, _) => format!("the model `{model}` does not exist: no model is being served"),
+        (false, 0) => format!("the model `{model}` does not exist; there are {there}"),
+        (false, more) => format!("the model `{model}` does not exist; there are {there} and {more} more"),
+    }
+}

@@ -1,0 +1,211 @@
+//! Which headers go on, in either direction (RFC 9110, section 7.6.1), and who is noted as having sent a request.
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, StatusCode};
+
+use super::framing::X_FORWARDED_FOR;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Headers that some servers take for ours, because they read an underscore as a dash.
+const FORWARDED_TWINS: [&str; 3] = ["x_forwarded_for", "x_forwarded_host", "x_forwarded_proto"];
+
+/// What a `Connection` header can never remove: who asks, what for, and where the message ends.
+const PROTECTED: [&str; 9] = [
+    "host",
+    "authorization",
+    "x-api-key",
+    "x-real-ip",
+    "forwarded",
+    "traceparent",
+    "tracestate",
+    "anthropic-version",
+    "cookie",
+];
+
+/// Takes away what belongs to the client's own connection, and notes the client. Gives the protocol that the request
+/// wants to switch to, if it does.
+pub fn prepare_request(headers: &mut HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
+    let switch = wanted_protocol(headers);
+    let trailers = headers.get(TE).is_some_and(|te| has_token(te.as_bytes(), b"trailers"));
+    strip(headers);
+    headers.remove(EXPECT);
+    headers.remove(HTTP2_SETTINGS);
+    for twin in FORWARDED_TWINS {
+        headers.remove(twin);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocol) = &switch {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol.clone());
+    }
+    note_client(headers, peer);
+    switch
+}
+
+/// Takes away what belongs to the backend's own connection. `Trailer` stays: it announces what comes behind the body.
+pub fn prepare_answer(status: StatusCode, headers: &mut HeaderMap) {
+    let switched = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| headers.get(UPGRADE).cloned()).flatten();
+    strip(headers);
+    if let Some(protocol) = switched {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+/// The protocol of a request that asks for a switch. HTTP/2 in the clear is not passed on: behind it a backend would
+/// take requests that nobody here has seen.
+fn wanted_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let protocol = headers.get(UPGRADE)?;
+    let asked = headers.get_all(CONNECTION).iter().any(|value| has_token(value.as_bytes(), b"upgrade"));
+    let h2 = protocol.as_bytes().to_ascii_lowercase().windows(2).any(|pair| pair == b"h2");
+    (asked && !h2).then(|| protocol.clone())
+}
+
+fn has_token(value: &[u8], token: &[u8]) -> bool {
+    value.split(|b| *b == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE]
+    {
+        headers.remove(name);
+    }
+}
+
+/// What `Connection` names, as far as it may. `close` and `keep-alive` are no headers and cost nothing here.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter();
+    values
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.eq_ignore_ascii_case(b"close") && !token.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| {
+            let name = name.as_str();
+            !PROTECTED.contains(&name) && !name.starts_with("content-") && !name.starts_with("x-forwarded-")
+        })
+        .filter(|name| name != TRAILER)
+        .collect()
+}
+
+/// Adds the client to `X-Forwarded-For`; the host and the scheme only where no proxy before us has noted them.
+fn note_client(headers: &mut HeaderMap, peer: IpAddr) {
+    let mut hops = Vec::with_capacity(64);
+    for value in headers.get_all(X_FORWARDED_FOR) {
+        hops.extend_from_slice(value.as_bytes());
+        hops.extend_from_slice(b", ");
+    }
+    hops.extend_from_slice(peer.to_canonical().to_string().as_bytes());
+    if let Ok(hops) = HeaderValue::from_bytes(&hops) {
+        headers.insert(X_FORWARDED_FOR, hops);
+    }
+    if !headers.contains_key(X_FORWARDED_HOST)
+        && let Some(host) = headers.get(HOST).cloned()
+    {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    if !headers.contains_key(X_FORWARDED_PROTO) && !headers.contains_key(FORWARDED) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    fn has(headers: &HeaderMap, name: &str, value: &str) -> bool {
+        headers.get(name).is_some_and(|v| v == value)
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_stays_behind() {
+        let mut request = headers(&[
+            ("connection", "Keep-Alive, x-mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, trailers"),
+            ("proxy-authorization", "secret"),
+            ("expect", "100-continue"),
+            ("x-other", "2"),
+        ]);
+        assert_eq!(prepare_request(&mut request, PEER), None);
+        for gone in ["connection", "x-mine", "keep-alive", "proxy-authorization", "expect"] {
+            assert!(!request.contains_key(gone), "{gone}");
+        }
+        assert!(has(&request, "te", "trailers") && has(&request, "x-other", "2"));
+    }
+
+    #[test]
+    fn connection_cannot_remove_what_says_who_asks() {
+        let mut request = headers(&[
+            ("connection", "authorization, X-Api-Key, content-type, x-forwarded-for, host, traceparent"),
+            ("authorization", "a"),
+            ("x-api-key", "b"),
+            ("content-type", "c"),
+            ("x-forwarded-for", "198.51.100.1"),
+            ("host", "h"),
+            ("traceparent", "t"),
+        ]);
+        prepare_request(&mut request, PEER);
+        for kept in ["authorization", "x-api-key", "content-type", "host", "traceparent"] {
+            assert!(request.contains_key(kept), "{kept}");
+        }
+        assert!(has(&request, "x-forwarded-for", "198.51.100.1, 192.0.2.7"));
+    }
+
+    #[test]
+    fn the_client_is_noted_once_and_a_proxy_before_us_is_believed() {
+        let mut request = headers(&[("host", "llm.example"), ("x_forwarded_for", "10.0.0.1")]);
+        prepare_request(&mut request, PEER);
+        assert!(has(&request, "x-forwarded-for", "192.0.2.7"));
+        assert!(has(&request, "x-forwarded-host", "llm.example") && has(&request, "x-forwarded-proto", "http"));
+        assert!(!request.contains_key("x_forwarded_for"));
+
+        let mut request = headers(&[("host", "inside"), ("x-forwarded-host", "out"), ("x-forwarded-proto", "https")]);
+        prepare_request(&mut request, PEER);
+        assert!(has(&request, "x-forwarded-host", "out") && has(&request, "x-forwarded-proto", "https"));
+    }
+
+    #[test]
+    fn a_switch_of_protocols_goes_on_but_not_to_http_2() {
+        let mut request = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        assert!(prepare_request(&mut request, PEER).is_some());
+        assert!(has(&request, "connection", "upgrade") && has(&request, "upgrade", "websocket"));
+
+        let mut request =
+            headers(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "AAMA")]);
+        assert!(prepare_request(&mut request, PEER).is_none());
+        assert!(!request.contains_key("upgrade") && !request.contains_key("http2-settings"));
+    }
+
+    #[test]
+    fn an_answer_keeps_its_trailer_and_loses_its_connection() {
+        let mut answer = headers(&[("connection", "close"), ("trailer", "x-sum"), ("keep-alive", "max=9")]);
+        prepare_answer(StatusCode::OK, &mut answer);
+        assert!(has(&answer, "trailer", "x-sum"));
+        assert!(!answer.contains_key("connection") && !answer.contains_key("keep-alive"));
+    }
+}

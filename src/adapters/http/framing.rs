@@ -1,0 +1,196 @@
+//! What a request's head must be before it is passed on. hyper reads heads leniently; a proxy must not, because the
+//! server behind it may read them otherwise (RFC 9112, sections 2, 3 and 6).
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Method, StatusCode, Version};
+
+use super::error::ErrorAnswer;
+
+/// The longest target that is passed on, in bytes.
+const TARGET_MAX_BYTES: usize = 8 * 1024;
+/// Proxies, each of which notes itself in `X-Forwarded-For`, that a request may have come through. More is a loop.
+const HOPS_MAX: usize = 32;
+/// Where proxies note whom they got a request from.
+pub const X_FORWARDED_FOR: http::HeaderName = http::HeaderName::from_static("x-forwarded-for");
+
+/// Checks the head of a request.
+///
+/// # Errors
+/// The answer to the client, where it cannot be passed on.
+pub fn check(parts: &Parts) -> Result<(), ErrorAnswer> {
+    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+        let message = "the proxy takes no CONNECT and no TRACE";
+        return Err(ErrorAnswer {
+            close: true,
+            ..ErrorAnswer::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        });
+    }
+    host(parts)?;
+    transfer_encoding(parts)?;
+    target(parts)?;
+    hops(parts)
+}
+
+/// Exactly one valid `Host`, which a target in absolute form must not contradict (RFC 9112, section 3.2).
+fn host(parts: &Parts) -> Result<(), ErrorAnswer> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.as_bytes(),
+        (None, _) if parts.version == Version::HTTP_10 => return Ok(()),
+        (None, _) => return Err(ErrorAnswer::malformed("the request has no Host header")),
+        _ => return Err(ErrorAnswer::malformed("the request has more than one Host header")),
+    };
+    if host.is_empty() && parts.uri.authority().is_none() {
+        return Ok(());
+    }
+    let plain = host.iter().all(|b| b.is_ascii_alphanumeric() || b".-_:[]%~!$&'()*+,;=".contains(b));
+    if !plain || Authority::try_from(host).is_err() {
+        return Err(ErrorAnswer::malformed("the request's Host header is not a host"));
+    }
+    match parts.uri.authority() {
+        Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => {
+            Err(ErrorAnswer::malformed("the request's target names another host than its Host header"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One `Transfer-Encoding: chunked` or none: anything else is read differently by different servers.
+fn transfer_encoding(parts: &Parts) -> Result<(), ErrorAnswer> {
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            match parts.headers.contains_key(CONTENT_LENGTH) {
+                true => Err(ErrorAnswer::malformed("the request has Transfer-Encoding and Content-Length")),
+                false => Ok(()),
+            }
+        }
+        _ => Err(ErrorAnswer::malformed("the request's Transfer-Encoding is not exactly one \"chunked\"")),
+    }
+}
+
+/// The target goes to the backend byte for byte, or not at all: whatever some server would resolve is refused.
+fn target(parts: &Parts) -> Result<(), ErrorAnswer> {
+    let Some(whole) = parts.uri.path_and_query() else {
+        return Err(ErrorAnswer::malformed("the request's target is not a path"));
+    };
+    if whole.as_str().len() > TARGET_MAX_BYTES {
+        let message = format!("the request's target is longer than {TARGET_MAX_BYTES} bytes");
+        return Err(ErrorAnswer {
+            close: true,
+            ..ErrorAnswer::new(StatusCode::URI_TOO_LONG, "target_too_long", message)
+        });
+    }
+    match path_is_plain(whole.path()) {
+        true => Ok(()),
+        false => Err(ErrorAnswer::malformed(
+            "the request's path must begin with one slash and have no dot segments, backslashes or control characters",
+        )),
+    }
+}
+
+/// Whether every server reads this path alike. `%2F` is allowed: it stands in model ids.
+pub fn path_is_plain(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    if bytes.first() != Some(&b'/') || bytes.starts_with(b"//") {
+        return false;
+    }
+    // Nearly every path is decided by these: a dot segment needs a dot right behind a slash, or an escape.
+    if !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b'.' | b'#')) {
+        return true;
+    }
+    !bytes.contains(&b'\\') && !bytes.contains(&b'#') && path.split('/').all(segment_is_plain)
+}
+
+fn segment_is_plain(segment: &str) -> bool {
+    let (mut only_dots, mut rest) = (!segment.is_empty(), segment.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        let (byte, next) = match first {
+            b'%' => match escaped(behind) {
+                Some(byte) => (byte, behind.get(2..).unwrap_or_default()),
+                None => return false,
+            },
+            byte => (*byte, behind),
+        };
+        if byte == b'\\' || byte < 0x20 || byte == 0x7f {
+            return false;
+        }
+        // A slash in disguise begins a segment of its own for whoever decodes it; dots before it stay suspicious.
+        only_dots = only_dots && matches!(byte, b'.' | b'/');
+        if byte == b'/' && next.starts_with(b".") {
+            return false;
+        }
+        rest = next;
+    }
+    !only_dots
+}
+
+fn escaped(behind: &[u8]) -> Option<u8> {
+    let digit = |at: usize| behind.get(at).and_then(|b| char::from(*b).to_digit(16));
+    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+}
+
+/// A request that came through too many proxies goes in circles.
+fn hops(parts: &Parts) -> Result<(), ErrorAnswer> {
+    let values = parts.headers.get_all(X_FORWARDED_FOR).iter();
+    let hops: usize = values.map(|value| 1 + value.as_bytes().iter().filter(|b| **b == b',').count()).sum();
+    match hops > HOPS_MAX {
+        false => Ok(()),
+        true => Err(ErrorAnswer::new(
+            StatusCode::LOOP_DETECTED,
+            "loop_detected",
+            "the request came through too many proxies; a container that is labelled as a backend leads back here",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_servers_read_alike_pass() {
+        for path in [
+            "/v1/chat/completions",
+            "/v1/models/org%2Fname",
+            "/v1/models/org%2fname-1.5",
+            "/v1/a.b/..c/d..",
+            "/v1/x//y",
+            "/v1/%7Euser",
+            "/v1/@169.254.169.254/",
+            "/v1/…",
+        ] {
+            assert!(path_is_plain(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_that_some_server_resolves_are_refused() {
+        for path in [
+            "",
+            "v1/x",
+            "//evil/v1",
+            "/v1/../metrics",
+            "/v1/./x",
+            "/v1/..",
+            "/v1/%2e%2e/metrics",
+            "/v1/%2E/x",
+            "/v1/.%2e/x",
+            "/v1/%2e%2e%2fmetrics",
+            "/v1/x%2f..%2fy",
+            "/v1/a\\b",
+            "/v1/a%5cb",
+            "/v1/%00",
+            "/v1/%0a",
+            "/v1/%7f",
+            "/v1/%zz",
+            "/v1/%2",
+            "/v1/a#b",
+        ] {
+            assert!(!path_is_plain(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Accepts connections, within a bound, and ends them when the proxy stops.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use slab::Slab;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::connection;
+use super::server::Server;
+use crate::app::interrupt::Interrupt;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// The wait after a failed accept. Out of descriptors, it would fail again at once, and for ever.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// What a connection over the bound is told.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 2\r\n\
+connection: close\r\ncontent-length: 124\r\n\r\n{\"error\":{\"message\":\"the proxy has as many connections as it \
+may\",\"type\":\"server_error\",\"param\":null,\"code\":\"overloaded\"}}  ";
+
+/// The proxy cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}; is another program there, or does the port need other rights?")]
+pub struct ListenError {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+/// A listener that is bound and not yet accepting.
+pub struct Bound {
+    listener: TcpListener,
+}
+
+/// The connections that are open.
+#[derive(Default)]
+struct Open(Mutex<Slab<Arc<Interrupt>>>);
+
+impl Bound {
+    /// Binds. Where all IPv6 addresses are asked for and the host has none, all IPv4 addresses are taken.
+    ///
+    /// # Errors
+    /// The address is in use, or not ours.
+    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        match listen(address) {
+            Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != io::ErrorKind::AddrInUse => {
+                let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+                listen(v4).map_err(|error| ListenError { address: v4, error })
+            }
+            bound => bound.map_err(|error| ListenError { address, error }),
+        }
+        .map(|listener| Self { listener })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The socket does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Accepts until `stop_accepting`, then lets every connection finish its request, and ends what is left when the
+    /// server is aborted. Returns how many connections were ended.
+    pub async fn serve(self, server: Arc<Server>, stop_accepting: CancellationToken) -> usize {
+        let (open, tasks) = (Arc::new(Open::default()), TaskTracker::new());
+        let builder = connection::builder(server.settings());
+        let accepting = self.accept(&server, &builder, &open, &tasks);
+        stop_accepting.run_until_cancelled(accepting).await;
+        drop(self);
+        open.each(Interrupt::close);
+        tasks.close();
+        let tunnels = server.tunnels();
+        tunnels.close();
+        let finished = async { tokio::join!(tasks.wait(), tunnels.wait()) };
+        if server.abort().run_until_cancelled(finished).await.is_some() {
+            return 0;
+        }
+        let left = tasks.len() + tunnels.len();
+        open.each(Interrupt::abort);
+        tokio::join!(tasks.wait(), tunnels.wait());
+        left
+    }
+
+    async fn accept(
+        &self,
+        server: &Arc<Server>,
+        builder: &http1::Builder,
+        open: &Arc<Open>,
+        tasks: &TaskTracker,
+    ) -> std::convert::Infallible {
+        let mut failing = false;
+        loop {
+            let (socket, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if !failing {
+                        warn!(%error, "connections cannot be accepted; trying again until they can");
+                    }
+                    failing = true;
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                    continue;
+                }
+            };
+            failing = false;
+            if tasks.len() >= server.settings().max_connections {
+                turn_away(&socket);
+                continue;
+            }
+            // Events are small and must leave at once.
+            let _ = socket.set_nodelay(true);
+            let interrupt = Arc::new(Interrupt::new());
+            let guard = open.enter(&interrupt);
+            let served = connection::serve(Arc::clone(server), builder.clone(), socket, peer, interrupt);
+            tasks.spawn(async move {
+                served.await;
+                drop(guard);
+            });
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Says why, if the socket takes it at once.
+fn turn_away(socket: &TcpStream) {
+    let _ = socket.try_write(TOO_MANY);
+}
+
+/// Takes a connection out of the list when it is over.
+struct Entered {
+    open: Arc<Open>,
+    key: usize,
+}
+
+impl Open {
+    fn enter(self: &Arc<Self>, interrupt: &Arc<Interrupt>) -> Entered {
+        let key = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(interrupt));
+        Entered { open: Arc::clone(self), key }
+    }
+
+    fn each(&self, ask: impl Fn(&Interrupt)) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|(_, interrupt)| ask(interrupt));
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.open.0.lock().unwrap_or_else(PoisonError::into_inner).try_remove(self.key);
+    }
+}

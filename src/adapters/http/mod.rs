@@ -1,0 +1,20 @@
+//! The proxy's own HTTP side: accepts connections, names the model of each request, and hands it to the use case.
+
+mod body;
+mod connection;
+mod decode;
+mod error;
+mod forward;
+mod framing;
+mod guarded_io;
+mod held_body;
+mod listener;
+mod models;
+mod name_model;
+mod request_id;
+mod routes;
+mod server;
+mod tunnel;
+
+pub use listener::{Bound, ListenError};
+pub use server::{HttpSettings, Server};

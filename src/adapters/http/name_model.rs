@@ -1,0 +1,133 @@
+//! Reads just enough of a request to name its model.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{StatusCode, Uri};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+
+use super::decode::{DecodeError, Decoder};
+use super::error::ErrorAnswer;
+use super::held_body::{Held, HeldBody, HeldTotal, Patience, Search, SearchError, broken};
+use crate::domain::finder::{AmbiguousModel, FindError, InvalidModel, ModelFinder};
+use crate::domain::model_name::ModelName;
+
+/// The bounds of the search.
+#[derive(Clone)]
+pub struct SearchLimits {
+    /// The most bytes of one body that are held or decoded.
+    pub held_body: usize,
+    /// What all bodies hold together.
+    pub held_total: Arc<HeldTotal>,
+    /// The longest time between two pieces of a body.
+    pub body_idle: Duration,
+}
+
+/// Finds the model: in the body, or in the query where there is no body. The body comes back whole.
+///
+/// # Errors
+/// The answer to the client, where no model can be named.
+pub async fn name_model(
+    parts: &Parts,
+    body: Incoming,
+    limits: &SearchLimits,
+) -> Result<(ModelName, HeldBody), ErrorAnswer> {
+    let held = Held::new(Arc::clone(&limits.held_total));
+    let mut body =
+        HeldBody { held, rest: Some(body), search: None, patience: Patience::default(), idle: limits.body_idle };
+    if body.is_end_stream() {
+        body.rest = None;
+        return Ok((from_query(&parts.uri)?, body));
+    }
+    let kind = parts.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    let mut search = Search {
+        finder: ModelFinder::for_content_type(kind).map_err(|error| ErrorAnswer::no_model(&error))?,
+        decoder: Decoder::for_headers(&parts.headers, limits.held_body)?,
+    };
+    let model = from_body(&mut body, &mut search, limits.held_body).await?;
+    body.search = Some(search);
+    Ok((model, body))
+}
+
+/// Reads pieces until one of them completes the model's name.
+async fn from_body(body: &mut HeldBody, search: &mut Search, limit: usize) -> Result<ModelName, ErrorAnswer> {
+    loop {
+        let Some(piece) = next_piece(body).await? else {
+            return whole(search);
+        };
+        if let Some(data) = piece.data_ref() {
+            search.feed(data).map_err(|error| search_failed(error, limit))?;
+        }
+        if !body.held.push(piece) {
+            return Err(ErrorAnswer::overloaded());
+        }
+        if body.rest.as_ref().is_none_or(Body::is_end_stream) {
+            body.rest = None;
+            return whole(search);
+        }
+        if let Some(model) = search.finder.model() {
+            return Ok(model.clone());
+        }
+        if body.held.cost() > limit {
+            return Err(ErrorAnswer::too_large(limit));
+        }
+    }
+}
+
+/// The body ended: it has a model and is complete, or it is refused.
+fn whole(search: &mut Search) -> Result<ModelName, ErrorAnswer> {
+    search.finder.finish().map_err(|error| ErrorAnswer::no_model(&error))?;
+    search.finder.model().cloned().ok_or_else(|| ErrorAnswer::no_model(&FindError::MissingModel))
+}
+
+async fn next_piece(body: &mut HeldBody) -> Result<Option<Frame<Bytes>>, ErrorAnswer> {
+    poll_fn(|cx| {
+        let Some(rest) = &mut body.rest else { return Poll::Ready(Ok(None)) };
+        match Pin::new(rest).poll_frame(cx) {
+            Poll::Pending => body.patience.wait(body.idle, cx).map(|error| Err(ErrorAnswer::body(&error))),
+            Poll::Ready(None) => {
+                body.rest = None;
+                Poll::Ready(Ok(None))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                body.patience.came();
+                Poll::Ready(Ok(Some(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Err(ErrorAnswer::body(&broken(&error)))),
+        }
+    })
+    .await
+}
+
+fn search_failed(error: SearchError, limit: usize) -> ErrorAnswer {
+    match error {
+        SearchError::Find(error) => ErrorAnswer::no_model(&error),
+        SearchError::Decode(DecodeError::TooLarge) => ErrorAnswer::too_large(limit),
+        SearchError::Decode(DecodeError::Invalid) => {
+            let message = "the body is not what its Content-Encoding says";
+            ErrorAnswer::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+        }
+    }
+}
+
+/// The `model` parameter of the query (`GET /v1/realtime?model=…`). Two of them are ambiguous.
+fn from_query(uri: &Uri) -> Result<ModelName, ErrorAnswer> {
+    let refuse = |error: FindError| Err(ErrorAnswer::no_model(&error));
+    let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let mut models = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("model"));
+    match (models.next(), models.next()) {
+        (Some((name, value)), None) if name == "model" => match ModelName::parse(&value) {
+            Ok(model) => Ok(model),
+            Err(why) => refuse(FindError::InvalidModel(InvalidModel::Name(why))),
+        },
+        (None, _) => refuse(FindError::MissingModel),
+        _ => refuse(FindError::AmbiguousModel(AmbiguousModel::Repeated)),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the proxy answers from memory: its own health, and the models that it serves.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use bytes::Bytes;
+
+use super::models;
+use crate::app::shared::Shared;
+
+/// Marks an answer whose place is taken by an error in the caller's own shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Absent {
+    /// There is nothing at this path.
+    Path,
+    /// No model of this id is served.
+    Model(String),
+}
+
+/// Whether the router answers this request, rather than a backend.
+pub fn is_ours(method: &Method, path: &str) -> bool {
+    let Some(under) = path.strip_prefix("/v1/") else { return true };
+    let models = under == "models" || under.starts_with("models/");
+    models && (method == Method::GET || method == Method::HEAD)
+}
+
+/// The router.
+pub fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz).fallback(nothing))
+        .route("/readyz", get(readyz).fallback(nothing))
+        .route("/v1/models", get(list))
+        .route("/v1/models/{*id}", get(one))
+        .fallback(any(nothing))
+        .with_state(shared)
+}
+
+async fn healthz() -> Response {
+    answer(StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#))
+}
+
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    match (shared.is_ready(), shared.is_stopping()) {
+        (true, _) => answer(StatusCode::OK, Bytes::from_static(br#"{"status":"ready"}"#)),
+        (false, true) => answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"stopping"}"#)),
+        (false, false) => answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"starting"}"#)),
+    }
+}
+
+async fn list(State(shared): State<Arc<Shared>>) -> Response {
+    answer(StatusCode::OK, models::list(&shared.load()))
+}
+
+async fn one(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+    match models::one(&shared.load().table, &id) {
+        Some(object) => answer(StatusCode::OK, object),
+        None => absent(Absent::Model(id)),
+    }
+}
+
+async fn nothing() -> Response {
+    absent(Absent::Path)
+}
+
+fn absent(what: Absent) -> Response {
+    let mut response = StatusCode::NOT_FOUND.into_response();
+    response.extensions_mut().insert(what);
+    response
+}
+
+fn answer(status: StatusCode, json: Bytes) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], json).into_response()
+}
