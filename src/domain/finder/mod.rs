@@ -11,6 +11,7 @@ mod nesting;
 mod params;
 mod part_head;
 mod scan;
+mod skim;
 mod text;
 
 pub use error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
