@@ -3,9 +3,9 @@
 //! The grammar is RFC 8259's where brackets, commas, colons and strings are concerned, so that every reader that
 //! accepts the body sees the same top-level keys. What stands in numbers and words is left to the backend.
 
+use super::bytes::{begins_word, is_space, is_word_byte};
 use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
 use super::nesting::Nesting;
-use super::skim::{begins_word, is_word_byte};
 use super::text::{Key, KeyKind, Value};
 use crate::domain::model_name::ModelName;
 
@@ -139,7 +139,7 @@ impl JsonFinder {
             _ => {}
         }
         match (self.state, byte) {
-            (_, b' ' | b'\t' | b'\n' | b'\r') => {}
+            _ if is_space(byte) => {}
             (State::Object, b'{') => self.open(true, State::KeyOrEnd)?,
             (State::Key | State::KeyOrEnd, b'"') => self.open_key(),
             (State::Colon, b':') => self.state = self.after_colon(),

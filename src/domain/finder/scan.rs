@@ -1,34 +1,64 @@
 //! Passes over many bytes at a time, without unsafe code: the loops are written so that the compiler makes vector
 //! instructions of them.
 
-/// Bytes that one vector register holds.
-const LANE: usize = 16;
+use super::bytes::{is_escaped, is_hex, is_space, is_word_byte};
 
-/// Bytes that are looked at together in a long run.
+/// Bytes of one machine word.
+const WORD: usize = 8;
+
+/// A word of eight times `0x01`.
+const ONES: u64 = u64::from_le_bytes([0x01; WORD]);
+
+/// A word of eight times `0x80`.
+const TOPS: u64 = u64::from_le_bytes([0x80; WORD]);
+
+/// A word of eight spaces.
+const SPACES: u64 = u64::from_le_bytes([b' '; WORD]);
+
+/// Bytes that are looked at together in a longer run: four vector registers.
 const BLOCK: usize = 64;
 
-/// How many lanes are looked at singly before blocks are: most strings end there.
-const LANES_FIRST: usize = 4;
-
-/// What is left from the first byte on that is `A` or `B`; nothing if there is none.
-#[inline]
-pub(super) fn find_either<const A: u8, const B: u8>(bytes: &[u8]) -> &[u8] {
-    let mut rest = bytes;
-    let mut lanes = 0;
-    while let Some((lane, after)) = rest.split_first_chunk::<LANE>() {
-        let marks = marks::<A, B>(lane);
-        if marks != 0 {
-            let hit = marks.trailing_zeros() / u8::BITS;
-            return rest.get(hit as usize..).unwrap_or_default();
-        }
-        rest = after;
-        lanes += 1;
-        if lanes == LANES_FIRST {
-            rest = pass_blocks::<A, B>(rest);
-        }
+/// Passes over the rest of a string up to its closing quote. If what is left does not begin with that, it is empty, or
+/// begins with a backslash whose escape is wrong or not complete in this chunk.
+///
+/// Most strings are keys and other short words, so the first eight bytes are looked at in place.
+#[inline(always)]
+pub(super) fn to_quote(bytes: &[u8]) -> &[u8] {
+    let Some((word, after)) = bytes.split_first_chunk::<WORD>() else {
+        return to_quote_of_long(bytes);
+    };
+    let marks = marks::<b'"', b'\\'>(*word);
+    if marks == 0 {
+        return to_quote_of_long(after);
     }
-    while let Some((&byte, after)) = rest.split_first() {
-        if byte == A || byte == B {
+    match from_mark(bytes, marks) {
+        rest @ [b'"', ..] => rest,
+        rest => to_quote_of_long(rest),
+    }
+}
+
+/// The same for a string that is longer, or has escapes.
+fn to_quote_of_long(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    loop {
+        rest = match rest {
+            [] | [b'"', ..] => return rest,
+            [b'\\', byte, after @ ..] if is_escaped(*byte) => after,
+            [b'\\', ..] => match pass_unicode(rest) {
+                after if after.len() < rest.len() => after,
+                _ => return rest,
+            },
+            _ => find_either::<b'"', b'\\'>(rest),
+        };
+    }
+}
+
+/// Passes over complete `\uXXXX` escapes.
+#[inline]
+fn pass_unicode(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    while let [b'\\', b'u', a, b, c, d, after @ ..] = rest {
+        if !(is_hex(*a) & is_hex(*b) & is_hex(*c) & is_hex(*d)) {
             break;
         }
         rest = after;
@@ -36,27 +66,103 @@ pub(super) fn find_either<const A: u8, const B: u8>(bytes: &[u8]) -> &[u8] {
     rest
 }
 
-/// Marks the bytes that are `A` or `B`, the first in the lowest bits.
+/// Passes over white space.
 #[inline]
-fn marks<const A: u8, const B: u8>(lane: &[u8; LANE]) -> u128 {
-    u128::from_le_bytes(lane.map(|b| if (b == A) | (b == B) { 0xff } else { 0 }))
+pub(super) fn pass_space(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk::<WORD>() {
+        let others = u64::from_le_bytes(*word) ^ SPACES;
+        if others != 0 {
+            let count = others.trailing_zeros() / u8::BITS;
+            rest = rest.get(count as usize..).unwrap_or_default();
+            break;
+        }
+        rest = after;
+    }
+    while let Some((&byte, after)) = rest.split_first()
+        && is_space(byte)
+    {
+        rest = after;
+    }
+    rest
 }
 
-/// Passes over whole blocks that hold neither `A` nor `B`.
+/// Passes over the rest of a number or a word.
 #[inline]
-fn pass_blocks<const A: u8, const B: u8>(bytes: &[u8]) -> &[u8] {
+pub(super) fn pass_word(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    while let Some((&byte, after)) = rest.split_first()
+        && is_word_byte(byte)
+    {
+        rest = after;
+    }
+    rest
+}
+
+/// What is left from the first byte on that is `A` or `B`; nothing if there is none.
+///
+/// Not inlined: beside other code the compiler loses sight of the vectors.
+#[inline(never)]
+pub(super) fn find_either<const A: u8, const B: u8>(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
         // No early exit, and bytes instead of booleans: that is what makes vectors of it.
-        let found = block
-            .iter()
-            .fold(0, |found, &b| found | u8::from((b == A) | (b == B)));
-        if found != 0 {
-            break;
+        let mut found = [0; BLOCK];
+        let mut any = 0;
+        for (found, &byte) in found.iter_mut().zip(block) {
+            *found = u8::from((byte == A) | (byte == B));
+            any |= *found;
+        }
+        if any != 0 {
+            return from_found(rest, &found);
         }
         rest = after;
     }
+    while let Some((word, after)) = rest.split_first_chunk::<WORD>() {
+        let marks = marks::<A, B>(*word);
+        if marks != 0 {
+            return from_mark(rest, marks);
+        }
+        rest = after;
+    }
+    while let Some((&byte, after)) = rest.split_first()
+        && byte != A
+        && byte != B
+    {
+        rest = after;
+    }
     rest
+}
+
+/// What is left from the first byte on that was found.
+#[inline(always)]
+fn from_found<'a>(bytes: &'a [u8], found: &[u8; BLOCK]) -> &'a [u8] {
+    let (words, _) = found.as_chunks::<WORD>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        if word != 0 {
+            let hit = at * WORD + (word.trailing_zeros() / u8::BITS) as usize;
+            return bytes.get(hit..).unwrap_or_default();
+        }
+    }
+    bytes
+}
+
+/// Marks the bytes of a word that are `A` or `B`, which are ASCII, with their top bit. The lowest mark is right;
+/// higher ones may be wrong, because the subtraction borrows upwards.
+#[inline(always)]
+fn marks<const A: u8, const B: u8>(word: [u8; WORD]) -> u64 {
+    let word = u64::from_le_bytes(word);
+    let a = (word ^ (ONES * A as u64)).wrapping_sub(ONES);
+    let b = (word ^ (ONES * B as u64)).wrapping_sub(ONES);
+    (a | b) & !word & TOPS
+}
+
+/// What is left from the lowest mark on.
+#[inline(always)]
+fn from_mark(bytes: &[u8], marks: u64) -> &[u8] {
+    let hit = marks.trailing_zeros() / u8::BITS;
+    bytes.get(hit as usize..).unwrap_or_default()
 }
 
 #[cfg(test)]

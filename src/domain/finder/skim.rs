@@ -3,8 +3,12 @@
 //! It follows the rules of [`super::json`] and stops before the first byte that it does not take: an error, or
 //! something that goes on in the next chunk. The byte-by-byte path then says what is wrong, or remembers where it is.
 
+use super::bytes::{begins_word, is_space};
 use super::json::{JsonFinder, Role, State};
-use super::scan::find_either;
+use super::scan::{pass_space, pass_word, to_quote};
+
+/// What comes next, and what is left of the chunk.
+type Place<'a> = (State, &'a [u8]);
 
 impl JsonFinder {
     /// Passes over what can be passed over. Returns what is left of the chunk.
@@ -12,157 +16,130 @@ impl JsonFinder {
     pub(super) fn skim<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         if self.state == State::Text && self.role.is_skipped() {
-            let (after, closed) = pass_text(rest);
-            if !closed {
-                return after;
-            }
-            rest = after;
-            self.state = self.role.after();
+            (self.state, rest) = self.text_of(self.role, rest);
         }
-        if self.nesting.depth() > 1 {
-            rest = self.skim_nested(rest);
+        if self.nesting.depth() > 1 && !matches!(self.state, State::Text | State::Word) {
+            (self.state, rest) = self.skim_nested(self.state, rest);
         }
         rest
     }
 
     /// Passes over nested values, until the top level or something unusual comes.
-    fn skim_nested<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let mut rest = bytes;
-        while let Some((&byte, mut after)) = rest.split_first() {
-            self.state = match (self.state, byte) {
-                (State::Key | State::KeyOrEnd, b'"') => {
-                    let closed;
-                    (after, closed) = pass_text(after);
-                    if !closed {
-                        self.role = Role::NestedKey;
-                        self.state = State::Text;
-                        return after;
-                    }
-                    State::Colon
-                }
-                (State::Value | State::ValueOrEnd, b'"') => {
-                    let closed;
-                    (after, closed) = pass_text(after);
-                    if !closed {
-                        self.role = Role::Skipped;
-                        self.state = State::Text;
-                        return after;
-                    }
-                    State::CommaOrEnd
-                }
-                (State::Colon, b':') => State::Value,
-                (State::CommaOrEnd, b',') if self.nesting.in_object() => State::Key,
-                (State::CommaOrEnd, b',') => State::Value,
-                (State::Value | State::ValueOrEnd, b'{') if self.nesting.open(true) => {
-                    State::KeyOrEnd
-                }
-                (State::Value | State::ValueOrEnd, b'[') if self.nesting.open(false) => {
-                    State::ValueOrEnd
-                }
-                (State::CommaOrEnd | State::KeyOrEnd, b'}') if self.nesting.close(true) => {
-                    State::CommaOrEnd
-                }
-                (State::CommaOrEnd | State::ValueOrEnd, b']') if self.nesting.close(false) => {
-                    State::CommaOrEnd
-                }
-                (
-                    State::Key
-                    | State::KeyOrEnd
-                    | State::Value
-                    | State::ValueOrEnd
-                    | State::Colon
-                    | State::CommaOrEnd,
-                    b' ' | b'\t' | b'\n' | b'\r',
-                ) => {
-                    after = pass_space(after);
-                    self.state
-                }
-                (State::Value | State::ValueOrEnd, _) if begins_word(byte) => {
-                    after = pass_word(after);
-                    if after.is_empty() {
-                        State::Word
-                    } else {
-                        State::CommaOrEnd
+    fn skim_nested<'a>(&mut self, start: State, bytes: &'a [u8]) -> Place<'a> {
+        let (mut state, mut rest) = (start, bytes);
+        while let Some((&byte, after)) = rest.split_first() {
+            (state, rest) = match state {
+                _ if is_space(byte) => (state, pass_space(after)),
+                State::Key | State::KeyOrEnd if byte == b'"' => self.members(after),
+                State::Colon if byte == b':' => (State::Value, after),
+                State::CommaOrEnd if byte == b',' => match self.nesting.in_object() {
+                    true => (State::Key, after),
+                    false => (State::Value, after),
+                },
+                State::Value | State::ValueOrEnd if byte == b'{' && self.nesting.open(true) => {
+                    match spaces(after) {
+                        [b'"', after @ ..] => self.members(after),
+                        after => (State::KeyOrEnd, after),
                     }
                 }
-                _ => return rest,
+                State::Value | State::ValueOrEnd if byte == b'[' && self.nesting.open(false) => {
+                    (State::ValueOrEnd, after)
+                }
+                State::Value | State::ValueOrEnd if byte == b'"' || begins_word(byte) => {
+                    match self.nesting.in_object() {
+                        true => self.scalar(rest),
+                        false => self.elements(rest),
+                    }
+                }
+                State::KeyOrEnd | State::CommaOrEnd if byte == b'}' && self.nesting.close(true) => {
+                    (State::CommaOrEnd, after)
+                }
+                State::ValueOrEnd | State::CommaOrEnd
+                    if byte == b']' && self.nesting.close(false) =>
+                {
+                    (State::CommaOrEnd, after)
+                }
+                _ => break,
             };
-            rest = after;
-            if self.nesting.depth() == 1 {
+            if self.nesting.depth() == 1 || matches!(state, State::Text | State::Word) {
                 break;
             }
         }
-        rest
+        (state, rest)
     }
-}
 
-/// Passes over the rest of a string. True: it is closed, and what is left comes after its quote. False: what is left
-/// is empty, or begins with a backslash whose escape is wrong or not complete in this chunk.
-#[inline]
-fn pass_text(bytes: &[u8]) -> (&[u8], bool) {
-    let mut rest = bytes;
-    loop {
-        rest = match rest {
-            [] => return (rest, false),
-            [b'"', after @ ..] => return (after, true),
-            [b'\\', b'u', a, b, c, d, after @ ..]
-                if is_hex(*a) & is_hex(*b) & is_hex(*c) & is_hex(*d) =>
-            {
-                after
+    /// Passes over the members of an object from behind the quote that opens a key, as long as they are strings,
+    /// numbers and words.
+    fn members<'a>(&mut self, bytes: &'a [u8]) -> Place<'a> {
+        let mut rest = bytes;
+        loop {
+            let (state, after) = self.text_of(Role::NestedKey, rest);
+            if state != State::Colon {
+                return (state, after);
             }
-            [
-                b'\\',
-                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
-                after @ ..,
-            ] => after,
-            [b'\\', ..] => return (rest, false),
-            _ => find_either::<b'"', b'\\'>(rest),
-        };
-    }
-}
-
-/// Passes over spaces, as indented JSON has them.
-#[inline]
-fn pass_space(bytes: &[u8]) -> &[u8] {
-    let mut rest = bytes;
-    while let Some((word, after)) = rest.split_first_chunk::<8>() {
-        if *word != [b' '; 8] {
-            break;
+            let [b':', after @ ..] = spaces(after) else {
+                return (State::Colon, after);
+            };
+            let (state, after) = self.scalar(spaces(after));
+            if state != State::CommaOrEnd {
+                return (state, after);
+            }
+            let [b',', after @ ..] = spaces(after) else {
+                return (State::CommaOrEnd, after);
+            };
+            let [b'"', after @ ..] = spaces(after) else {
+                return (State::Key, after);
+            };
+            rest = after;
         }
-        rest = after;
     }
-    while let [b' ', after @ ..] = rest {
-        rest = after;
-    }
-    rest
-}
 
-/// Passes over the rest of a number or a word.
-#[inline]
-fn pass_word(bytes: &[u8]) -> &[u8] {
-    let mut rest = bytes;
-    while let Some((&byte, after)) = rest.split_first() {
-        if !is_word_byte(byte) {
-            break;
+    /// Passes over the elements of an array, as long as they are strings, numbers and words.
+    fn elements<'a>(&mut self, bytes: &'a [u8]) -> Place<'a> {
+        let mut rest = bytes;
+        loop {
+            let (state, after) = self.scalar(spaces(rest));
+            if state != State::CommaOrEnd {
+                return (state, after);
+            }
+            let [b',', after @ ..] = spaces(after) else {
+                return (State::CommaOrEnd, after);
+            };
+            rest = after;
         }
-        rest = after;
     }
-    rest
+
+    /// Passes over a string, a number or a word. What is none of them stays, and so does the state.
+    #[inline]
+    fn scalar<'a>(&mut self, bytes: &'a [u8]) -> Place<'a> {
+        match bytes.split_first() {
+            Some((b'"', after)) => self.text_of(Role::Skipped, after),
+            Some((&byte, after)) if begins_word(byte) => match pass_word(after) {
+                [] => (State::Word, &[]),
+                after => (State::CommaOrEnd, after),
+            },
+            _ => (State::Value, bytes),
+        }
+    }
+
+    /// Passes over the rest of a string.
+    #[inline]
+    fn text_of<'a>(&mut self, role: Role, bytes: &'a [u8]) -> Place<'a> {
+        match to_quote(bytes) {
+            [b'"', rest @ ..] => (role.after(), rest),
+            rest => {
+                self.role = role;
+                (State::Text, rest)
+            }
+        }
+    }
 }
 
-/// Whether a number or a word may begin with this byte; words are `true`, `false`, `null`, `NaN` and `Infinity`.
+/// Passes over white space, if there is any.
 #[inline]
-pub(super) fn begins_word(byte: u8) -> bool {
-    matches!(byte, b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I')
-}
-
-/// Whether the byte may stand in a number or a word. What it makes is not checked: it cannot hide a key.
-#[inline]
-pub(super) fn is_word_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
-}
-
-#[inline]
-fn is_hex(byte: u8) -> bool {
-    byte.is_ascii_hexdigit()
+fn spaces(bytes: &[u8]) -> &[u8] {
+    match bytes.split_first() {
+        Some((&byte, after)) if is_space(byte) => pass_space(after),
+        _ => bytes,
+    }
 }
