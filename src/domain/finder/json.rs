@@ -3,18 +3,21 @@
 //! The grammar is RFC 8259's where brackets, commas, colons and strings are concerned, so that every reader that
 //! accepts the body sees the same top-level keys. What stands in numbers and words is left to the backend.
 
+use super::bytes::{begins_word, is_space, is_word_byte};
 use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
 use super::nesting::Nesting;
-use super::scan::find_either;
 use super::text::{Key, KeyKind, Value};
 use crate::domain::model_name::ModelName;
 
 /// The byte order mark of UTF-8, which is accepted at the very start (Python's `json` takes it too).
-const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
+const BOM: [u8; BOM_LEN as usize] = [0xef, 0xbb, 0xbf];
+
+/// Bytes of the byte order mark.
+const BOM_LEN: u8 = 3;
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// The start, after so many bytes of the byte order mark.
     Start(u8),
     /// The `{` of the top-level object.
@@ -41,7 +44,7 @@ enum State {
 
 /// What the string that is being read is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     /// A key of a nested object.
     NestedKey,
     /// A value that nobody needs.
@@ -50,12 +53,27 @@ enum Role {
     Model,
 }
 
+impl Role {
+    /// What follows the closing quote.
+    pub(super) fn after(self) -> State {
+        match self {
+            Self::NestedKey | Self::TopKey => State::Colon,
+            Self::Skipped | Self::Model => State::CommaOrEnd,
+        }
+    }
+
+    /// Whether the content of the string is of no interest.
+    pub(super) fn is_skipped(self) -> bool {
+        matches!(self, Self::NestedKey | Self::Skipped)
+    }
+}
+
 /// The model finder for JSON bodies.
 #[derive(Debug, Clone)]
 pub(super) struct JsonFinder {
-    state: State,
-    role: Role,
-    nesting: Nesting,
+    pub(super) state: State,
+    pub(super) role: Role,
+    pub(super) nesting: Nesting,
     /// Bytes of the chunks before the present one.
     offset: u64,
     /// The `\u` escape that is being read.
@@ -88,15 +106,17 @@ impl JsonFinder {
     }
 
     pub(super) fn feed(&mut self, chunk: &[u8]) -> Result<(), FindError> {
-        let mut pos = 0;
-        while let Some(&byte) = chunk.get(pos) {
+        let mut rest = self.skim(chunk);
+        while let Some((&byte, after)) = rest.split_first() {
+            let pos = chunk.len() - rest.len();
             match self.state {
-                State::Text => pos = self.text(chunk, pos)?,
-                State::Escape => pos = self.escape(byte, pos)?,
-                State::Digits(left) => pos = self.digit(left, byte, pos)?,
+                State::Text => self.text(byte)?,
+                State::Escape => self.escape(byte, pos)?,
+                State::Digits(left) => self.digit(left, byte, pos)?,
                 State::End => break,
-                _ => pos = self.structure(byte, pos)?,
+                _ => self.structure(byte, pos)?,
             }
+            rest = self.skim(after);
         }
         self.offset += chunk.len() as u64;
         Ok(())
@@ -105,58 +125,55 @@ impl JsonFinder {
     pub(super) fn finish(&self) -> Result<(), FindError> {
         match self.state {
             State::End if self.model.is_some() => Ok(()),
-            State::End | State::Start(0 | 3) | State::Object => Err(FindError::MissingModel),
+            State::End | State::Start(0 | BOM_LEN) | State::Object => Err(FindError::MissingModel),
             _ => Err(FindError::InvalidBody(InvalidBody::Truncated)),
         }
     }
 
-    /// Takes one byte outside of strings. Returns the position of the next byte.
-    #[inline]
-    fn structure(&mut self, byte: u8, pos: usize) -> Result<usize, FindError> {
+    /// Takes one byte outside of strings.
+    fn structure(&mut self, byte: u8, pos: usize) -> Result<(), FindError> {
+        match self.state {
+            State::Start(seen) => return self.start(seen, byte, pos),
+            State::Word if is_word_byte(byte) => return Ok(()),
+            State::Word => self.state = State::CommaOrEnd,
+            _ => {}
+        }
         match (self.state, byte) {
-            (State::Start(_), _) => return self.start(byte, pos),
-            (State::Word, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'+' | b'-' | b'.') => {}
-            (State::Word, _) => {
-                self.state = State::CommaOrEnd;
-                return Ok(pos);
-            }
-            (_, b' ' | b'\t' | b'\n' | b'\r') => {}
+            _ if is_space(byte) => {}
+            (State::Object, b'{') => self.open(true, State::KeyOrEnd)?,
             (State::Key | State::KeyOrEnd, b'"') => self.open_key(),
             (State::Colon, b':') => self.state = self.after_colon(),
+            (State::Model, b'"') => self.open_text(Role::Model),
             (State::Value | State::ValueOrEnd, b'"') => self.open_text(Role::Skipped),
-            (State::Value | State::ValueOrEnd, b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I') => {
-                self.state = State::Word;
-            }
-            (State::Value | State::ValueOrEnd | State::Object, b'{') => {
-                self.open(true, State::KeyOrEnd)?;
-            }
+            (State::Value | State::ValueOrEnd, b'{') => self.open(true, State::KeyOrEnd)?,
             (State::Value | State::ValueOrEnd, b'[') => self.open(false, State::ValueOrEnd)?,
+            (State::Value | State::ValueOrEnd, _) if begins_word(byte) => self.state = State::Word,
             (State::CommaOrEnd, b',') if self.nesting.in_object() => self.state = State::Key,
             (State::CommaOrEnd, b',') => self.state = State::Value,
-            (State::CommaOrEnd | State::KeyOrEnd, b'}') if self.nesting.close(true) => self.closed(),
+            (State::CommaOrEnd | State::KeyOrEnd, b'}') if self.nesting.close(true) => {
+                self.closed();
+            }
             (State::CommaOrEnd | State::ValueOrEnd, b']') if self.nesting.close(false) => {
                 self.closed();
             }
-            (State::Model, b'"') => self.open_text(Role::Model),
             _ => return Err(self.refusal(byte, pos)),
         }
-        Ok(pos + 1)
+        Ok(())
     }
 
-    /// Takes a byte of the byte order mark, or goes on to the object.
-    fn start(&mut self, byte: u8, pos: usize) -> Result<usize, FindError> {
-        let State::Start(seen) = self.state else {
-            return Ok(pos);
-        };
-        self.state = match BOM.get(usize::from(seen)) {
-            Some(&mark) if mark == byte => State::Start(seen + 1),
-            _ if seen == 0 || usize::from(seen) == BOM.len() => {
-                self.state = State::Object;
-                return Ok(pos);
+    /// Takes the first byte after so many of the byte order mark.
+    fn start(&mut self, seen: u8, byte: u8, pos: usize) -> Result<(), FindError> {
+        match (seen, BOM.get(usize::from(seen)) == Some(&byte)) {
+            (_, true) => {
+                self.state = State::Start(seen + 1);
+                Ok(())
             }
-            _ => return Err(FindError::InvalidBody(InvalidBody::NotAnObject)),
-        };
-        Ok(pos + 1)
+            (0 | BOM_LEN, false) => {
+                self.state = State::Object;
+                self.structure(byte, pos)
+            }
+            _ => Err(FindError::InvalidBody(InvalidBody::NotAnObject)),
+        }
     }
 
     /// Opens a bracket.
@@ -197,28 +214,26 @@ impl JsonFinder {
         }
     }
 
-    /// Reads on in a string: to its end, to an escape or to the end of the chunk. Returns the next position.
-    #[inline]
-    fn text(&mut self, chunk: &[u8], pos: usize) -> Result<usize, FindError> {
-        let rest = chunk.get(pos..).unwrap_or_default();
-        let len = find_either::<b'"', b'\\'>(rest).unwrap_or(rest.len());
-        if matches!(self.role, Role::TopKey | Role::Model) {
-            self.keep(rest.get(..len).unwrap_or_default())?;
+    /// Takes one byte of a string.
+    fn text(&mut self, byte: u8) -> Result<(), FindError> {
+        match byte {
+            b'"' => self.close_text(),
+            b'\\' => {
+                self.state = State::Escape;
+                Ok(())
+            }
+            _ => self.keep(byte),
         }
-        match rest.get(len) {
-            None => return Ok(pos + len),
-            Some(b'"') => self.close_text()?,
-            Some(_) => self.state = State::Escape,
-        }
-        Ok(pos + len + 1)
     }
 
-    /// Keeps a piece of a string whose content matters.
-    fn keep(&mut self, piece: &[u8]) -> Result<(), FindError> {
+    /// Keeps a byte of a string whose content matters.
+    fn keep(&mut self, byte: u8) -> Result<(), FindError> {
         match self.role {
-            Role::TopKey => piece.iter().for_each(|&byte| self.key.push(byte.into())),
-            Role::Model if piece.is_empty() => {}
-            Role::Model => self.value.push_bytes(piece).map_err(FindError::InvalidModel)?,
+            Role::TopKey => self.key.push(byte.into()),
+            Role::Model => self
+                .value
+                .push_bytes(&[byte])
+                .map_err(FindError::InvalidModel)?,
             Role::NestedKey | Role::Skipped => {}
         }
         Ok(())
@@ -226,10 +241,7 @@ impl JsonFinder {
 
     /// Goes on after the closing quote.
     fn close_text(&mut self) -> Result<(), FindError> {
-        self.state = match self.role {
-            Role::NestedKey | Role::TopKey => State::Colon,
-            Role::Skipped | Role::Model => State::CommaOrEnd,
-        };
+        self.state = self.role.after();
         match self.role {
             Role::TopKey => self.close_top_key(),
             Role::Model => {
@@ -250,7 +262,7 @@ impl JsonFinder {
     }
 
     /// Takes the character after a backslash.
-    fn escape(&mut self, byte: u8, pos: usize) -> Result<usize, FindError> {
+    fn escape(&mut self, byte: u8, pos: usize) -> Result<(), FindError> {
         let unit = match byte {
             b'"' | b'\\' | b'/' => byte,
             b'b' => 0x08,
@@ -261,17 +273,16 @@ impl JsonFinder {
             b'u' => {
                 self.unit = 0;
                 self.state = State::Digits(4);
-                return Ok(pos + 1);
+                return Ok(());
             }
             _ => return Err(self.malformed(pos, "a character that may follow a backslash")),
         };
         self.state = State::Text;
-        self.keep(&[unit])?;
-        Ok(pos + 1)
+        self.keep(unit)
     }
 
     /// Takes one of the four digits of a `\u` escape.
-    fn digit(&mut self, left: u8, byte: u8, pos: usize) -> Result<usize, FindError> {
+    fn digit(&mut self, left: u8, byte: u8, pos: usize) -> Result<(), FindError> {
         let Some(digit) = char::from(byte).to_digit(16) else {
             return Err(self.malformed(pos, "a hexadecimal digit"));
         };
@@ -281,11 +292,14 @@ impl JsonFinder {
             self.state = State::Text;
             match self.role {
                 Role::TopKey => self.key.push(self.unit),
-                Role::Model => self.value.push_unit(self.unit).map_err(FindError::InvalidModel)?,
+                Role::Model => self
+                    .value
+                    .push_unit(self.unit)
+                    .map_err(FindError::InvalidModel)?,
                 Role::NestedKey | Role::Skipped => {}
             }
         }
-        Ok(pos + 1)
+        Ok(())
     }
 
     /// Says what is wrong with a byte outside of strings.
@@ -314,7 +328,10 @@ impl JsonFinder {
 
     #[cold]
     fn malformed(&self, pos: usize, expected: &'static str) -> FindError {
-        FindError::InvalidBody(InvalidBody::Malformed { offset: self.offset + pos as u64, expected })
+        FindError::InvalidBody(InvalidBody::Malformed {
+            offset: self.offset + pos as u64,
+            expected,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! The promise: for every body that a backend's parser accepts, the model found here is the one which that parser
 //! finds, or an error. Nothing is allocated but the model itself; a body of any size costs a few hundred bytes.
 
+mod bytes;
 mod content_type;
 mod error;
 mod json;
@@ -11,6 +12,7 @@ mod nesting;
 mod params;
 mod part_head;
 mod scan;
+mod skim;
 mod text;
 
 pub use error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};

@@ -138,8 +138,8 @@ impl MultipartFinder {
     /// Reads content up to a line end, or to the end of the chunk. Returns what is left.
     #[inline]
     fn content<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], FindError> {
-        let end = find_either::<b'\r', b'\n'>(bytes).unwrap_or(bytes.len());
-        let (piece, rest) = bytes.split_at_checked(end).unwrap_or_default();
+        let rest = find_either::<b'\r', b'\n'>(bytes);
+        let piece = bytes.get(..bytes.len() - rest.len()).unwrap_or_default();
         self.keep(piece)?;
         let Some((&byte, after)) = rest.split_first() else {
             return Ok(rest);

@@ -1,0 +1,38 @@
+//! Runs the model finder over one body, so that an instruction counter can watch:
+//!
+//! ```text
+//! cargo build --release --example finder_once
+//! valgrind --tool=callgrind --toggle-collect='finder_once::feed' target/release/examples/finder_once chat 1048576
+//! ```
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "../benches/finder/bodies.rs"]
+mod bodies;
+
+use lw_inference_proxy::domain::finder::ModelFinder;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let kind = args.next().unwrap_or_else(|| "chat".to_owned());
+    let size = args.next().map_or(1 << 20, |size| size.parse().unwrap());
+    let body = bodies::body(&kind, size);
+    let mut finder = match kind.as_str() {
+        "form" => ModelFinder::multipart(bodies::BOUNDARY).unwrap(),
+        _ => ModelFinder::json(),
+    };
+    for chunk in body.chunks(16 * 1024) {
+        feed(&mut finder, chunk);
+    }
+    finder.finish().unwrap();
+    println!(
+        "{kind}: {} bytes, model {:?}",
+        body.len(),
+        finder.model().unwrap()
+    );
+}
+
+/// Kept apart so that the counter can be told where to begin.
+#[inline(never)]
+fn feed(finder: &mut ModelFinder, chunk: &[u8]) {
+    finder.feed(chunk).unwrap();
+}

@@ -1,0 +1,58 @@
+//! The kinds of byte that JSON is made of.
+
+/// White space: exactly the four bytes of RFC 8259.
+pub(super) const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// What may begin a number or one of the words `true`, `false`, `null`, `NaN` and `Infinity`.
+pub(super) const fn begins_word(byte: u8) -> bool {
+    matches!(byte, b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I')
+}
+
+/// What may stand in a number or a word. What the bytes make together is not checked: it cannot hide a key.
+pub(super) const fn is_word_byte(byte: u8) -> bool {
+    IS_WORD[byte as usize]
+}
+
+/// What may follow a backslash, but for `u`.
+pub(super) const fn is_escaped(byte: u8) -> bool {
+    IS_ESCAPED[byte as usize]
+}
+
+/// A digit of a `\u` escape.
+pub(super) const fn is_hex(byte: u8) -> bool {
+    IS_HEX[byte as usize]
+}
+
+const IS_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        table[byte] = b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+        byte += 1;
+    }
+    table
+};
+
+const IS_ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let bytes = b"\"\\/bfnrt";
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+const IS_HEX: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_hexdigit();
+        byte += 1;
+    }
+    table
+};
