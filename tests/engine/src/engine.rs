@@ -54,10 +54,7 @@ impl Engine {
 ///
 /// Test runners hide what a passing test says, so the line is also added to the file that `LW_NOT_RUN` names.
 pub fn not_run(why: &str) {
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "not run: {why}; with CI=true that is a failure"
-    );
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "not run: {why}; with CI=true that is a failure");
     let thread = std::thread::current();
     let line = format!("{}: not run: {why}", thread.name().unwrap_or("a test"));
     eprintln!("{line}");
