@@ -3,6 +3,8 @@
 use crate::images;
 use crate::run::{self, unique};
 use bollard::Docker;
+use std::fs::OpenOptions;
+use std::io::Write;
 
 /// A reachable engine with the mock's image on it. Cheap to clone.
 #[derive(Clone)]
@@ -48,8 +50,16 @@ impl Engine {
     }
 }
 
-/// Says in plain words that a test was not run; under `CI=true` that is a failure.
+/// Says in plain words that the current test was not run; under `CI=true` that is a failure.
+///
+/// Test runners hide what a passing test says, so the line is also added to the file that `LW_NOT_RUN` names.
 pub fn not_run(why: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "not run: {why}; with CI=true that is a failure");
-    eprintln!("not run: {why}");
+    let thread = std::thread::current();
+    let line = format!("{}: not run: {why}", thread.name().unwrap_or("a test"));
+    eprintln!("{line}");
+    if let Some(path) = std::env::var_os("LW_NOT_RUN") {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let _ = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+    }
 }

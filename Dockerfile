@@ -1,0 +1,30 @@
+# The proxy's image: one static binary, the roots that https collectors are checked against, and nothing else.
+#
+#   docker build -t lw-inference-proxy .          where a registry can be reached
+#   make docker                                   also where none can: see deploy/build-image.sh
+#
+# It builds with the classic builder and with BuildKit, for amd64 and arm64 (each compiles for itself).
+ARG BUILDER=rust:1-slim-trixie
+
+FROM ${BUILDER} AS build
+WORKDIR /src
+COPY . .
+RUN deploy/build-static.sh /out
+
+FROM scratch
+COPY --from=build /out/ /
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="lw-inference-proxy" \
+      org.opencontainers.image.description="One endpoint for the inference servers of a Docker host, routed by model" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+EXPOSE 8080
+# The engine's socket belongs to root and to a group whose number differs from host to host, so the image cannot know
+# a user that may read it, and whoever may use the socket is root on the host anyway. To run as another user, give the
+# group of the socket: `user: "65532:65532"` and `group_add: ["<gid of /var/run/docker.sock>"]`; with a socket proxy
+# over TCP, `user: "65532:65532"` is enough.
+USER 0:0
+HEALTHCHECK --interval=10s --timeout=3s --retries=3 CMD ["/lw-inference-proxy", "healthcheck"]
+ENTRYPOINT ["/lw-inference-proxy"]

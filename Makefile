@@ -1,0 +1,50 @@
+# Short names for what is done often. `make` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+IMAGE ?= lw-inference-proxy:latest
+# The image that the Dockerfile compiles in. Where it is not to be had, the binary is compiled outside.
+BUILDER ?= rust:1-slim-trixie
+
+.PHONY: help build run test venv llama mock docker fmt lint layers clean
+
+help: ## List these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+build: ## Compile the proxy for use: bin/lw-inference-proxy
+	cargo build --release --locked --bin lw-inference-proxy
+	install -D target/release/lw-inference-proxy bin/lw-inference-proxy
+
+run: ## Run the proxy here, on PROXY_PORT or 8080
+	cargo run --bin lw-inference-proxy
+
+test: ## Run every test; those on containers need a Docker engine. ARGS='-E "test(drain)"' picks some
+	@tests/run.sh $(ARGS)
+
+venv: ## Install the Python clients that the tests use into .venv
+	@tests/clients/make-venv.sh
+
+llama: ## Build the image of a real llama.cpp server that the tests use
+	@tests/llama/build-image.sh
+
+mock: ## Build the mock inference server: bin/mock-inference
+	cargo build --release --locked --package mock-inference
+	install -D target/release/mock-inference bin/mock-inference
+
+docker: ## Build the proxy's image; IMAGE and BUILDER can be given
+	@deploy/build-image.sh "$(IMAGE)" "$(BUILDER)"
+
+fmt: ## Format the code
+	cargo fmt --all
+
+lint: ## What CI refuses: unformatted code and every warning
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+layers: ## Compile each inner layer alone, with nothing but what it may use
+	@tests/layers.sh
+
+clean: ## Remove what was built; the caches .venv and .cache stay
+	cargo clean
+	rm -rf bin
