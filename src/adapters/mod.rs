@@ -1,4 +1,5 @@
 //! What touches the world. Adapters never import each other; only `http` drives `app`.
 
+pub mod docker;
 pub mod http;
 pub mod upstream;

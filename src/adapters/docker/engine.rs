@@ -1,0 +1,299 @@
+//! The five requests that are made to the engine, and what can go wrong with them.
+//!
+//! bollard carries them; the answers are read here, see [`super::wire`]. Bodies are never logged: an inspect holds the
+//! container's environment.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use http::{HeaderMap, Uri};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::event;
+use super::settings::Address;
+use super::time::{http_date, since};
+use super::transport::{ConnectFailed, HeadSlot, Transport};
+use super::wire::{Inspect, Summary, Version};
+use crate::domain::container::EngineTime;
+
+/// The longest answer that is read, in bytes. A thousand containers make a list of about two million.
+const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// How long bollard waits for the head of any answer. Our own limit is shorter, but Podman 5.2 sends the head of the
+/// event stream only with the first event.
+const BOLLARD_TIMEOUT_SECONDS: u64 = 365 * 24 * 60 * 60;
+/// How many characters of an error's text are kept.
+const ERROR_CHARS: usize = 200;
+/// The longest id that is put into a path.
+const ID_MAX_CHARS: usize = 128;
+
+/// Why a request to the engine failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineError {
+    /// There was no connection.
+    Connect(io::ErrorKind, String),
+    /// There was no whole answer in time.
+    Timeout(Duration),
+    /// The engine refused, with this status and these words.
+    Refused(u16, String),
+    /// The connection broke.
+    Broken(String),
+    /// The answer is not what an engine answers.
+    Rubbish(String),
+    /// The event stream ended.
+    EventsEnded,
+}
+
+impl EngineError {
+    /// What to tell the operator.
+    pub fn reason(&self, address: &Address) -> String {
+        match (self, address) {
+            (Self::Connect(kind, text), Address::Unix(path)) => {
+                let path = path.display();
+                match kind {
+                    io::ErrorKind::NotFound => format!(
+                        "there is no socket at {path}: start the engine, mount its socket there, or set DOCKER_HOST"
+                    ),
+                    io::ErrorKind::PermissionDenied => format!(
+                        "no permission to open {path}: give the proxy the group that owns the socket (in Compose: \
+                         group_add, with the number that `stat -c %g {path}` prints on the host)"
+                    ),
+                    io::ErrorKind::ConnectionRefused => format!(
+                        "nobody listens on the socket {path}: the engine is down, or it has made a new socket file \
+                         since this one was mounted; if it is up, restart the proxy, and mount the socket's folder in \
+                         place of the file, or use a socket proxy"
+                    ),
+                    _ => format!("cannot connect to the socket {path}: {text}"),
+                }
+            }
+            (Self::Connect(_, text), Address::Tcp(host)) => {
+                format!("cannot connect to the engine at {host}: {text}; check DOCKER_HOST and that the engine is up")
+            }
+            (Self::Timeout(limit), _) => format!("the engine at {address} did not answer within {limit:?}"),
+            (Self::Refused(403, text), _) => format!(
+                "{address} refused with 403 ({text}): a socket proxy must allow GET on /_ping, /version, /events, \
+                 /containers/json and /containers/<id>/json"
+            ),
+            (Self::Refused(status, text), _) => format!("the engine at {address} refused with {status}: {text}"),
+            (Self::Broken(text), _) => format!("the connection to {address} broke: {text}"),
+            (Self::Rubbish(text), _) => {
+                format!(
+                    "{address} does not answer as an engine does: {text}; check that DOCKER_HOST names a Docker engine"
+                )
+            }
+            (Self::EventsEnded, _) => format!("the engine at {address} ended the event stream; it may be restarting"),
+        }
+    }
+
+    /// Whether the engine as a whole is away, and not just one answer wrong.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Connect(..))
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(_, text) => write!(f, "no connection: {text}"),
+            Self::Timeout(limit) => write!(f, "no answer within {limit:?}"),
+            Self::Refused(status, text) => write!(f, "refused with {status}: {text}"),
+            Self::Broken(text) => write!(f, "connection broke: {text}"),
+            Self::Rubbish(text) => write!(f, "unreadable answer: {text}"),
+            Self::EventsEnded => f.write_str("the event stream ended"),
+        }
+    }
+}
+
+/// What the engine says of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ping {
+    /// Its clock, in whole seconds, rounded down.
+    pub date: Option<EngineTime>,
+    /// It is Podman.
+    pub podman: bool,
+}
+
+/// An engine. Cloning is cheap.
+#[derive(Clone)]
+pub struct Engine {
+    docker: Docker,
+    timeout: Duration,
+}
+
+impl Engine {
+    /// An engine at this address; nothing is sent yet. `timeout` bounds each request but the event stream.
+    ///
+    /// # Errors
+    /// bollard refuses the address.
+    pub fn new(address: Address, timeout: Duration) -> Result<Self, EngineError> {
+        let transport = Transport::new(address);
+        let docker = Docker::connect_with_custom_transport(
+            move |request| transport.clone().carry(request),
+            Some("http://docker"),
+            BOLLARD_TIMEOUT_SECONDS,
+            API_DEFAULT_VERSION,
+        )
+        .map_err(read_error)?;
+        Ok(Self { docker, timeout })
+    }
+
+    /// `GET /_ping`. An engine that refuses it may still answer the rest.
+    ///
+    /// # Errors
+    /// The engine is away or does not answer.
+    pub async fn ping(&self) -> Result<Ping, EngineError> {
+        let (slot, head) = head_slot();
+        match self.answer("/_ping".to_owned(), slot).await {
+            Ok(_) | Err(EngineError::Refused(..)) => {}
+            Err(error) => return Err(error),
+        }
+        let head = head.borrow();
+        let header = |name: &str| head.as_ref().and_then(|head| head.get(name)).and_then(|value| value.to_str().ok());
+        Ok(Ping {
+            date: header("date").and_then(http_date),
+            podman: header("libpod-api-version").is_some() || header("server").is_some_and(|s| s.starts_with("Libpod")),
+        })
+    }
+
+    /// `GET /version`.
+    ///
+    /// # Errors
+    /// As [`EngineError`] says.
+    pub async fn version(&self) -> Result<Version, EngineError> {
+        self.read("/version".to_owned()).await
+    }
+
+    /// `GET /containers/json`: every container that opted in, running or not.
+    ///
+    /// # Errors
+    /// As [`EngineError`] says. An answer that is no list is never an empty one.
+    pub async fn list(&self) -> Result<Vec<Summary>, EngineError> {
+        self.read(target("/containers/json", &[("all", "1"), ("filters", &event::list_filter())])).await
+    }
+
+    /// `GET /containers/{id}/json`; `None` if there is no such container.
+    ///
+    /// # Errors
+    /// As [`EngineError`] says.
+    pub async fn inspect(&self, id: &str) -> Result<Option<Inspect>, EngineError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if id.is_empty() || id.len() > ID_MAX_CHARS || !id.chars().all(plain) || id.starts_with('.') {
+            return Ok(None);
+        }
+        match self.read(format!("/containers/{id}/json")).await {
+            Ok(inspect) => Ok(Some(inspect)),
+            Err(EngineError::Refused(404, _)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `GET /events`, from `from` on, where the engine still remembers. The receiver holds the head once it is in.
+    pub fn events(
+        &self,
+        from: Option<EngineTime>,
+    ) -> (impl Stream<Item = Result<Bytes, EngineError>> + Send + use<>, watch::Receiver<Option<HeaderMap>>) {
+        let filter = event::filter();
+        let from = from.map(since);
+        let mut query = vec![("filters", filter.as_str())];
+        query.extend(from.as_deref().map(|from| ("since", from)));
+        let (slot, head) = head_slot();
+        (self.stream(target("/events", &query), slot), head)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, target: String) -> Result<T, EngineError> {
+        let path = target.split('?').next().unwrap_or_default().to_owned();
+        let body = self.answer(target, head_slot().0).await?;
+        // The text of the error names a place and a type, and sometimes a short value: it is cut to be safe.
+        serde_json::from_slice(&body).map_err(|error| {
+            let what = match error.classify() {
+                serde_json::error::Category::Data => "JSON of another shape",
+                _ => "no JSON",
+            };
+            EngineError::Rubbish(format!("GET {path} gave {what}", path = generic(&path)))
+        })
+    }
+
+    async fn answer(&self, target: String, slot: HeadSlot) -> Result<Bytes, EngineError> {
+        let collect = async {
+            let mut stream = std::pin::pin!(self.stream(target, slot));
+            let mut body = BytesMut::new();
+            while let Some(piece) = stream.next().await {
+                body.extend_from_slice(&piece?);
+                if body.len() > ANSWER_MAX_BYTES {
+                    return Err(EngineError::Rubbish(format!("an answer of more than {ANSWER_MAX_BYTES} bytes")));
+                }
+            }
+            Ok(body.freeze())
+        };
+        tokio::time::timeout(self.timeout, collect).await.unwrap_or(Err(EngineError::Timeout(self.timeout)))
+    }
+
+    /// Has bollard send `GET target` and gives the raw body.
+    ///
+    /// bollard offers raw bodies for exports only, so an export is asked for and the target put in its place.
+    fn stream(&self, target: String, slot: HeadSlot) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + use<> {
+        let docker = self.docker.clone().with_request_modifier(move |mut request| {
+            if let Ok(uri) = target.parse::<Uri>() {
+                *request.uri_mut() = uri;
+            }
+            request.extensions_mut().insert(Arc::clone(&slot));
+            request
+        });
+        docker.export_container("-").map(|piece| piece.map_err(read_error))
+    }
+}
+
+fn head_slot() -> (HeadSlot, watch::Receiver<Option<HeaderMap>>) {
+    let (slot, head) = watch::channel(None);
+    (Arc::new(slot), head)
+}
+
+/// A path and a query, the values escaped.
+fn target(path: &str, query: &[(&str, &str)]) -> String {
+    let mut target = path.to_owned();
+    for (at, (name, value)) in query.iter().enumerate() {
+        target.push(if at == 0 { '?' } else { '&' });
+        target.push_str(name);
+        target.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => target.push(char::from(b)),
+                b => target.push_str(&format!("%{b:02X}")),
+            }
+        }
+    }
+    target
+}
+
+/// The path without the id in it, so that the same trouble with two containers reads the same.
+fn generic(path: &str) -> &str {
+    match path.starts_with("/containers/") && path != "/containers/json" {
+        true => "/containers/<id>/json",
+        false => path,
+    }
+}
+
+fn read_error(error: bollard::errors::Error) -> EngineError {
+    use bollard::errors::Error;
+    match error {
+        Error::DockerResponseServerError { status_code, message } => {
+            EngineError::Refused(status_code, shortened(&message))
+        }
+        Error::IOError { err } => match err.get_ref().and_then(|inner| inner.downcast_ref::<ConnectFailed>()) {
+            Some(connect) => EngineError::Connect(err.kind(), shortened(&connect.to_string())),
+            None => EngineError::Broken(shortened(&err.to_string())),
+        },
+        Error::HyperResponseError { err } if err.is_parse() => EngineError::Rubbish("it speaks no HTTP".to_owned()),
+        other => EngineError::Broken(shortened(&other.to_string())),
+    }
+}
+
+/// Foreign text for a log line: one line, not long.
+fn shortened(text: &str) -> String {
+    text.trim().chars().take(ERROR_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,221 @@
+//! Reads the lines of the engine's event stream.
+
+use std::sync::Arc;
+
+use super::wire::{Actor, Event};
+use crate::domain::container::{ContainerId, Edge, EngineTime};
+use crate::domain::labels::{self, ENABLE};
+use crate::domain::signal::Signal;
+
+/// The actions that are asked for. Without the list every health probe would come as three events.
+/// `remove` is Podman's `destroy`.
+pub const ACTIONS: [&str; 14] = [
+    "start",
+    "restart",
+    "kill",
+    "die",
+    "stop",
+    "oom",
+    "pause",
+    "unpause",
+    "destroy",
+    "remove",
+    "rename",
+    "health_status",
+    "connect",
+    "disconnect",
+];
+
+/// Something that happened to a container.
+#[derive(Debug, PartialEq)]
+pub struct Happening {
+    /// To which.
+    pub id: ContainerId,
+    /// When, by the engine's clock.
+    pub at: EngineTime,
+    /// Its labels, where the event shows them, ask for it to be served.
+    pub opted_in: bool,
+    /// What is known without a look.
+    pub edge: Option<Edge>,
+    /// Whether the state may differ now, so that a look is due.
+    pub look: bool,
+    /// A new run began, or the last one ended: who shares its network is concerned too.
+    pub run_changed: bool,
+}
+
+/// What a line says.
+#[derive(Debug, PartialEq)]
+pub enum Line {
+    /// Something that matters.
+    Happened(Happening),
+    /// Something that does not, such as an action that nobody asked for.
+    Other,
+    /// Nothing that can be read.
+    Unreadable,
+}
+
+/// Reads one line, without its end.
+pub fn read(line: &[u8]) -> Line {
+    // Newer engines may put a record separator before each object.
+    let line = line.trim_ascii();
+    let line = line.strip_prefix(b"\x1e").unwrap_or(line);
+    if line.is_empty() {
+        return Line::Other;
+    }
+    match serde_json::from_slice::<Event>(line) {
+        Ok(event) => happening(&event).map_or(Line::Other, Line::Happened),
+        Err(_) => Line::Unreadable,
+    }
+}
+
+fn happening(event: &Event) -> Option<Happening> {
+    let at = EngineTime(u64::try_from(event.time_nano).unwrap_or(0));
+    let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
+    match event.r#type.as_str() {
+        "container" => of_container(event, at),
+        "network" => {
+            let id = attribute("container").filter(|id| !id.is_empty())?;
+            let edge = match event.action.as_str() {
+                "connect" => None,
+                "disconnect" => Some(Edge::LeftNetwork),
+                _ => return None,
+            };
+            Some(Happening { id: ContainerId::new(id), at, opted_in: false, edge, look: true, run_changed: false })
+        }
+        _ => None,
+    }
+}
+
+fn of_container(event: &Event, at: EngineTime) -> Option<Happening> {
+    let Actor { id, attributes } = &event.actor;
+    if id.is_empty() {
+        return None;
+    }
+    let attribute = |name: &str| attributes.get(name).map(String::as_str);
+    let (action, detail) = event.action.split_once(':').unwrap_or((&event.action, &event.health_status));
+    // Attributes hold the labels as well, so each is read only with the action that it belongs to.
+    let (edge, look) = match action {
+        "start" | "restart" | "unpause" => (None, true),
+        "health_status" => ((detail.trim() == "unhealthy").then_some(Edge::Unhealthy), true),
+        "kill" => match attribute("signal").and_then(Signal::parse) {
+            Some(signal) => (Some(Edge::Signal(signal)), false),
+            None => (None, true),
+        },
+        "die" => (Some(Edge::Ended { exit_code: attribute("exitCode").and_then(|code| code.parse().ok()) }), true),
+        "stop" => (Some(Edge::Ended { exit_code: None }), true),
+        "oom" => (Some(Edge::OutOfMemory), true),
+        "pause" => (Some(Edge::Paused), true),
+        "destroy" | "remove" => (Some(Edge::Removed), false),
+        "rename" => (attribute("name").map(|name| Edge::Renamed(Arc::from(name.trim_start_matches('/')))), false),
+        _ => return None,
+    };
+    Some(Happening {
+        id: ContainerId::new(id.as_str()),
+        at,
+        opted_in: labels::opted_in(attribute),
+        edge,
+        look,
+        run_changed: matches!(action, "start" | "restart" | "die" | "stop" | "destroy" | "remove"),
+    })
+}
+
+/// The filter for `GET /events`. No label in it: network events carry none.
+pub fn filter() -> String {
+    serde_json::json!({ "type": ["container", "network"], "event": ACTIONS }).to_string()
+}
+
+/// The filter for `GET /containers/json`.
+pub fn list_filter() -> String {
+    serde_json::json!({ "label": [format!("{ENABLE}=true")] }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic)]
+    use super::*;
+    use serde_json::json;
+
+    fn container(action: &str, extra: &[(&str, &str)]) -> Happening {
+        let mut attributes = json!({"name": "c1", "inference.enable": "true"});
+        for (name, value) in extra {
+            attributes[name] = json!(value);
+        }
+        let line = json!({"Type": "container", "Action": action, "timeNano": 7, "Actor": {"ID": "a1", "Attributes": attributes}});
+        match read(line.to_string().as_bytes()) {
+            Line::Happened(happening) => happening,
+            other => panic!("{action}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_action_is_an_edge_a_look_or_both() {
+        let ended = |exit_code| Some(Edge::Ended { exit_code });
+        for (action, extra, edge, look) in [
+            ("start", None, None, true),
+            ("restart", None, None, true),
+            ("unpause", None, None, true),
+            ("health_status: healthy", None, None, true),
+            ("health_status: unhealthy", None, Some(Edge::Unhealthy), true),
+            ("health_status", None, None, true),
+            ("kill", Some(("signal", "15")), Some(Edge::Signal(Signal::TERM)), false),
+            ("kill", None, None, true),
+            ("die", Some(("exitCode", "137")), ended(Some(137)), true),
+            ("stop", None, ended(None), true),
+            ("oom", None, Some(Edge::OutOfMemory), true),
+            ("pause", None, Some(Edge::Paused), true),
+            ("destroy", None, Some(Edge::Removed), false),
+            ("remove", None, Some(Edge::Removed), false),
+            ("rename", Some(("name", "/c2")), Some(Edge::Renamed("c2".into())), false),
+        ] {
+            let happening = container(action, extra.as_slice());
+            assert_eq!((happening.edge, happening.look), (edge, look), "{action}");
+            assert!(happening.opted_in);
+            assert_eq!(happening.at, EngineTime(7));
+        }
+    }
+
+    #[test]
+    fn a_label_that_is_called_signal_is_no_signal() {
+        assert_eq!(container("start", &[("signal", "9"), ("exitCode", "1")]).edge, None);
+    }
+
+    #[test]
+    fn podman_says_the_health_beside_the_action() {
+        let line = br#"{"Type":"container","Action":"health_status","HealthStatus":"unhealthy","Actor":{"ID":"a"}}"#;
+        let Line::Happened(happening) = read(line) else { panic!("unread") };
+        assert_eq!(happening.edge, Some(Edge::Unhealthy));
+    }
+
+    #[test]
+    fn network_events_are_about_the_container_in_their_attributes() {
+        for (action, edge) in [("connect", None), ("disconnect", Some(Edge::LeftNetwork))] {
+            let line = json!({"Type": "network", "Action": action,
+                "Actor": {"ID": "net", "Attributes": {"container": "c", "name": "bridge"}}});
+            let Line::Happened(happening) = read(line.to_string().as_bytes()) else { panic!("{action}") };
+            assert_eq!((happening.id.as_str(), happening.edge), ("c", edge));
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_passed_over_and_what_is_rubbish_is_named() {
+        for line in [
+            &br#"{"Type":"galaxy","Action":"spin","Actor":{"ID":"x"}}"#[..],
+            br#"{"Type":"container","Action":"exec_create: /mock healthcheck","Actor":{"ID":"x"}}"#,
+            br#"{"Type":"container","Action":"die","Actor":{"ID":""}}"#,
+            br#"{"Type":null,"Action":null,"Actor":null,"timeNano":null}"#,
+            br#"{"Type":"network","Action":"connect","Actor":{"Attributes":null}}"#,
+            b"{}",
+            b"",
+            b" \r",
+        ] {
+            assert_eq!(read(line), Line::Other, "{}", String::from_utf8_lossy(line));
+        }
+        for line in [&b"<html>"[..], b"[]x", b"{\"Type\":5}", b"\xff\xfe", b"{\"Type\":"] {
+            assert_eq!(read(line), Line::Unreadable, "{}", String::from_utf8_lossy(line));
+        }
+        assert!(matches!(
+            read(b"\x1e{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"x\"}}"),
+            Line::Happened(_)
+        ));
+    }
+}

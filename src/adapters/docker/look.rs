@@ -1,0 +1,207 @@
+//! Turns what the engine says of a container into the words of the domain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::time::rfc3339;
+use super::wire::{Health, HealthRun, HealthTest, Inspect, State, Summary};
+use crate::domain::container::{Condition, Container, ContainerId, Reach};
+use crate::domain::labels;
+use crate::domain::signal::Signal;
+
+/// How long `docker stop` waits where the container says nothing.
+const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait that is believed; the engine takes a negative one for "for ever".
+const MAX_STOP_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many characters of a health check's output are kept.
+const HEALTH_OUTPUT_CHARS: usize = 200;
+
+/// Whether a container asks to be served.
+pub fn opted_in(inspect: &Inspect) -> bool {
+    labels::opted_in(|name| inspect.config.labels.get(name).map(String::as_str))
+}
+
+/// The container as the domain sees it.
+pub fn container(inspect: &Inspect, reach: Reach) -> Container {
+    let state = &inspect.state;
+    let last = state.health.log.last();
+    Container {
+        id: ContainerId::new(inspect.id.as_str()),
+        name: Arc::from(inspect.name.trim_start_matches('/')),
+        started_at: rfc3339(&state.started_at).unwrap_or_default(),
+        condition: condition(state, &inspect.config.healthcheck),
+        labels: labels::parse(|name| inspect.config.labels.get(name).map(String::as_str)),
+        reach,
+        stop_signal: Signal::parse(&inspect.config.stop_signal).unwrap_or(Signal::TERM),
+        stop_timeout: stop_timeout(inspect.config.stop_timeout),
+        health_output: last.and_then(|run| shortened(&run.output)),
+        health_check_took: last.and_then(took),
+    }
+}
+
+/// What a container is doing. Words that nobody here knows are judged by the flags beside them, and never condemn.
+pub fn condition(state: &State, test: &HealthTest) -> Condition {
+    match state.status.as_str() {
+        "restarting" => return Condition::Restarting,
+        "stopping" => return Condition::Stopping,
+        "exited" | "dead" | "removing" | "created" | "stopped" | "configured" | "initialized" => {
+            return Condition::NotRunning;
+        }
+        _ => {}
+    }
+    match state {
+        State { restarting: true, .. } => Condition::Restarting,
+        State { dead: true, .. } => Condition::NotRunning,
+        State { paused: true, .. } => Condition::Paused,
+        _ if state.status == "paused" => Condition::Paused,
+        // Podman 5.8 says so of a container whose stop is under way.
+        State { running: false, .. } if state.status == "running" => Condition::Stopping,
+        State { running: false, .. } => Condition::NotRunning,
+        _ => health(&state.health, test),
+    }
+}
+
+fn health(health: &Health, test: &HealthTest) -> Condition {
+    let switched_off = test.test.first().is_some_and(|word| word == "NONE");
+    match health.status.as_str() {
+        "" | "none" => Condition::NoHealthcheck,
+        _ if switched_off => Condition::NoHealthcheck,
+        "healthy" => Condition::Healthy,
+        "unhealthy" => Condition::Unhealthy,
+        _ => Condition::Starting,
+    }
+}
+
+fn stop_timeout(seconds: Option<i64>) -> Duration {
+    match seconds {
+        None => DEFAULT_STOP_TIMEOUT,
+        Some(seconds) => u64::try_from(seconds).map_or(MAX_STOP_TIMEOUT, Duration::from_secs).min(MAX_STOP_TIMEOUT),
+    }
+}
+
+/// At most [`HEALTH_OUTPUT_CHARS`] characters on one line, or nothing.
+fn shortened(output: &str) -> Option<Arc<str>> {
+    let hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut text: String =
+        output.trim().chars().take(HEALTH_OUTPUT_CHARS).map(|c| if hidden(c) { ' ' } else { c }).collect();
+    if output.trim().chars().nth(HEALTH_OUTPUT_CHARS).is_some() {
+        text.pop();
+        text.push('…');
+    }
+    (!text.is_empty()).then(|| Arc::from(text))
+}
+
+fn took(run: &HealthRun) -> Option<Duration> {
+    let (start, end) = (rfc3339(&run.start)?, rfc3339(&run.end)?);
+    Some(Duration::from_nanos(end.0.checked_sub(start.0)?))
+}
+
+/// What in the list tells that a container may have changed. The time in the status text is left out: it always runs.
+pub fn fingerprint(summary: &Summary) -> String {
+    let remark = summary.status.find('(').and_then(|at| summary.status.get(at..)).unwrap_or_default();
+    let remark = if summary.status.starts_with("Up") { remark } else { "" };
+    let mut print = format!("{} {remark} {}", summary.state, summary.names.join(","));
+    for (name, end) in &summary.network_settings.networks {
+        print.push_str(&format!(" {name}={}/{}", end.ip_address, end.global_ipv6_address));
+    }
+    print
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::domain::container::{EngineTime, Unreachable};
+    use serde_json::json;
+
+    fn read(value: serde_json::Value) -> Container {
+        let reach = Reach::Nowhere(Unreachable { theirs: vec![], ours: vec![] });
+        container(&serde_json::from_value(value).unwrap(), reach)
+    }
+
+    #[test]
+    fn every_state_that_engines_know_has_a_condition() {
+        let running = json!({"Status": "running", "Running": true});
+        let with = |health: &str| json!({"Status": "running", "Running": true, "Health": {"Status": health}});
+        for (state, expected) in [
+            (running, Condition::NoHealthcheck),
+            (with(""), Condition::NoHealthcheck),
+            (with("none"), Condition::NoHealthcheck),
+            (with("starting"), Condition::Starting),
+            (with("healthy"), Condition::Healthy),
+            (with("unhealthy"), Condition::Unhealthy),
+            (with("pondering"), Condition::Starting),
+            (json!({"Status": "running", "Running": true, "Health": null}), Condition::NoHealthcheck),
+            (json!({"Status": "running", "Running": true, "Healthcheck": {"Status": "healthy"}}), Condition::Healthy),
+            (json!({"Status": "restarting", "Running": true, "Restarting": true}), Condition::Restarting),
+            (
+                json!({"Status": "paused", "Running": true, "Paused": true, "Health": {"Status": "unhealthy"}}),
+                Condition::Paused,
+            ),
+            (json!({"Status": "created"}), Condition::NotRunning),
+            (json!({"Status": "exited", "Health": {"Status": "unhealthy"}}), Condition::NotRunning),
+            (json!({"Status": "dead", "Dead": true}), Condition::NotRunning),
+            (json!({"Status": "removing", "Running": false}), Condition::NotRunning),
+            (json!({"Status": "stopping", "Running": true}), Condition::Stopping),
+            (json!({"Status": "running", "Running": false}), Condition::Stopping),
+            (json!({"Status": "stopped"}), Condition::NotRunning),
+            (json!({"Status": "initialized"}), Condition::NotRunning),
+            (json!({"Status": "unknown", "Running": true}), Condition::NoHealthcheck),
+            (json!({"Status": "unknown"}), Condition::NotRunning),
+            (json!({}), Condition::NotRunning),
+        ] {
+            assert_eq!(read(json!({"Id": "a", "State": state})).condition, expected, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_health_check_that_is_switched_off_is_none() {
+        let off = json!({"Id": "a", "Config": {"Healthcheck": {"Test": ["NONE"]}},
+            "State": {"Status": "running", "Running": true, "Health": {"Status": "starting"}}});
+        assert_eq!(read(off).condition, Condition::NoHealthcheck);
+    }
+
+    #[test]
+    fn the_rest_of_a_container_is_read() {
+        let full = read(json!({
+            "Id": "a", "Name": "/llm",
+            "State": {"Status": "running", "Running": true, "StartedAt": "1970-01-01T00:00:02.5Z", "Health": {"Status": "healthy",
+                "Log": [{"Output": "old"}, {"Start": "1970-01-01T01:00:00.5+01:00", "End": "1970-01-01T00:00:02Z", "Output": "ok\n\u{1b}[31m\n"}]}},
+            "Config": {"StopSignal": "SIGQUIT", "StopTimeout": 3, "Labels": {"inference.enable": "true", "inference.port": "9"}},
+        }));
+        assert_eq!(&*full.name, "llm");
+        assert_eq!(full.started_at, EngineTime(2_500_000_000));
+        assert_eq!(full.labels.unwrap().port, 9);
+        assert_eq!((full.stop_signal, full.stop_timeout), (Signal::QUIT, Duration::from_secs(3)));
+        assert_eq!(full.health_output.as_deref(), Some("ok  [31m"));
+        assert_eq!(full.health_check_took, Some(Duration::from_millis(1500)));
+
+        let bare =
+            read(json!({"Id": "a", "State": {}, "Config": {"StopSignal": "NOISE", "Labels": {"inference.port": "x"}}}));
+        assert_eq!((bare.stop_signal, bare.stop_timeout), (Signal::TERM, DEFAULT_STOP_TIMEOUT));
+        assert_eq!((bare.health_output, bare.health_check_took), (None, None));
+        assert_eq!(bare.labels.unwrap_err().label, "inference.port");
+        let podman = read(json!({"Id": "a", "State": {}, "Config": {"StopSignal": 3, "StopTimeout": -1}}));
+        assert_eq!((podman.stop_signal, podman.stop_timeout), (Signal::QUIT, MAX_STOP_TIMEOUT));
+    }
+
+    #[test]
+    fn a_long_health_output_is_shortened() {
+        let long = shortened(&"é".repeat(1000)).unwrap();
+        assert_eq!(long.chars().count(), HEALTH_OUTPUT_CHARS);
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn the_fingerprint_sees_changes_and_not_the_clock() {
+        let print = |state: &str, status: &str| {
+            fingerprint(&serde_json::from_value(json!({"Id": "a", "State": state, "Status": status})).unwrap())
+        };
+        assert_eq!(print("running", "Up 3 seconds (healthy)"), print("running", "Up 2 hours (healthy)"));
+        assert_ne!(print("running", "Up 3 seconds (healthy)"), print("running", "Up 3 seconds (unhealthy)"));
+        assert_ne!(print("running", "Up 3 seconds"), print("exited", "Exited (0) 1 second ago"));
+        assert_eq!(print("exited", "Exited (0) 1 second ago"), print("exited", "Exited (0) 2 hours ago"));
+    }
+}

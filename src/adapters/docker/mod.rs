@@ -1,0 +1,157 @@
+//! Learns of containers from a Docker engine, or from Podman where it speaks Docker's API.
+
+mod backoff;
+mod engine;
+mod event;
+mod inspections;
+mod known;
+mod look;
+mod networks;
+mod reader;
+mod requests;
+mod session;
+pub mod settings;
+mod time;
+mod transport;
+mod wire;
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::domain::container::{ContainerEvent, ContainerId};
+use crate::ports::container_source::{ContainerEvents, ContainerSource};
+use engine::Engine;
+use known::Memory;
+pub use networks::OwnAddress;
+use requests::Requests;
+use session::{End, Session};
+pub use settings::{Address, DockerSettings, DockerSettingsError};
+
+/// How many items wait for the reader of the stream. When it falls behind, events wait in their own, larger queue.
+const ITEMS_WAITING: usize = 1024;
+/// How long a connection must have lasted for the next failure to count as the first.
+const STEADY_AFTER: Duration = Duration::from_secs(5);
+/// How many different reasons for a loss are told before it is over; after that it is clear enough.
+const REASONS_MAX: usize = 16;
+
+/// Watches the containers of one engine.
+pub struct DockerSource {
+    name: String,
+    address: Address,
+    settings: Arc<DockerSettings>,
+    watches: Mutex<Vec<Weak<Requests>>>,
+}
+
+impl DockerSource {
+    /// A source for the engine that the settings name. Nothing is opened yet, and the engine need not be there.
+    ///
+    /// # Errors
+    /// The settings name no address that can be used.
+    pub fn new(settings: DockerSettings) -> Result<Self, DockerSettingsError> {
+        let address = settings.address()?;
+        Ok(Self { name: format!("docker {address}"), address, settings: Arc::new(settings), watches: Mutex::default() })
+    }
+}
+
+impl ContainerSource for DockerSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Must be called within a tokio runtime.
+    fn watch(&self) -> ContainerEvents {
+        let (out, items) = mpsc::channel(ITEMS_WAITING);
+        let requests = Arc::<Requests>::default();
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.retain(|watch| watch.strong_count() > 0);
+        watches.push(Arc::downgrade(&requests));
+        let task = tokio::spawn(supervise(Arc::clone(&self.settings), self.address.clone(), requests, out));
+        Box::pin(Watch { items, _task: AbortOnDropHandle::new(task) })
+    }
+
+    fn look_again(&self, id: &ContainerId) {
+        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.iter().filter_map(Weak::upgrade).for_each(|requests| requests.ask(id));
+    }
+}
+
+/// The stream, and the task behind it that ends with it.
+struct Watch {
+    items: mpsc::Receiver<ContainerEvent>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Stream for Watch {
+    type Item = ContainerEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.items.poll_recv(cx)
+    }
+}
+
+/// Connects, again and again, for as long as somebody listens.
+async fn supervise(
+    settings: Arc<DockerSettings>,
+    address: Address,
+    requests: Arc<Requests>,
+    out: mpsc::Sender<ContainerEvent>,
+) {
+    let mut memory = Memory::default();
+    let mut reasons = HashSet::new();
+    let mut failures = 0;
+    loop {
+        let began = Instant::now();
+        let error = match connection(&settings, &address, &mut memory, &requests, &out).await {
+            (_, End::Unwatched) => return,
+            (had_snapshot, End::Lost(error)) => {
+                if had_snapshot {
+                    reasons.clear();
+                }
+                if had_snapshot && began.elapsed() > STEADY_AFTER {
+                    failures = 0;
+                }
+                error
+            }
+        };
+        tracing::debug!(%error, failures, "engine lost");
+        let reason = error.reason(&address);
+        if reasons.len() < REASONS_MAX
+            && reasons.insert(reason.clone())
+            && out.send(ContainerEvent::Lost(reason)).await.is_err()
+        {
+            return;
+        }
+        let pause = backoff::pause((settings.retry_first, settings.retry_max), failures);
+        failures = failures.saturating_add(1);
+        tokio::select! {
+            () = out.closed() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One connection: whether it told a snapshot, and how it ended.
+async fn connection(
+    settings: &DockerSettings,
+    address: &Address,
+    memory: &mut Memory,
+    requests: &Requests,
+    out: &mpsc::Sender<ContainerEvent>,
+) -> (bool, End) {
+    let engine = match Engine::new(address.clone(), settings.request_timeout) {
+        Ok(engine) => engine,
+        Err(error) => return (false, End::Lost(error)),
+    };
+    match Session::open(engine, settings, address.is_local(), memory, out).await {
+        Ok(mut session) => (true, session.run(requests).await),
+        Err(end) => (false, end),
+    }
+}

@@ -1,0 +1,260 @@
+//! What every container source must keep: one test per clause of the port's documentation.
+//!
+//! An implementation gives a [`Stage`], on which containers come and go, and names itself in
+//! [`container_source_contract!`].
+#![allow(dead_code)]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lw_inference_proxy::domain::container::{Condition, ContainerEvent, ContainerId, Edge, Reach};
+use lw_inference_proxy::domain::labels;
+use lw_inference_proxy::domain::signal::Signal;
+use lw_inference_proxy::ports::container_source::ContainerSource;
+
+use crate::heard::Heard;
+
+/// How long nothing must come for it to count as silence.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// A place where containers run that one source watches.
+pub trait Stage: Sized + Send {
+    /// A fresh one, without containers, or why there can be none here.
+    fn set_up() -> impl Future<Output = Result<Self, String>> + Send;
+    /// One whose source is not there yet, where that can be had.
+    fn set_up_absent() -> impl Future<Output = Option<Self>> + Send;
+    /// The source that watches it.
+    fn source(&self) -> Arc<dyn ContainerSource>;
+    /// Starts a container with these labels and waits until it runs.
+    fn run(&mut self, name: &str, labels: &[(&str, &str)]) -> impl Future<Output = ContainerId> + Send;
+    /// Sends it a signal that it ignores.
+    fn signal(&mut self, id: &ContainerId, signal: Signal) -> impl Future<Output = ()> + Send;
+    /// Ends its process.
+    fn end(&mut self, id: &ContainerId) -> impl Future<Output = ()> + Send;
+    /// Starts it again after its end.
+    fn start_again(&mut self, id: &ContainerId) -> impl Future<Output = ()> + Send;
+    /// Freezes it, and thaws it.
+    fn pause_and_resume(&mut self, id: &ContainerId) -> impl Future<Output = ()> + Send;
+    /// Removes it.
+    fn remove(&mut self, id: &ContainerId) -> impl Future<Output = ()> + Send;
+    /// Makes the source lost; `false` where that cannot be had here.
+    fn lose(&mut self) -> impl Future<Output = bool> + Send;
+    /// Makes it come back.
+    fn find(&mut self) -> impl Future<Output = ()> + Send;
+    /// Waits until nothing runs any more for a stream that was dropped.
+    fn nothing_runs(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+const OPTED_IN: &[(&str, &str)] = &[(labels::ENABLE, "true"), (labels::PORT, "9000")];
+
+fn is_up(condition: Condition) -> bool {
+    matches!(condition, Condition::Healthy | Condition::NoHealthcheck)
+}
+
+/// Waits until a look shows the container in service.
+async fn until_up(heard: &mut Heard, id: &ContainerId) {
+    heard.until(|event| matches!(event, ContainerEvent::Observed(c) if c.id == *id && is_up(c.condition))).await;
+}
+
+pub async fn the_first_item_is_a_snapshot_also_of_nothing<S: Stage>(stage: S) {
+    let mut heard = Heard::new(stage.source().watch());
+    assert!(heard.snapshot().await.is_empty());
+}
+
+pub async fn the_snapshot_shows_what_runs_already<S: Stage>(mut stage: S) {
+    let id = stage.run("first", OPTED_IN).await;
+    let mut heard = Heard::new(stage.source().watch());
+    let all = heard.snapshot().await;
+    let container = &all[&id];
+    assert!(container.name.ends_with("first"), "{}", container.name);
+    assert!(is_up(container.condition), "{:?}", container.condition);
+    assert_eq!(container.labels.as_ref().map(|labels| labels.port), Ok(9000));
+    assert!(container.started_at.0 > 0);
+    assert!(matches!(container.reach, Reach::At(_)), "{:?}", container.reach);
+}
+
+pub async fn only_containers_that_opted_in_are_shown<S: Stage>(mut stage: S) {
+    for (name, value) in [("no", "false"), ("loud", "True"), ("one", "1")] {
+        stage.run(name, &[(labels::ENABLE, value)]).await;
+    }
+    stage.run("bare", &[]).await;
+    let mut heard = Heard::new(stage.source().watch());
+    assert!(heard.snapshot().await.is_empty());
+    stage.run("late", &[(labels::ENABLE, "yes")]).await;
+    let wanted = stage.run("wanted", OPTED_IN).await;
+    until_up(&mut heard, &wanted).await;
+    let strangers = heard.all.iter().filter(|event| matches!(event, ContainerEvent::Observed(c) if c.id != wanted));
+    assert_eq!(strangers.count(), 0);
+}
+
+pub async fn bad_labels_come_as_what_is_wrong_with_them<S: Stage>(mut stage: S) {
+    let id = stage.run("odd", &[(labels::ENABLE, "true"), (labels::PORT, "many")]).await;
+    let mut heard = Heard::new(stage.source().watch());
+    let all = heard.snapshot().await;
+    assert_eq!(all[&id].labels.as_ref().map_err(|error| error.label), Err(labels::PORT));
+}
+
+pub async fn what_comes_after_the_snapshot_is_told<S: Stage>(mut stage: S) {
+    let mut heard = Heard::new(stage.source().watch());
+    heard.snapshot().await;
+    let id = stage.run("late", OPTED_IN).await;
+    until_up(&mut heard, &id).await;
+}
+
+pub async fn a_signal_is_an_edge<S: Stage>(mut stage: S) {
+    let id = stage.run("one", OPTED_IN).await;
+    let mut heard = Heard::new(stage.source().watch());
+    heard.snapshot().await;
+    stage.signal(&id, Signal(1)).await;
+    assert_eq!(heard.until_edge(&id).await, Edge::Signal(Signal(1)));
+}
+
+pub async fn an_end_is_an_edge_and_the_next_run_has_a_later_start<S: Stage>(mut stage: S) {
+    let id = stage.run("one", OPTED_IN).await;
+    let mut heard = Heard::new(stage.source().watch());
+    let before = heard.snapshot().await[&id].started_at;
+    stage.end(&id).await;
+    heard
+        .until(|event| matches!(event, ContainerEvent::Edge { id: of, edge: Edge::Ended { .. }, .. } if *of == id))
+        .await;
+    heard.until_condition(&id, Condition::NotRunning).await;
+    stage.start_again(&id).await;
+    let again =
+        heard.until(|event| matches!(event, ContainerEvent::Observed(c) if c.id == id && is_up(c.condition))).await;
+    assert!(matches!(again, ContainerEvent::Observed(c) if c.started_at > before));
+}
+
+pub async fn a_pause_is_an_edge_and_the_last_look_shows_it_over<S: Stage>(mut stage: S) {
+    let id = stage.run("one", OPTED_IN).await;
+    let mut heard = Heard::new(stage.source().watch());
+    heard.snapshot().await;
+    stage.pause_and_resume(&id).await;
+    assert_eq!(heard.until_edge(&id).await, Edge::Paused);
+    until_up(&mut heard, &id).await;
+}
+
+pub async fn a_removal_is_an_edge<S: Stage>(mut stage: S) {
+    let id = stage.run("one", OPTED_IN).await;
+    let mut heard = Heard::new(stage.source().watch());
+    heard.snapshot().await;
+    stage.remove(&id).await;
+    heard.until(|event| matches!(event, ContainerEvent::Edge { id: of, edge: Edge::Removed, .. } if *of == id)).await;
+}
+
+pub async fn edges_have_times_that_do_not_go_back<S: Stage>(mut stage: S) {
+    let id = stage.run("one", OPTED_IN).await;
+    let mut heard = Heard::new(stage.source().watch());
+    let mut last = heard.snapshot().await[&id].started_at;
+    stage.signal(&id, Signal(1)).await;
+    stage.pause_and_resume(&id).await;
+    stage.end(&id).await;
+    let ended = |event: &ContainerEvent| matches!(event, ContainerEvent::Edge { id: of, edge: Edge::Ended { .. }, .. } if *of == id);
+    heard.until(ended).await;
+    for event in &heard.all {
+        if let ContainerEvent::Edge { at, .. } = event {
+            assert!(*at >= last, "{event:?} is older than {last:?}");
+            last = *at;
+        }
+    }
+}
+
+pub async fn a_look_that_is_asked_for_comes<S: Stage>(mut stage: S) {
+    let id = stage.run("one", OPTED_IN).await;
+    let source = stage.source();
+    let mut heard = Heard::new(source.watch());
+    heard.snapshot().await;
+    source.look_again(&id);
+    heard.until_observed(&id).await;
+}
+
+pub async fn a_look_at_what_is_gone_is_a_removal<S: Stage>(mut stage: S) {
+    let source = stage.source();
+    let mut heard = Heard::new(source.watch());
+    heard.snapshot().await;
+    let unknown = ContainerId::new("0".repeat(64));
+    source.look_again(&unknown);
+    assert_eq!(heard.until_edge(&unknown).await, Edge::Removed);
+    let id = stage.run("one", OPTED_IN).await;
+    until_up(&mut heard, &id).await;
+}
+
+pub async fn a_source_that_is_not_there_is_lost_once_and_then_tells_a_snapshot<S: Stage>(_: S) {
+    let Some(mut stage) = S::set_up_absent().await else { return };
+    let mut heard = Heard::new(stage.source().watch());
+    let ContainerEvent::Lost(reason) = heard.next().await else { panic!("not lost: {:?}", heard.all) };
+    assert!(!reason.is_empty());
+    if let Err(event) = heard.silent_for(SILENCE).await {
+        panic!("told again: {event:?}");
+    }
+    stage.find().await;
+    assert!(heard.snapshot().await.is_empty());
+}
+
+pub async fn a_loss_is_told_and_followed_by_a_snapshot_of_the_truth<S: Stage>(mut stage: S) {
+    let stays = stage.run("stays", OPTED_IN).await;
+    let mut heard = Heard::new(stage.source().watch());
+    heard.snapshot().await;
+    if !stage.lose().await {
+        return;
+    }
+    heard.until_lost().await;
+    let comes = stage.run("comes", OPTED_IN).await;
+    stage.find().await;
+    let all = heard.until_snapshot().await;
+    assert_eq!(
+        all.keys().collect::<Vec<_>>(),
+        [&stays, &comes].into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    );
+    let between = heard.all.iter().skip_while(|event| !matches!(event, ContainerEvent::Lost(_)));
+    let others = between.filter(|event| matches!(event, ContainerEvent::Observed(_) | ContainerEvent::Edge { .. }));
+    assert_eq!(others.count(), 0, "nothing but losses before the snapshot: {:#?}", heard.all);
+}
+
+pub async fn dropping_the_stream_ends_what_was_started_for_it<S: Stage>(mut stage: S) {
+    let source = stage.source();
+    let mut heard = Heard::new(source.watch());
+    heard.snapshot().await;
+    drop(heard);
+    tokio::time::timeout(crate::heard::PATIENCE, stage.nothing_runs()).await.expect("all of it ends");
+    let mut again = Heard::new(source.watch());
+    again.snapshot().await;
+}
+
+/// Makes the suite of an implementation: a module with one test per clause, for a type that is a [`Stage`].
+#[macro_export]
+macro_rules! container_source_contract {
+    ($name:ident, $stage:ty) => {
+        mod $name {
+            use $crate::contract::Stage as _;
+            $crate::container_source_contract!(@clauses $stage:
+                the_first_item_is_a_snapshot_also_of_nothing
+                the_snapshot_shows_what_runs_already
+                only_containers_that_opted_in_are_shown
+                bad_labels_come_as_what_is_wrong_with_them
+                what_comes_after_the_snapshot_is_told
+                a_signal_is_an_edge
+                an_end_is_an_edge_and_the_next_run_has_a_later_start
+                a_pause_is_an_edge_and_the_last_look_shows_it_over
+                a_removal_is_an_edge
+                edges_have_times_that_do_not_go_back
+                a_look_that_is_asked_for_comes
+                a_look_at_what_is_gone_is_a_removal
+                a_source_that_is_not_there_is_lost_once_and_then_tells_a_snapshot
+                a_loss_is_told_and_followed_by_a_snapshot_of_the_truth
+                dropping_the_stream_ends_what_was_started_for_it
+            );
+        }
+    };
+    (@clauses $stage:ty: $($clause:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $clause() {
+                match <$stage>::set_up().await {
+                    Ok(stage) => $crate::contract::$clause(stage).await,
+                    Err(why) => $crate::not_run(stringify!($clause), &why),
+                }
+            }
+        )*
+    };
+}
