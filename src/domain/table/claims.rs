@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::entry::{Ended, State, Stopping, Waiting};
 use super::event::Transition;
-use super::{Entry, MAX_CLAIMS, RoutingTable, Transitions};
+use super::{Entry, RoutingTable, Transitions};
 use crate::domain::backend::{Backend, OfferedModel};
 use crate::domain::container::ContainerId;
 use crate::domain::model_name::ModelName;
@@ -78,18 +78,15 @@ impl<L> RoutingTable<L> {
         if draining { Resolution::Draining } else { Resolution::Unknown }
     }
 
-    /// Adds the claims of a backend. What finds no room in the table is left out; `false` then.
+    /// Adds the claims of a backend. The caller has seen to it that there is room.
     pub(super) fn claim(
         &mut self,
         backend: &Arc<Backend<L>>,
         models: &[OfferedModel],
         order: u64,
         out: &mut Transitions<L>,
-    ) -> bool {
+    ) {
         for offered in models {
-            if self.claim_count >= MAX_CLAIMS {
-                return false;
-            }
             self.claim_count += 1;
             let claim = Claim { backend: Arc::clone(backend), model: offered.name.clone(), order };
             let mut claims = self.claims.get(&offered.name).map_or_else(Vec::new, |claims| claims.to_vec());
@@ -104,7 +101,6 @@ impl<L> RoutingTable<L> {
             }
             self.claims.insert(offered.name.clone(), claims.into());
         }
-        true
     }
 
     /// Takes the claims of a backend to these models away.

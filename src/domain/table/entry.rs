@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::event::Generation;
+use super::event::{Generation, Warning};
 use crate::domain::backend::{Backend, OfferedModel, Registration};
 use crate::domain::container::{Container, Unreachable};
 use crate::domain::drain::RetireReason;
@@ -31,6 +31,8 @@ pub struct Entry<L> {
     pub served: Arc<[ModelName]>,
     /// Jobs begun for an earlier generation come to nothing.
     pub generation: Generation,
+    /// What the operator was told already, of each kind the last: it is told again only when it changed.
+    pub warned: Vec<Warning>,
 }
 
 impl<L> Clone for Entry<L> {
@@ -42,6 +44,7 @@ impl<L> Clone for Entry<L> {
             since: self.since,
             served: Arc::clone(&self.served),
             generation: self.generation,
+            warned: self.warned.clone(),
         }
     }
 }
@@ -105,6 +108,8 @@ pub struct Discovering {
     pub ip: IpAddr,
     /// Why the last try failed.
     pub failure: Option<Arc<str>>,
+    /// When it is asked anew: it has answered, but nothing of what it listed can be used.
+    pub ask_at: Option<Instant>,
 }
 
 /// A container in service.

@@ -178,6 +178,34 @@ pub enum Warning {
     TakenBack,
 }
 
+impl Warning {
+    /// Whether it is about what a backend lists, rather than about what keeps it out of service.
+    pub(super) fn is_of_the_list(&self) -> bool {
+        match self {
+            Self::BadModelName(_) | Self::TooManyModels(_) => true,
+            Self::NoHealthcheck
+            | Self::BadLabel(_)
+            | Self::NoAddress(_)
+            | Self::NotLearnt(_)
+            | Self::TableFull
+            | Self::TakenBack => false,
+        }
+    }
+
+    /// Whether it holds for the whole life of a container: labels and health checks never change.
+    pub(super) fn is_for_life(&self) -> bool {
+        match self {
+            Self::NoHealthcheck | Self::BadLabel(_) => true,
+            Self::NoAddress(_)
+            | Self::NotLearnt(_)
+            | Self::BadModelName(_)
+            | Self::TooManyModels(_)
+            | Self::TableFull
+            | Self::TakenBack => false,
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::entry::{Discovering, Ready, State, Waiting};
 use super::event::{Generation, Transition, Warning};
-use super::{MAX_CLAIMS, MAX_MODELS_PER_BACKEND, RoutingTable, Transitions};
+use super::{Entry, MAX_CLAIMS, MAX_MODELS_PER_BACKEND, RoutingTable, Transitions};
 use crate::domain::backend::{Backend, OfferedModel, Registration};
 use crate::domain::container::{ContainerId, Reach};
 use crate::domain::drain::RetireReason;
@@ -30,7 +30,8 @@ impl<L> RoutingTable<L> {
         let models = self.usable(id, listed, generation, out);
         if models.is_empty() {
             let failure = Arc::from("none of the ids that it lists can be used");
-            return self.not_learnt(id, generation, failure, false, now, out);
+            self.not_learnt(id, generation, failure, false, now, out);
+            return self.ask_later(id, generation, now);
         }
         let full = self.claim_count + models.len() > MAX_CLAIMS;
         let registration = Registration(self.next_sequence());
@@ -56,6 +57,7 @@ impl<L> RoutingTable<L> {
         let ready =
             Ready { backend: Arc::clone(&backend), models: Arc::clone(&models), order, refresh_at, failures: 0 };
         entry.set(State::Ready(ready), now);
+        entry.warned.retain(Warning::is_of_the_list);
         self.remember(id, models.iter().map(|model| model.name.clone()).collect());
         out.push(Transition::Registered(Arc::clone(&backend), Arc::clone(&models)));
         self.claim(&backend, &models, order, out);
@@ -70,23 +72,29 @@ impl<L> RoutingTable<L> {
         now: Instant,
         out: &mut Transitions<L>,
     ) {
-        let mut quiet = Vec::new();
-        let models = self.usable(id, listed, generation, &mut quiet);
+        let mut models = self.usable(id, listed, generation, out);
         let refresh_at = now + self.rules.refresh_every;
+        let claim_count = self.claim_count;
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
         let State::Ready(ready) = &mut entry.state else { return };
         (ready.failures, ready.refresh_at) = (0, refresh_at);
         if models.is_empty() || *ready.models == *models {
             return;
         }
-        let (backend, order) = (Arc::clone(&ready.backend), ready.order);
-        let before = std::mem::replace(&mut ready.models, Arc::clone(&models));
-        let added = missing(&models, &before);
+        let (backend, order, before) = (Arc::clone(&ready.backend), ready.order, Arc::clone(&ready.models));
         let removed: Vec<_> = missing(&before, &models).iter().map(|model| model.name.clone()).collect();
+        let mut added = missing(&models, &before);
+        // What finds no room is not kept either, so that it counts as new once there is room.
+        let over = added.split_off(added.len().min((MAX_CLAIMS + removed.len()).saturating_sub(claim_count)));
+        models = missing(&models, &over).into();
+        ready.models = Arc::clone(&models);
+        match over.is_empty() {
+            true => entry.warned.retain(|warning| *warning != Warning::TableFull),
+            false => self.warn(id, Warning::TableFull, out),
+        }
         if added.is_empty() && removed.is_empty() {
             return; // only a description changed
         }
-        out.append(&mut quiet);
         out.push(Transition::ModelsChanged {
             backend: Arc::clone(&backend),
             added: added.iter().map(|model| model.name.clone()).collect(),
@@ -94,9 +102,7 @@ impl<L> RoutingTable<L> {
         });
         self.disclaim(&backend, removed.iter(), out);
         self.remember(id, models.iter().map(|model| model.name.clone()).collect());
-        if !self.claim(&backend, &added, order, out) {
-            self.warn(id, Warning::TableFull, out);
-        }
+        self.claim(&backend, &added, order, out);
     }
 
     pub(super) fn not_learnt(
@@ -111,7 +117,7 @@ impl<L> RoutingTable<L> {
         let refresh_at = now + self.rules.refresh_every;
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
         match &mut entry.state {
-            State::Discovering(discovering) if discovering.failure.as_ref() != Some(&failure) => {
+            State::Discovering(discovering) => {
                 discovering.failure = Some(Arc::clone(&failure));
                 self.warn(id, Warning::NotLearnt(failure), out);
             }
@@ -122,7 +128,17 @@ impl<L> RoutingTable<L> {
                     self.doubt(id, RetireReason::Suspected(failure.to_string()), now, out);
                 }
             }
-            State::Discovering(_) | State::Waiting(_) | State::Stopping(_) | State::Ended(_) => {}
+            State::Waiting(_) | State::Stopping(_) | State::Ended(_) => {}
+        }
+    }
+
+    /// The application has its answer and asks no more; what was listed cannot be used, but may be corrected.
+    fn ask_later(&mut self, id: &ContainerId, generation: Generation, now: Instant) {
+        let ask_at = now + self.rules.refresh_every;
+        if let Some(Entry { state: State::Discovering(discovering), .. }) =
+            self.entries.get_mut(id).filter(|entry| entry.generation == generation)
+        {
+            discovering.ask_at = Some(ask_at);
         }
     }
 
@@ -150,7 +166,7 @@ impl<L> RoutingTable<L> {
 
     /// The models that may be claimed: valid names, each once, not too many.
     fn usable(
-        &self,
+        &mut self,
         id: &ContainerId,
         listed: Vec<(String, Arc<str>)>,
         generation: Generation,

@@ -9,6 +9,8 @@ mod event;
 mod learn;
 mod observe;
 mod retire;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -113,7 +115,8 @@ impl<L> RoutingTable<L> {
             State::Ready(ready) => Some(ready.refresh_at),
             State::Stopping(stopping) => Some(stopping.recheck_at),
             State::Ended(ended) => ended.expected_until,
-            State::Waiting(_) | State::Discovering(_) => None,
+            State::Discovering(discovering) => discovering.ask_at,
+            State::Waiting(_) => None,
         });
         let retiring = self.retiring.iter().flat_map(|retiring| [retiring.sever_at, retiring.cut_at]).flatten();
         entries.chain(retiring).min()

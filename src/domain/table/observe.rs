@@ -3,6 +3,7 @@
 //! Edges take out of service at once, without a look. Only a look brings into service.
 
 use std::collections::HashSet;
+use std::mem::discriminant;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -77,7 +78,15 @@ impl<L> RoutingTable<L> {
             return;
         }
         let new_run = container.started_at > entry.container.started_at;
+        let renamed = container.name != entry.container.name;
         entry.container = Arc::new(container);
+        if new_run {
+            entry.warned.retain(Warning::is_for_life);
+        }
+        if renamed {
+            self.inherit(&id);
+        }
+        let Some(entry) = self.entries.get(&id) else { return };
         if let (State::Stopping(stopping), false) = (&entry.state, new_run) {
             let take_back = now >= stopping.take_back_at;
             return self.look_at_stopping(&id, take_back, now, out);
@@ -85,19 +94,13 @@ impl<L> RoutingTable<L> {
         self.judge(&id, new_run, now, out);
     }
 
-    /// Takes a container into sight. It inherits what is expected of its name: a recreated container is the same
-    /// service to whoever asks for its models.
+    /// Takes a container into sight.
     fn admit(&mut self, source: SourceId, container: &Container, now: Instant, out: &mut Transitions<L>) -> bool {
         if self.entries.len() >= MAX_CONTAINERS {
             let (container, name) = (container.id.clone(), Arc::clone(&container.name));
             out.push(Transition::Warn { container, name, warning: Warning::TableFull });
             return false;
         }
-        let predecessor = self
-            .entries
-            .values()
-            .find(|e| e.container.name == container.name && matches!(e.state, State::Ended(_)))
-            .map_or_else(|| Arc::from([]), |e| Arc::clone(&e.served));
         let entry = Entry {
             source,
             container: Arc::new(container.clone()),
@@ -105,10 +108,27 @@ impl<L> RoutingTable<L> {
             since: now,
             served: Arc::from([]),
             generation: Generation::default(),
+            warned: Vec::new(),
         };
         self.entries.insert(container.id.clone(), entry);
-        self.remember(&container.id, predecessor);
+        self.inherit(&container.id);
         true
+    }
+
+    /// A container that has served nothing yet inherits what is expected of its name: recreated, it is the same
+    /// service to whoever asks for its models. Compose makes the new one under another name and renames it only when
+    /// the old one is gone, so a new name counts like a new container.
+    fn inherit(&mut self, id: &ContainerId) {
+        let Some(heir) = self.entries.get(id).filter(|entry| entry.served.is_empty()) else { return };
+        let ended_before = |entry: &&Entry<L>| {
+            matches!(entry.state, State::Ended(_))
+                && entry.source == heir.source
+                && entry.container.name == heir.container.name
+                && !entry.served.is_empty()
+        };
+        if let Some(served) = self.entries.values().find(ended_before).map(|entry| Arc::clone(&entry.served)) {
+            self.remember(id, served);
+        }
     }
 
     /// A container that was told to stop is believed only when it has ended, or after a long time.
@@ -117,6 +137,9 @@ impl<L> RoutingTable<L> {
         match entry.container.condition {
             Condition::NotRunning | Condition::Restarting => self.judge(id, false, now, out),
             Condition::Healthy if take_back => {
+                if let Some(entry) = self.entries.get_mut(id) {
+                    entry.warned.clear();
+                }
                 self.warn(id, Warning::TakenBack, out);
                 self.judge(id, false, now, out);
             }
@@ -141,7 +164,12 @@ impl<L> RoutingTable<L> {
                 self.wait(id, waiting, now, out);
             }
             Some(Verdict::End(why)) => self.end(id, reason.unwrap_or(why), false, now, out),
-            Some(Verdict::Stop(why)) => self.stop(id, why, now, out),
+            Some(Verdict::Stop(why)) => {
+                self.stop(id, why, now, out);
+                if let Some(new_run) = reason {
+                    self.hasten(id, &new_run, now);
+                }
+            }
         }
     }
 
@@ -183,7 +211,7 @@ impl<L> RoutingTable<L> {
             base_path: labels.base_path.clone(),
         }));
         entry.generation = generation;
-        entry.set(State::Discovering(Discovering { order, ip, failure: None }), now);
+        entry.set(State::Discovering(Discovering { order, ip, failure: None, ask_at: None }), now);
     }
 
     fn edge(&mut self, id: &ContainerId, edge: Edge, now: Instant, out: &mut Transitions<L>) {
@@ -193,7 +221,10 @@ impl<L> RoutingTable<L> {
             Edge::Signal(signal) if !ended => self.signal(id, signal, now, out),
             Edge::Ended { exit_code } => self.end(id, RetireReason::Ended(exit_code), false, now, out),
             Edge::Removed => self.end(id, RetireReason::Removed, true, now, out),
-            Edge::Renamed(name) => Arc::make_mut(&mut entry.container).name = name,
+            Edge::Renamed(name) => {
+                Arc::make_mut(&mut entry.container).name = name;
+                self.inherit(id);
+            }
             Edge::Paused if !stopping && !ended => self.suspend(id, Waiting::Paused, RetireReason::Paused, now, out),
             Edge::Unhealthy if !stopping && !ended => {
                 self.suspend(id, Waiting::Unhealthy, RetireReason::Unhealthy, now, out);
@@ -295,8 +326,11 @@ impl<L> RoutingTable<L> {
         }
     }
 
-    pub(super) fn warn(&self, id: &ContainerId, warning: Warning, out: &mut Transitions<L>) {
-        if let Some(entry) = self.entries.get(id) {
+    /// Tells the operator, unless that is what was told last.
+    pub(super) fn warn(&mut self, id: &ContainerId, warning: Warning, out: &mut Transitions<L>) {
+        if let Some(entry) = self.entries.get_mut(id).filter(|entry| !entry.warned.contains(&warning)) {
+            entry.warned.retain(|told| discriminant(told) != discriminant(&warning));
+            entry.warned.push(warning.clone());
             out.push(Transition::Warn { container: id.clone(), name: Arc::clone(&entry.container.name), warning });
         }
     }
@@ -321,9 +355,9 @@ impl<L> Entry<L> {
         match (container.condition, &container.reach) {
             (Condition::NoHealthcheck, _) => wait(Waiting::NoHealthcheck, RetireReason::Unusable),
             (Condition::Unhealthy, _) => wait(Waiting::Unhealthy, RetireReason::Unhealthy),
-            // An engine that was restarted under its containers calls them "starting" again: they still serve.
-            (Condition::Starting, _) if serving => None,
-            (Condition::Starting, _) => wait(Waiting::Starting, RetireReason::Unusable),
+            // An engine that was restarted under its containers calls them "starting" again: they still serve, as long
+            // as they are reached.
+            (Condition::Starting, _) if !serving => wait(Waiting::Starting, RetireReason::Unusable),
             (_, Reach::Nowhere(why)) => wait(Waiting::NoAddress(why.clone()), RetireReason::NoNetwork),
             (_, Reach::At(ip)) => match &self.state {
                 // Being asked already, there.

@@ -98,7 +98,11 @@ impl<L> RoutingTable<L> {
                     self.entries.remove(id);
                 }
             }
-            State::Waiting(_) | State::Discovering(_) => {}
+            State::Discovering(discovering) => {
+                let order = discovering.order;
+                self.discover(id, order, now, out);
+            }
+            State::Waiting(_) => {}
         }
     }
 }
@@ -127,7 +131,8 @@ impl<L> State<L> {
             Self::Ready(ready) => ready.refresh_at <= now,
             Self::Stopping(stopping) => stopping.recheck_at <= now,
             Self::Ended(ended) => ended.expected_until.is_some_and(|at| at <= now),
-            Self::Waiting(_) | Self::Discovering(_) => false,
+            Self::Discovering(discovering) => discovering.ask_at.is_some_and(|at| at <= now),
+            Self::Waiting(_) => false,
         }
     }
 }

@@ -1,0 +1,150 @@
+//! What backends answer: discovery, refreshes, failures, and doubt.
+
+use super::*;
+
+#[test]
+fn a_failure_is_told_once_per_change_and_not_once_per_try() {
+    let mut scene = Scene::new();
+    scene.sees(container("a"));
+    let tries = ["refused", "refused", "500", "500", "refused"];
+    let told: Vec<_> = tries.iter().flat_map(|why| scene.answers_not("a", why).told.clone()).collect();
+    assert_eq!(told, ["refused", "500", "refused"].map(|why| format!("warn of a: not learnt, {why}")));
+    assert_eq!(scene.state("a"), "discovering");
+    assert_eq!(scene.lists("a", &["m"]).request("m"), "served by a");
+}
+
+#[test]
+fn the_same_failure_in_a_new_run_is_told_again() {
+    let mut scene = Scene::new();
+    scene.sees(container("a")).refuses("a").dies("a").sees(container("a").run(2)).refuses("a");
+    assert_eq!(scene.told, ["warn of a: not learnt, refused"]);
+}
+
+#[test]
+fn names_that_cannot_be_used_are_left_out_and_the_rest_serves() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["good", "bad\nname", "", "good"]);
+    assert_eq!(scene.told, ["warn of a: bad model name", "registered a with good"]);
+    assert_eq!(scene.models(), ["good"]);
+}
+
+#[test]
+fn a_list_without_a_usable_name_is_a_failure_and_it_is_asked_again() {
+    let mut scene = Scene::new();
+    for models in [&["\u{1b}[0m"] as &[&str], &[]] {
+        scene.sees(container("a")).lists("a", models);
+        assert_eq!((scene.state("a"), scene.table.active()), ("discovering".into(), 0));
+    }
+    let told = scene.passes(REFRESH).told.join("; ");
+    assert!(told.contains("discover a"), "{told}");
+    scene.lists("a", &["\u{1b}[0m"]);
+    assert_eq!(scene.told, [""; 0], "what was told once is not told again");
+    scene.passes(REFRESH).lists("a", &["m"]);
+    assert_eq!(scene.request("m"), "served by a");
+    assert!(!scene.passes(REFRESH).told.join("; ").contains("discover"));
+}
+
+#[test]
+fn a_serving_backend_is_asked_again_every_so_often() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]);
+    assert_eq!(scene.passes(2 * REFRESH).told, ["30s: refresh a", "60s: refresh a"]);
+}
+
+#[test]
+fn a_refresh_adds_and_removes_models_of_the_same_registration() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["base", "lora-1"]);
+    let backend = scene.backend("a");
+    scene.lists_anew("a", &["base", "lora-2"]);
+    assert_eq!(scene.told, ["models of a changed: +[\"lora-2\"] -[\"lora-1\"]"]);
+    assert_eq!(scene.models(), ["base", "lora-2"]);
+    assert_eq!(scene.request("lora-1"), "unknown");
+    assert!(Arc::ptr_eq(&backend, &scene.backend("a")));
+    scene.dies("a");
+    assert_eq!((scene.request("lora-1"), scene.request("lora-2")), ("unknown".into(), "unavailable".into()));
+}
+
+#[test]
+fn a_refresh_that_collides_keeps_the_order_and_one_that_gives_up_lets_the_next_take_over() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]).serving(container("b"), &["n"]).lists_anew("a", &["m", "n"]);
+    assert_eq!(scene.told[1..], ["collision on n: b before a"]);
+    scene.lists_anew("b", &["o"]);
+    assert_eq!(scene.told[1..], ["a took over n"]);
+    assert_eq!((scene.request("n"), scene.request("o")), ("served by a".into(), "served by b".into()));
+}
+
+#[test]
+fn a_refresh_that_only_changes_a_description_changes_it_in_silence() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]);
+    let (container, generation) = (ContainerId::new("a"), scene.generation("a"));
+    let models = vec![("m".to_owned(), Arc::from("{\"id\":\"m\",\"max_model_len\":9}"))];
+    scene.apply(TableEvent::Refreshed { container, generation, models });
+    assert_eq!(scene.told, [""; 0]);
+    assert!(scene.table.models()[0].1.object.contains("max_model_len"));
+}
+
+#[test]
+fn a_refresh_without_a_usable_name_keeps_what_was_known() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]).lists_anew("a", &[]);
+    assert_eq!((scene.told.len(), scene.models()), (0, vec!["m".to_owned()]));
+    scene.lists_anew("a", &["\n"]);
+    assert_eq!((scene.told.join("; "), scene.models()), ("warn of a: bad model name".into(), vec!["m".to_owned()]));
+    assert_eq!(scene.lists_anew("a", &["\n"]).told, [""; 0], "told once");
+}
+
+#[test]
+fn two_refused_refreshes_in_a_row_put_a_backend_in_doubt_and_an_answer_brings_it_back() {
+    let mut scene = Scene::new();
+    scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).refuses("a").lists_anew("a", &["m"]).refuses("a");
+    assert_eq!((scene.state("a"), scene.told.len()), ("ready".into(), 0), "not two in a row");
+    scene.refuses("a");
+    assert_eq!(scene.told, ["look again at a", "retire a keeping its requests", "discover a at 10.0.0.1"]);
+    assert_eq!(scene.request("m"), "unavailable");
+    assert_eq!(scene.lists("a", &["m"]).request("m"), "served by a");
+}
+
+#[test]
+fn a_busy_backend_that_does_not_answer_refreshes_serves_on() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]);
+    for _ in 0..10 {
+        scene.answers_not("a", "no answer within 5 s");
+        assert_eq!((scene.told.len(), scene.request("m")), (0, "served by a".into()));
+    }
+}
+
+#[test]
+fn a_suspected_backend_is_looked_at_and_asked_before_it_serves_again() {
+    let mut scene = Scene::new();
+    scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).suspected("a");
+    assert_eq!(scene.told, ["look again at a", "retire a keeping its requests", "discover a at 10.0.0.1"]);
+    assert_eq!(scene.request("m"), "unavailable");
+    scene.sees(container("a").at([10, 0, 0, 1]));
+    assert_eq!(
+        (scene.told.len(), scene.state("a")),
+        (0, "discovering".into()),
+        "the engine's word alone is not enough"
+    );
+    scene.lists("a", &["m"]);
+    assert_eq!(scene.request("m"), "served by a");
+}
+
+#[test]
+fn a_suspected_backend_that_turns_out_dead_has_its_requests_ended() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]).suspected("a").dies("a");
+    assert_eq!(scene.told, ["abandon a"]);
+    assert_eq!(scene.passes(second(2)).told, ["2s: sever a"]);
+}
+
+#[test]
+fn out_of_memory_a_backend_has_to_answer_again() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]).edge("a", Edge::OutOfMemory);
+    assert_eq!(scene.told[..2], ["look again at a", "retire a keeping its requests"]);
+    assert_eq!(scene.lists("a", &["m"]).request("m"), "served by a");
+}

@@ -1,0 +1,87 @@
+//! Bounds: what is over is left out with a warning, and room that is given up is found again.
+
+use super::*;
+
+fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}-{n}")).collect()
+}
+
+fn serve_many(scene: &mut Scene, id: &str, count: usize) {
+    let names = names(id, count);
+    scene.serving(container(id), &names.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn one_backend_has_at_most_64_models() {
+    let mut scene = Scene::new();
+    serve_many(&mut scene, "a", MAX_MODELS_PER_BACKEND + 3);
+    assert_eq!(scene.told[0], "warn of a: 3 models too many");
+    assert_eq!(scene.models().len(), MAX_MODELS_PER_BACKEND);
+}
+
+/// Fills the table but for `room` claims.
+fn full_but_for(room: usize) -> Scene {
+    let mut scene = Scene::new();
+    let backends = MAX_CLAIMS / MAX_MODELS_PER_BACKEND;
+    for n in 0..backends {
+        let count = if n == 0 { MAX_MODELS_PER_BACKEND - room } else { MAX_MODELS_PER_BACKEND };
+        serve_many(&mut scene, &format!("full-{n}"), count);
+    }
+    assert_eq!(scene.table.claim_count, MAX_CLAIMS - room);
+    scene
+}
+
+#[test]
+fn a_backend_that_finds_no_room_waits_with_one_warning_and_serves_when_there_is_room() {
+    let mut scene = full_but_for(0);
+    scene.serving(container("late"), &["m"]);
+    assert_eq!(scene.told, ["abandon late", "warn of late: table full"]);
+    assert_eq!((scene.state("late"), scene.request("m")), ("too many".into(), "unknown".into()));
+    scene.serving(container("late"), &["m"]);
+    assert_eq!(scene.told, ["abandon late"], "told once");
+    scene.dies("full-1").serving(container("late"), &["m"]);
+    assert_eq!(scene.request("m"), "served by late");
+}
+
+#[test]
+fn a_refresh_claims_as_far_as_there_is_room_and_the_rest_when_there_is_more() {
+    let mut scene = full_but_for(2);
+    scene.serving(container("a"), &["base"]);
+    scene.lists_anew("a", &["base", "one", "two"]);
+    assert_eq!(scene.told, ["warn of a: table full", "models of a changed: +[\"one\"] -[]"]);
+    assert_eq!((scene.request("one"), scene.request("two")), ("served by a".into(), "unknown".into()));
+    scene.lists_anew("a", &["base", "one", "two"]);
+    assert_eq!(scene.told, [""; 0]);
+    scene.dies("full-1").lists_anew("a", &["base", "one", "two"]);
+    assert_eq!(scene.request("two"), "served by a");
+}
+
+#[test]
+fn a_refresh_may_use_the_room_that_it_gives_up() {
+    let mut scene = full_but_for(1);
+    scene.serving(container("a"), &["one"]).lists_anew("a", &["two"]);
+    assert_eq!(scene.told, ["models of a changed: +[\"two\"] -[\"one\"]"]);
+    assert_eq!(scene.table.claim_count, MAX_CLAIMS);
+}
+
+#[test]
+fn claims_are_counted_right_through_every_way_out() {
+    let mut scene = Scene::new();
+    for edge in [Edge::Unhealthy, Edge::Paused, Edge::OutOfMemory, Edge::Ended { exit_code: None }, Edge::Removed] {
+        scene.serving(container("a"), &["m", "n"]).serving(container("b"), &["m"]);
+        assert_eq!(scene.table.claim_count, 3);
+        scene.edge("a", edge).edge("b", Edge::Unhealthy);
+        assert_eq!((scene.table.claim_count, scene.table.claims.len()), (0, 0));
+    }
+}
+
+#[test]
+fn no_more_than_4096_containers_are_kept_in_sight() {
+    let mut scene = Scene::new();
+    let many: Vec<_> = (0..=MAX_CONTAINERS).map(|n| container(&format!("c-{n:04}")).starting()).collect();
+    scene.source(0, ContainerEvent::Snapshot(many));
+    assert_eq!(scene.table.entries.len(), MAX_CONTAINERS);
+    assert_eq!(scene.told.last().map(String::as_str), Some("warn of c-4096: table full"));
+    scene.edge("c-0000", Edge::Removed).passes(second(10)).sees(container("c-4096"));
+    assert_eq!(scene.state("c-4096"), "discovering");
+}

@@ -1,0 +1,176 @@
+//! Every edge in every state: where the container stands afterwards. No arm is left to a wildcard.
+
+use super::*;
+
+/// Where a container can stand.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Unknown,
+    Starting,
+    Restarting,
+    NoHealthcheck,
+    BadLabel,
+    NoAddress,
+    LeftNetwork,
+    Unhealthy,
+    Paused,
+    Discovering,
+    Ready,
+    Stopping,
+    Ended,
+    Removed,
+}
+
+const ALL: [From; 14] = [
+    From::Unknown,
+    From::Starting,
+    From::Restarting,
+    From::NoHealthcheck,
+    From::BadLabel,
+    From::NoAddress,
+    From::LeftNetwork,
+    From::Unhealthy,
+    From::Paused,
+    From::Discovering,
+    From::Ready,
+    From::Stopping,
+    From::Ended,
+    From::Removed,
+];
+
+impl From {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Starting => "starting",
+            Self::Restarting => "restarting",
+            Self::NoHealthcheck => "no health check",
+            Self::BadLabel => "bad label",
+            Self::NoAddress => "no address",
+            Self::LeftNetwork => "left network",
+            Self::Unhealthy => "unhealthy",
+            Self::Paused => "paused",
+            Self::Discovering => "discovering",
+            Self::Ready => "ready",
+            Self::Stopping => "stopping",
+            Self::Ended => "ended",
+            Self::Removed => "removed",
+        }
+    }
+
+    fn scene(self) -> Scene {
+        let mut scene = Scene::new();
+        let a = || container("a");
+        match self {
+            Self::Unknown => &mut scene,
+            Self::Starting => scene.sees(a().starting()),
+            Self::Restarting => scene.sees(a().is(Condition::Restarting)),
+            Self::NoHealthcheck => scene.sees(a().is(Condition::NoHealthcheck)),
+            Self::BadLabel => scene.sees(a().with_bad_port()),
+            Self::NoAddress => scene.sees(a().nowhere()),
+            Self::LeftNetwork => scene.sees(a()).edge("a", Edge::LeftNetwork),
+            Self::Unhealthy => scene.sees(a().unhealthy()),
+            Self::Paused => scene.sees(a().paused()),
+            Self::Discovering => scene.sees(a()),
+            Self::Ready => scene.serving(a(), &["m"]),
+            Self::Stopping => scene.serving(a(), &["m"]).signal("a", 15),
+            Self::Ended => scene.serving(a(), &["m"]).dies("a"),
+            Self::Removed => scene.serving(a(), &["m"]).edge("a", Edge::Removed),
+        };
+        assert_eq!(scene.state("a"), self.word(), "the way into {self:?}");
+        scene
+    }
+}
+
+/// What happens in each state, as a function from the state to the word for the next one.
+fn after(edge: &Edge, next: impl Fn(From) -> &'static str) {
+    for from in ALL {
+        let mut scene = from.scene();
+        let generation = scene.table.entries.get(&ContainerId::new("a")).map(|entry| entry.generation);
+        scene.edge("a", edge.clone());
+        assert_eq!(scene.state("a"), next(from), "{edge:?} when {}", from.word());
+        let serves = scene.request("m") == "served by a";
+        assert_eq!(serves, scene.state("a") == "ready", "{edge:?} when {}: claims and state agree", from.word());
+        if let (Some(generation), true) = (generation, scene.state("a") != from.word()) {
+            scene.lists_for(generation, "a", &["late"]);
+            assert_eq!(scene.request("late"), "unknown", "{edge:?} when {}: a late answer counts", from.word());
+        }
+    }
+}
+
+#[test]
+fn a_stop_signal_stops_whatever_runs() {
+    for signal in [15, 9] {
+        after(&Edge::Signal(Signal(signal)), |from| match from {
+            From::Unknown => "unknown",
+            From::Starting | From::Restarting | From::NoHealthcheck | From::BadLabel | From::NoAddress => "stopping",
+            From::LeftNetwork | From::Unhealthy | From::Paused | From::Discovering | From::Ready => "stopping",
+            From::Stopping => "stopping",
+            From::Ended => "ended",
+            From::Removed => "removed",
+        });
+    }
+}
+
+#[test]
+fn another_signal_and_a_new_name_change_nothing() {
+    for edge in [Edge::Signal(Signal(1)), Edge::Renamed("b".into())] {
+        after(&edge, From::word);
+    }
+}
+
+#[test]
+fn an_end_ends_whatever_there_is() {
+    after(&Edge::Ended { exit_code: None }, |from| match from {
+        From::Unknown => "unknown",
+        From::Starting | From::Restarting | From::NoHealthcheck | From::BadLabel | From::NoAddress => "ended",
+        From::LeftNetwork | From::Unhealthy | From::Paused | From::Discovering | From::Ready => "ended",
+        From::Stopping | From::Ended => "ended",
+        From::Removed => "removed",
+    });
+}
+
+#[test]
+fn a_removal_removes_whatever_there_is() {
+    after(&Edge::Removed, |from| match from {
+        From::Unknown => "unknown",
+        From::Starting | From::Restarting | From::NoHealthcheck | From::BadLabel | From::NoAddress => "removed",
+        From::LeftNetwork | From::Unhealthy | From::Paused | From::Discovering | From::Ready => "removed",
+        From::Stopping | From::Ended | From::Removed => "removed",
+    });
+}
+
+#[test]
+fn a_pause_an_unhealthy_check_and_a_lost_network_take_out_what_is_not_stopping_or_ended() {
+    for (edge, word) in [(Edge::Paused, "paused"), (Edge::Unhealthy, "unhealthy"), (Edge::LeftNetwork, "left network")]
+    {
+        after(&edge, |from| match from {
+            From::Unknown => "unknown",
+            From::Starting | From::Restarting | From::NoHealthcheck | From::BadLabel | From::NoAddress => word,
+            From::LeftNetwork | From::Unhealthy | From::Paused | From::Discovering | From::Ready => word,
+            From::Stopping => "stopping",
+            From::Ended => "ended",
+            From::Removed => "removed",
+        });
+    }
+}
+
+#[test]
+fn a_kill_for_want_of_memory_puts_a_serving_one_in_doubt() {
+    after(&Edge::OutOfMemory, |from| match from {
+        From::Ready => "discovering",
+        From::Unknown
+        | From::Starting
+        | From::Restarting
+        | From::NoHealthcheck
+        | From::BadLabel
+        | From::NoAddress
+        | From::LeftNetwork
+        | From::Unhealthy
+        | From::Paused
+        | From::Discovering
+        | From::Stopping
+        | From::Ended
+        | From::Removed => from.word(),
+    });
+}

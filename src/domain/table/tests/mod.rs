@@ -1,0 +1,241 @@
+//! The table's rules, told as scenes: what the engine says, what backends answer, what time it is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod absence;
+mod collisions;
+mod drains;
+mod learning;
+mod limits;
+mod lives;
+mod looks;
+mod matrix;
+mod races;
+mod say;
+mod snapshots;
+mod stops;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::domain::container::{Condition, Container, ContainerEvent, Edge, EngineTime, Reach, Unreachable};
+use crate::domain::labels::{self, InferenceLabels};
+use crate::domain::signal::Signal;
+
+const DRAIN: Duration = Duration::from_secs(60);
+const TAKE_BACK: Duration = Duration::from_secs(300);
+const REFRESH: Duration = Duration::from_secs(30);
+/// The engine time of the run `n` of a container; edges happen in between.
+const RUN: u64 = 1000;
+
+fn second(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A container that is healthy, in its first run, on an address of its own; each word after that changes one thing.
+fn container(name: &str) -> Container {
+    let last = name.bytes().fold(1_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+    Container {
+        id: ContainerId::new(name),
+        name: name.into(),
+        started_at: EngineTime(RUN),
+        condition: Condition::Healthy,
+        labels: Ok(InferenceLabels::default()),
+        reach: Reach::At(IpAddr::from([172, 20, 0, last])),
+        stop_signal: Signal::TERM,
+        stop_timeout: Duration::from_secs(10),
+        health_output: None,
+        health_check_took: None,
+    }
+}
+
+impl Container {
+    fn is(self, condition: Condition) -> Self {
+        Self { condition, ..self }
+    }
+    fn starting(self) -> Self {
+        self.is(Condition::Starting)
+    }
+    fn unhealthy(self) -> Self {
+        self.is(Condition::Unhealthy)
+    }
+    fn paused(self) -> Self {
+        self.is(Condition::Paused)
+    }
+    fn exited(self) -> Self {
+        self.is(Condition::NotRunning)
+    }
+    fn run(self, n: u64) -> Self {
+        Self { started_at: EngineTime(n * RUN), ..self }
+    }
+    fn named(self, name: &str) -> Self {
+        Self { name: name.into(), ..self }
+    }
+    fn at(self, ip: [u8; 4]) -> Self {
+        Self { reach: Reach::At(ip.into()), ..self }
+    }
+    fn nowhere(self) -> Self {
+        let theirs = vec!["other (10.9.0.2/16)".to_owned()];
+        Self { reach: Reach::Nowhere(Unreachable { theirs, ours: vec!["172.20.0.2/16".to_owned()] }), ..self }
+    }
+    fn with_bad_port(self) -> Self {
+        Self { labels: labels::parse(|name| (name == labels::PORT).then_some("80a")), ..self }
+    }
+    fn stopped_by(self, stop_signal: Signal) -> Self {
+        Self { stop_signal, ..self }
+    }
+    fn stop_timeout(self, stop_timeout: Duration) -> Self {
+        Self { stop_timeout, ..self }
+    }
+}
+
+/// A table, its clock, and what followed from the last thing that happened.
+struct Scene {
+    table: RoutingTable<()>,
+    now: Instant,
+    /// What followed from the last thing that happened, each transition as a few words.
+    told: Vec<String>,
+    /// The engine's clock: edges happen at this time unless they say otherwise.
+    engine: u64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let drain = DrainPolicy { timeout: DRAIN, take_back_after: TAKE_BACK };
+        let rules = TableRules { drain, refresh_every: REFRESH };
+        #[allow(clippy::disallowed_methods, reason = "any first moment will do; time moves by hand from here")]
+        let now = Instant::now();
+        Self { table: RoutingTable::new(rules), now, told: Vec::new(), engine: RUN }
+    }
+
+    fn apply(&mut self, event: TableEvent<()>) -> &mut Self {
+        let rules = self.table.rules;
+        let table = std::mem::replace(&mut self.table, RoutingTable::new(rules));
+        let (table, out) = table.apply(event, self.now);
+        self.table = table;
+        self.told = out.iter().map(say::transition).collect();
+        self
+    }
+
+    fn source(&mut self, source: u8, event: ContainerEvent) -> &mut Self {
+        self.apply(TableEvent::Source(SourceId(source), event))
+    }
+
+    fn sees(&mut self, container: Container) -> &mut Self {
+        self.engine = self.engine.max(container.started_at.0);
+        self.source(0, ContainerEvent::Observed(container))
+    }
+
+    fn snapshot<const N: usize>(&mut self, containers: [Container; N]) -> &mut Self {
+        self.source(0, ContainerEvent::Snapshot(containers.into()))
+    }
+
+    /// Something happens to a container now, by the engine's clock.
+    fn edge(&mut self, id: &str, edge: Edge) -> &mut Self {
+        self.engine += 1;
+        self.edge_at(self.engine, id, edge)
+    }
+
+    fn edge_at(&mut self, at: u64, id: &str, edge: Edge) -> &mut Self {
+        self.source(0, ContainerEvent::Edge { id: ContainerId::new(id), at: EngineTime(at), edge })
+    }
+
+    fn signal(&mut self, id: &str, signal: u8) -> &mut Self {
+        self.edge(id, Edge::Signal(Signal(signal)))
+    }
+
+    fn dies(&mut self, id: &str) -> &mut Self {
+        self.edge(id, Edge::Ended { exit_code: Some(1) })
+    }
+
+    fn entry(&self, id: &str) -> &Entry<()> {
+        self.table.entries.get(&ContainerId::new(id)).unwrap_or_else(|| panic!("{id} is not in the table"))
+    }
+
+    fn generation(&self, id: &str) -> Generation {
+        self.entry(id).generation
+    }
+
+    /// The container answers the question that is open now.
+    fn lists(&mut self, id: &str, models: &[&str]) -> &mut Self {
+        let generation = self.generation(id);
+        self.lists_for(generation, id, models)
+    }
+
+    fn lists_for(&mut self, generation: Generation, id: &str, models: &[&str]) -> &mut Self {
+        let (container, models) = (ContainerId::new(id), listed(models));
+        self.apply(TableEvent::Learnt { container, generation, models, link: () })
+    }
+
+    fn lists_anew(&mut self, id: &str, models: &[&str]) -> &mut Self {
+        let (container, generation) = (ContainerId::new(id), self.generation(id));
+        self.apply(TableEvent::Refreshed { container, generation, models: listed(models) })
+    }
+
+    fn answers_not(&mut self, id: &str, failure: &str) -> &mut Self {
+        self.fails(id, failure, false)
+    }
+
+    fn refuses(&mut self, id: &str) -> &mut Self {
+        self.fails(id, "refused", true)
+    }
+
+    fn fails(&mut self, id: &str, failure: &str, looks_dead: bool) -> &mut Self {
+        let (container, generation) = (ContainerId::new(id), self.generation(id));
+        self.apply(TableEvent::NotLearnt { container, generation, failure: failure.into(), looks_dead })
+    }
+
+    /// Brings a container into service with these models.
+    fn serving(&mut self, container: Container, models: &[&str]) -> &mut Self {
+        let id = container.id.clone();
+        self.sees(container).lists(id.as_str(), models)
+    }
+
+    fn backend(&self, id: &str) -> Arc<crate::domain::backend::Backend<()>> {
+        match &self.entry(id).state {
+            State::Ready(ready) => Arc::clone(&ready.backend),
+            State::Waiting(_) | State::Discovering(_) | State::Stopping(_) | State::Ended(_) => {
+                panic!("{id} is {}", self.state(id))
+            }
+        }
+    }
+
+    fn suspected(&mut self, id: &str) -> &mut Self {
+        let registration = self.backend(id).registration;
+        self.apply(TableEvent::Suspected { registration, why: "refused".into() })
+    }
+
+    /// Time passes; the table ticks whenever it asked to. What it told on the way is kept, with the second it came.
+    fn passes(&mut self, time: Duration) -> &mut Self {
+        let (start, end) = (self.now, self.now + time);
+        let mut told = Vec::new();
+        while let Some(wake) = self.table.next_wake().filter(|wake| *wake <= end) {
+            self.now = wake.max(self.now);
+            self.apply(TableEvent::Tick);
+            let at = (self.now - start).as_secs();
+            told.extend(self.told.drain(..).map(|said| format!("{at}s: {said}")));
+        }
+        self.now = end;
+        self.told = told;
+        self
+    }
+
+    /// Where a container stands, in words.
+    fn state(&self, id: &str) -> String {
+        self.table.entries.get(&ContainerId::new(id)).map_or_else(|| "unknown".to_owned(), |e| say::state(&e.state))
+    }
+
+    /// What a request for this model meets, in words: `served by b, then a`.
+    fn request(&self, model: &str) -> String {
+        say::resolution(&self.table.resolve(model))
+    }
+
+    fn models(&self) -> Vec<String> {
+        self.table.models().iter().map(|(_, model)| model.name.to_string()).collect()
+    }
+}
+
+fn listed(models: &[&str]) -> Vec<(String, Arc<str>)> {
+    models.iter().map(|id| ((*id).to_owned(), Arc::from(format!("{{\"id\":\"{id}\"}}")))).collect()
+}

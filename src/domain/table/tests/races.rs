@@ -1,0 +1,157 @@
+//! Events that cross on their way: stale edges, late answers, what is told twice.
+
+use super::*;
+
+#[test]
+fn an_edge_of_an_earlier_run_is_dropped() {
+    for edge in [
+        Edge::Signal(Signal::TERM),
+        Edge::Signal(Signal::KILL),
+        Edge::Ended { exit_code: Some(0) },
+        Edge::OutOfMemory,
+        Edge::Paused,
+        Edge::Unhealthy,
+        Edge::LeftNetwork,
+        Edge::Renamed("other".into()),
+    ] {
+        let mut scene = Scene::new();
+        scene.serving(container("a").run(2), &["m"]).edge_at(2 * RUN - 1, "a", edge.clone());
+        assert_eq!((scene.told.len(), scene.state("a")), (0, "ready".into()), "{edge:?}");
+        assert_eq!(&*scene.entry("a").container.name, "a");
+    }
+}
+
+#[test]
+fn an_edge_at_the_very_start_of_a_run_belongs_to_it() {
+    let mut scene = Scene::new();
+    scene.serving(container("a").run(2), &["m"]).edge_at(2 * RUN, "a", Edge::Signal(Signal::TERM));
+    assert_eq!(scene.state("a"), "stopping");
+}
+
+#[test]
+fn a_removal_is_never_stale_because_an_id_is_never_given_twice() {
+    let mut scene = Scene::new();
+    scene.serving(container("a").run(2), &["m"]).edge_at(0, "a", Edge::Removed);
+    assert_eq!((scene.state("a"), scene.request("m")), ("removed".into(), "unavailable".into()));
+}
+
+#[test]
+fn an_edge_of_a_container_that_nobody_knows_does_nothing() {
+    for edge in [Edge::Removed, Edge::Ended { exit_code: None }, Edge::Signal(Signal::TERM), Edge::Unhealthy] {
+        let mut scene = Scene::new();
+        scene.edge("stranger", edge);
+        assert_eq!((scene.told.len(), scene.table.entries.len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_look_at_an_earlier_run_is_dropped() {
+    let mut scene = Scene::new();
+    scene.serving(container("a").run(2), &["m"]).sees(container("a").run(1).exited());
+    assert_eq!((scene.told.len(), scene.state("a")), (0, "ready".into()));
+}
+
+#[test]
+fn stopped_while_it_is_asked_it_never_serves() {
+    for signal in [15, 9] {
+        let mut scene = Scene::new();
+        scene.sees(container("a"));
+        let asked = scene.generation("a");
+        scene.signal("a", signal);
+        assert_eq!(scene.told, ["abandon a"]);
+        scene.lists_for(asked, "a", &["m"]);
+        assert_eq!((scene.told.len(), scene.state("a"), scene.request("m")), (0, "stopping".into(), "unknown".into()));
+    }
+}
+
+#[test]
+fn an_answer_to_an_earlier_question_is_void() {
+    let mut scene = Scene::new();
+    scene.sees(container("a"));
+    let first = scene.generation("a");
+    scene.edge("a", Edge::Unhealthy).sees(container("a"));
+    scene.lists_for(first, "a", &["old"]);
+    assert_eq!((scene.told.len(), scene.state("a")), (0, "discovering".into()));
+    scene.lists("a", &["new"]);
+    assert_eq!(scene.models(), ["new"]);
+}
+
+#[test]
+fn a_failure_of_an_earlier_question_is_void() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]);
+    let (container, generation) = (ContainerId::new("a"), Generation(0));
+    for _ in 0..5 {
+        let (container, failure) = (container.clone(), "refused".into());
+        scene.apply(TableEvent::NotLearnt { container, generation, failure, looks_dead: true });
+        assert_eq!((scene.told.len(), scene.state("a")), (0, "ready".into()));
+    }
+}
+
+#[test]
+fn an_answer_that_comes_twice_registers_once() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]);
+    let before = scene.backend("a");
+    scene.lists("a", &["m", "n"]);
+    assert!(scene.told.is_empty() && Arc::ptr_eq(&before, &scene.backend("a")));
+}
+
+#[test]
+fn a_refresh_for_a_registration_that_went_is_void() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]);
+    let (container_id, generation) = (ContainerId::new("a"), scene.generation("a"));
+    scene.edge("a", Edge::Unhealthy).sees(container("a")).lists("a", &["m"]);
+    scene.apply(TableEvent::Refreshed { container: container_id, generation, models: listed(&["old"]) });
+    assert_eq!((scene.told.len(), scene.models()), (0, vec!["m".to_owned()]));
+}
+
+#[test]
+fn death_and_start_within_a_moment_make_a_new_registration() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]).edge_at(RUN + 500, "a", Edge::Ended { exit_code: Some(137) });
+    scene.sees(container("a").run(2)).lists("a", &["m"]);
+    assert_eq!(scene.request("m"), "served by a");
+    scene.edge_at(RUN + 501, "a", Edge::Ended { exit_code: Some(137) });
+    assert_eq!(scene.state("a"), "ready", "the death of the run before is told late");
+}
+
+#[test]
+fn what_is_told_twice_changes_nothing_the_second_time() {
+    for edge in [Edge::Ended { exit_code: None }, Edge::Removed, Edge::Paused, Edge::Unhealthy, Edge::LeftNetwork] {
+        let mut scene = Scene::new();
+        scene.serving(container("a"), &["m"]).edge("a", edge.clone());
+        let state = scene.state("a");
+        scene.edge("a", edge.clone());
+        assert_eq!((scene.told.len(), scene.state("a")), (0, state), "{edge:?}");
+        assert_eq!(scene.table.retiring().len(), 1);
+    }
+}
+
+#[test]
+fn every_order_of_die_stop_and_destroy_comes_to_the_same() {
+    let [die, stop] = [Edge::Ended { exit_code: Some(0) }, Edge::Ended { exit_code: None }];
+    let orders: [&[&Edge]; 4] =
+        [&[&die, &stop, &Edge::Removed], &[&stop, &die, &Edge::Removed], &[&Edge::Removed, &die], &[&Edge::Removed]];
+    for order in orders {
+        let mut scene = Scene::new();
+        scene.serving(container("a"), &["m"]);
+        for edge in order {
+            scene.edge("a", (*edge).clone());
+        }
+        assert_eq!((scene.state("a"), scene.request("m")), ("removed".into(), "unavailable".into()), "{order:?}");
+        scene.passes(second(11));
+        assert_eq!((scene.state("a"), scene.request("m")), ("unknown".into(), "unknown".into()), "{order:?}");
+    }
+}
+
+#[test]
+fn a_suspicion_of_a_registration_that_went_is_void() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]);
+    let registration = scene.backend("a").registration;
+    scene.suspected("a").lists("a", &["m"]);
+    scene.apply(TableEvent::Suspected { registration, why: "refused".into() });
+    assert_eq!((scene.told.len(), scene.state("a")), (0, "ready".into()));
+}

@@ -1,0 +1,88 @@
+//! States, transitions and resolutions as a few words, so that tests read as sentences.
+
+use super::super::*;
+use crate::domain::drain::Drain;
+
+pub(super) fn state<L>(state: &State<L>) -> String {
+    match state {
+        State::Waiting(waiting) => match waiting {
+            Waiting::Starting => "starting",
+            Waiting::Restarting => "restarting",
+            Waiting::NoHealthcheck => "no health check",
+            Waiting::BadLabel(_) => "bad label",
+            Waiting::NoAddress(_) => "no address",
+            Waiting::LeftNetwork => "left network",
+            Waiting::Unhealthy => "unhealthy",
+            Waiting::Paused => "paused",
+            Waiting::TooMany => "too many",
+        },
+        State::Discovering(_) => "discovering",
+        State::Ready(_) => "ready",
+        State::Stopping(_) => "stopping",
+        State::Ended(Ended { removed: false, .. }) => "ended",
+        State::Ended(Ended { removed: true, .. }) => "removed",
+    }
+    .to_owned()
+}
+
+pub(super) fn resolution<L>(resolution: &Resolution<'_, L>) -> String {
+    match resolution {
+        Resolution::Claimed(claims) => {
+            let names: Vec<_> = claims.iter().map(|claim| claim.backend.container.as_str()).collect();
+            format!("served by {}", names.join(", then "))
+        }
+        Resolution::Draining => "draining".to_owned(),
+        Resolution::Unavailable => "unavailable".to_owned(),
+        Resolution::Unknown => "unknown".to_owned(),
+    }
+}
+
+pub(super) fn transition<L>(transition: &Transition<L>) -> String {
+    match transition {
+        Transition::Discover(question) => format!("discover {} at {}", question.container, question.address.ip()),
+        Transition::Refresh(question) => format!("refresh {}", question.container),
+        Transition::Abandon(id) => format!("abandon {id}"),
+        Transition::LookAgain(_, id) => format!("look again at {id}"),
+        Transition::Registered(backend, models) => {
+            let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
+            format!("registered {} with {}", backend.container, names.join(", "))
+        }
+        Transition::ModelsChanged { backend, added, removed } => {
+            format!("models of {} changed: +{added:?} -{removed:?}", backend.container)
+        }
+        Transition::Retire { backend, drain, .. } => format!("retire {} {}", backend.container, manner(*drain)),
+        Transition::Sever(backend) => format!("sever {}", backend.container),
+        Transition::Cut(backend) => format!("cut {}", backend.container),
+        Transition::Removed { backend, after, .. } => {
+            format!("removed {} after {}s", backend.container, after.as_secs())
+        }
+        Transition::Collision { model, winner, displaced } => {
+            format!("collision on {model}: {} before {}", winner.container, displaced.container)
+        }
+        Transition::TookOver { model, backend } => format!("{} took over {model}", backend.container),
+        Transition::Warn { container, warning, .. } => format!("warn of {container}: {}", subject(warning)),
+        Transition::SourceLost(source, _) => format!("lost source {}", source.0),
+        Transition::SourceSeen(source, count) => format!("saw {count} of source {}", source.0),
+    }
+}
+
+fn manner(drain: Drain) -> String {
+    match drain {
+        Drain::Within(time) => format!("within {}s", time.as_secs()),
+        Drain::Kept => "keeping its requests".to_owned(),
+        Drain::Severed(_) => "as dead".to_owned(),
+    }
+}
+
+fn subject(warning: &Warning) -> String {
+    match warning {
+        Warning::NoHealthcheck => "no health check".to_owned(),
+        Warning::BadLabel(_) => "bad label".to_owned(),
+        Warning::NoAddress(_) => "no address".to_owned(),
+        Warning::NotLearnt(why) => format!("not learnt, {why}"),
+        Warning::BadModelName(_) => "bad model name".to_owned(),
+        Warning::TooManyModels(over) => format!("{over} models too many"),
+        Warning::TableFull => "table full".to_owned(),
+        Warning::TakenBack => "taken back".to_owned(),
+    }
+}

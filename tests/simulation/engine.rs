@@ -1,0 +1,209 @@
+//! The truth: containers that come and go, and what two engines tell of them, in order and late.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lw_inference_proxy::domain::container::{
+    Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach, Unreachable,
+};
+use lw_inference_proxy::domain::labels::InferenceLabels;
+use lw_inference_proxy::domain::signal::Signal;
+use lw_inference_proxy::domain::table::SourceId;
+
+use super::dice::Dice;
+
+const SERVICES: u64 = 6;
+pub const MODELS: [&str; 5] = ["m", "n", "o", "base", "lora"];
+
+/// One container as it truly is.
+#[derive(Debug, Clone)]
+pub struct Truth {
+    pub container: Container,
+    pub models: Vec<&'static str>,
+    source: SourceId,
+}
+
+impl Truth {
+    pub fn runs(&self) -> bool {
+        !matches!(self.container.condition, Condition::NotRunning | Condition::Restarting)
+    }
+
+    /// Whether it is to be routable when all is known.
+    pub fn serves(&self) -> bool {
+        self.container.condition == Condition::Healthy && matches!(self.container.reach, Reach::At(_))
+    }
+}
+
+pub struct Engine {
+    clock: u64,
+    made: u64,
+    pub containers: BTreeMap<ContainerId, Truth>,
+    /// What is on its way to the proxy.
+    queue: VecDeque<(SourceId, ContainerEvent)>,
+    /// Sources that are out of sight: nothing is told of them until they show everything again.
+    lost: Vec<SourceId>,
+}
+
+impl Engine {
+    pub fn new() -> Self {
+        Self { clock: 1, made: 0, containers: BTreeMap::new(), queue: VecDeque::new(), lost: Vec::new() }
+    }
+
+    pub fn tell(&mut self) -> Option<(SourceId, ContainerEvent)> {
+        self.queue.pop_front()
+    }
+
+    fn push(&mut self, source: SourceId, event: ContainerEvent) {
+        if !self.lost.contains(&source) {
+            self.queue.push_back((source, event));
+        }
+    }
+
+    fn edge(&mut self, dice: &mut Dice, id: &ContainerId, edge: Edge) {
+        self.clock += 1;
+        let source = self.containers[id].source;
+        let at = EngineTime(self.clock);
+        let event = ContainerEvent::Edge { id: id.clone(), at, edge };
+        if dice.one_in(10) {
+            self.push(source, event.clone());
+        }
+        self.push(source, event);
+    }
+
+    /// What the source answers when it is asked to look at one container.
+    pub fn look(&mut self, source: SourceId, id: &ContainerId) {
+        let event = match self.containers.get(id) {
+            Some(truth) => ContainerEvent::Observed(truth.container.clone()),
+            None => ContainerEvent::Edge { id: id.clone(), at: EngineTime(self.clock), edge: Edge::Removed },
+        };
+        self.push(source, event);
+    }
+
+    fn show(&mut self, source: SourceId) {
+        self.lost.retain(|lost| *lost != source);
+        let of_it = self.containers.values().filter(|truth| truth.source == source);
+        let snapshot = of_it.map(|truth| truth.container.clone()).collect();
+        self.push(source, ContainerEvent::Snapshot(snapshot));
+    }
+
+    pub fn show_all(&mut self) {
+        self.show(SourceId(0));
+        self.show(SourceId(1));
+    }
+
+    pub fn something_happens(&mut self, dice: &mut Dice) {
+        let source = SourceId(dice.up_to(2) as u8);
+        match dice.up_to(60) {
+            0 => {
+                self.queue.retain(|(of, _)| *of != source);
+                self.push(source, ContainerEvent::Lost("the stream ended".into()));
+                self.lost.push(source);
+            }
+            1..=3 => self.show(source),
+            4..=9 => self.make(dice),
+            _ => {
+                let ids: Vec<_> = self.containers.keys().cloned().collect();
+                if let Some(place) = dice.place(ids.len()) {
+                    self.something_happens_to(&ids[place], dice);
+                }
+            }
+        }
+    }
+
+    fn make(&mut self, dice: &mut Dice) {
+        let name = format!("service-{}", dice.up_to(SERVICES));
+        if self.containers.values().any(|truth| *truth.container.name == *name) {
+            return;
+        }
+        self.made += 1;
+        let id = ContainerId::new(format!("{name}-{}", self.made));
+        let container = Container {
+            id: id.clone(),
+            name: name.into(),
+            started_at: EngineTime(0),
+            condition: Condition::NotRunning,
+            labels: Ok(InferenceLabels::default()),
+            reach: Reach::Nowhere(Unreachable { theirs: Vec::new(), ours: Vec::new() }),
+            stop_signal: Signal::TERM,
+            stop_timeout: Duration::from_secs(10),
+            health_output: None,
+            health_check_took: None,
+        };
+        let source = SourceId(dice.up_to(2) as u8);
+        self.containers.insert(id.clone(), Truth { container, models: models(dice), source });
+        self.look(source, &id);
+    }
+
+    fn something_happens_to(&mut self, id: &ContainerId, dice: &mut Dice) {
+        let condition = self.containers[id].container.condition;
+        let told = match (condition, dice.up_to(12)) {
+            (Condition::NotRunning, 0) => {
+                self.edge(dice, id, Edge::Removed);
+                self.containers.remove(id);
+                return;
+            }
+            (Condition::NotRunning | Condition::Restarting, _) => return self.starts(id, dice),
+            (Condition::Paused, 0..=5) => return self.turns(id, Condition::Healthy),
+            (Condition::Paused, _) => None,
+            (_, 0) => Some((Edge::Paused, Some(Condition::Paused))),
+            (_, 1) => Some((Edge::Unhealthy, Some(Condition::Unhealthy))),
+            (_, 2) => Some((Edge::OutOfMemory, None)),
+            (_, 3) => Some((Edge::Signal(Signal(1)), None)),
+            (_, 4) => Some((Edge::Signal(Signal::TERM), None)),
+            (_, 5) => {
+                self.edge(dice, id, Edge::Signal(Signal::KILL));
+                Some((Edge::Ended { exit_code: Some(137) }, Some(Condition::NotRunning)))
+            }
+            (_, 6) => Some((Edge::Ended { exit_code: Some(0) }, Some(Condition::Restarting))),
+            (_, 7) => return self.moves(id, dice),
+            (_, 8) => {
+                self.containers.get_mut(id).unwrap().models = models(dice);
+                return;
+            }
+            (_, 9..) => return self.turns(id, Condition::Healthy),
+        };
+        if let Some((edge, condition)) = told {
+            self.edge(dice, id, edge);
+            self.turns(id, condition.unwrap_or(self.containers[id].container.condition));
+        }
+    }
+
+    fn turns(&mut self, id: &ContainerId, condition: Condition) {
+        let truth = self.containers.get_mut(id).unwrap();
+        truth.container.condition = condition;
+        let source = truth.source;
+        self.look(source, id);
+    }
+
+    fn starts(&mut self, id: &ContainerId, dice: &mut Dice) {
+        self.clock += 2;
+        let reach = reach(dice);
+        let truth = self.containers.get_mut(id).unwrap();
+        truth.container.started_at = EngineTime(self.clock);
+        truth.container.reach = reach;
+        self.turns(id, Condition::Starting);
+    }
+
+    fn moves(&mut self, id: &ContainerId, dice: &mut Dice) {
+        self.edge(dice, id, Edge::LeftNetwork);
+        let (condition, reach) = (self.containers[id].container.condition, reach(dice));
+        self.containers.get_mut(id).unwrap().container.reach = reach;
+        self.turns(id, condition);
+    }
+}
+
+fn models(dice: &mut Dice) -> Vec<&'static str> {
+    let mut models: Vec<_> = MODELS.into_iter().filter(|_| dice.one_in(2)).collect();
+    if models.is_empty() {
+        models.push(MODELS[0]);
+    }
+    models
+}
+
+fn reach(dice: &mut Dice) -> Reach {
+    match dice.up_to(9) as u8 {
+        0 => Reach::Nowhere(Unreachable { theirs: vec!["other".to_owned()], ours: Vec::new() }),
+        last => Reach::At(IpAddr::from([172, 20, 0, last])),
+    }
+}
