@@ -10,6 +10,7 @@ pub mod link;
 pub mod proxy;
 pub mod settings;
 pub mod shared;
+pub mod stop;
 pub mod watch;
 
 use crate::domain::table::RoutingTable;

@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::domain::drain::DrainPolicy;
+use crate::domain::table::TableRules;
+
 /// Everything that can be set. [`Settings::read`] makes it from the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -168,6 +171,16 @@ impl Settings {
                 cert_path: get("DOCKER_CERT_PATH").map(PathBuf::from),
             },
         })
+    }
+}
+
+impl Settings {
+    /// The rules that the routing table goes by.
+    pub fn table_rules(&self) -> TableRules {
+        TableRules {
+            drain: DrainPolicy { timeout: self.drain_timeout, take_back_after: self.take_back_after },
+            refresh_every: self.models_refresh,
+        }
     }
 }
 
