@@ -56,11 +56,12 @@ impl Journal {
                 self.change(TableAction::ModelsChanged, backend, both, reason);
             }
             Transition::Retire { backend, models, reason, drain } => self.retired(backend, models, reason, *drain),
-            Transition::Removed { backend, reason, after } => {
-                info!(container = %backend.name, id = %backend.container, address = %backend.address, %reason,
+            Transition::Removed { backend, models, reason, after } => {
+                info!(container = %backend.name, id = %backend.container, address = %backend.address,
+                    models = names(models), %reason,
                     drained_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
                     "backend removed, nothing is in flight");
-                self.change(TableAction::Removed, backend, Vec::new(), reason.to_string());
+                self.change(TableAction::Removed, backend, models.to_vec(), reason.to_string());
             }
             Transition::Collision { model, winner, displaced } => {
                 warn!(%model, container = %winner.name, id = %winner.container, address = %winner.address,

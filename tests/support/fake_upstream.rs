@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Frame;
 use http_body_util::BodyExt;
 use lw_inference_proxy::ports::upstream::{
-    Answer, AskError, BodyError, BoxBody, Channel, ListedModel, SendError, SendFailure, Sent, Target, UntouchedBody,
+    Answer, AskError, BodyError, BoxBody, Channel, ListedModel, SendError, SendFailure, Sent, Target, UntouchedRequest,
     UpstreamClient,
 };
 use tokio::io::AsyncWriteExt;
@@ -138,8 +138,8 @@ impl Channel for FakeChannel {
             .and_then(VecDeque::pop_front)
             .unwrap_or(Reply::Refused);
         if let Reply::Refused = reply {
-            let body = Some(UntouchedBody(request.into_body()));
-            return Err(SendError { sent: Sent::NotSent, failure: SendFailure::Refused, body });
+            let request = Some(UntouchedRequest(request));
+            return Err(SendError { sent: Sent::NotSent, failure: SendFailure::Refused, request });
         }
         let (head, body) = request.into_parts();
         let recorded = Recorded {

@@ -178,7 +178,7 @@ pub async fn a_refused_request_is_not_sent_and_its_body_comes_back(rig: &dyn Rig
     let error = fail(&scene.channel(), post("/", "body")).await;
     assert_eq!(error.sent, Sent::NotSent);
     assert!(matches!(error.failure, SendFailure::Refused), "{error:?}");
-    assert_eq!(read(error.body.unwrap().0).await.text(), "body");
+    assert_eq!(read(error.request.unwrap().0.into_body()).await.text(), "body");
 }
 
 pub async fn a_break_before_the_answer_may_have_been_sent(rig: &dyn Rig) {
@@ -186,7 +186,7 @@ pub async fn a_break_before_the_answer_may_have_been_sent(rig: &dyn Rig) {
     let error = fail(&scene.channel(), post("/", "body")).await;
     assert_eq!(error.sent, Sent::MaybeSent);
     assert!(matches!(error.failure, SendFailure::Broken(_)), "{error:?}");
-    assert!(error.body.is_none());
+    assert!(error.request.is_none());
     assert_eq!((scene.seen)().len(), 1, "it was sent again");
 }
 
@@ -199,15 +199,13 @@ pub async fn an_answer_that_is_no_http_is_invalid(rig: &dyn Rig) {
 
 pub async fn a_request_body_that_fails_is_not_the_backends_fault(rig: &dyn Rig) {
     let scene = rig.playing(vec![Reply::Answer(StatusCode::OK, vec![], vec!["ok"])]).await;
-    let body = bodies::frames([
-        Ok(http_body::Frame::data(Bytes::from_static(b"some"))),
-        Err(BodyError::Refused("too large".into())),
-    ]);
+    let refused = BodyError::Refused { code: "body_too_large", message: "too large".into() };
+    let body = bodies::frames([Ok(http_body::Frame::data(Bytes::from_static(b"some"))), Err(refused.clone())]);
     let request = Request::post("/").header("host", "backend").body(body).unwrap();
     let error = fail(&scene.channel(), request).await;
     assert_eq!(error.sent, Sent::MaybeSent);
     let SendFailure::RequestBody(cause) = error.failure else { panic!("{error:?}") };
-    assert_eq!(cause, BodyError::Refused("too large".into()));
+    assert_eq!(cause, refused);
 }
 
 pub async fn an_early_answer_arrives_while_the_body_is_sent(rig: &dyn Rig) {

@@ -164,6 +164,8 @@ pub struct Ended {
 pub struct Retiring<L> {
     /// The backend.
     pub backend: Arc<Backend<L>>,
+    /// What it served.
+    pub models: Arc<[ModelName]>,
     /// Why it went.
     pub reason: RetireReason,
     /// Since when.
@@ -178,6 +180,7 @@ impl<L> Clone for Retiring<L> {
     fn clone(&self) -> Self {
         Self {
             backend: Arc::clone(&self.backend),
+            models: Arc::clone(&self.models),
             reason: self.reason.clone(),
             since: self.since,
             sever_at: self.sever_at,

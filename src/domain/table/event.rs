@@ -92,7 +92,7 @@ pub enum Transition<L> {
         /// The backend.
         backend: Arc<Backend<L>>,
         /// Its models.
-        models: Vec<ModelName>,
+        models: Arc<[ModelName]>,
         /// Why.
         reason: RetireReason,
         /// How.
@@ -106,6 +106,8 @@ pub enum Transition<L> {
     Removed {
         /// The backend.
         backend: Arc<Backend<L>>,
+        /// The models that it served.
+        models: Arc<[ModelName]>,
         /// Why it had gone.
         reason: RetireReason,
         /// How long the drain took.

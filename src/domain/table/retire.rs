@@ -17,10 +17,11 @@ impl<L> RoutingTable<L> {
     /// Takes a backend out of service. Its claims go at once; its requests in flight as the policy says.
     pub(super) fn retire(&mut self, ready: Ready<L>, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
         let backend = ready.backend;
-        let models: Vec<_> = ready.models.iter().map(|model| model.name.clone()).collect();
+        let models: Arc<[_]> = ready.models.iter().map(|model| model.name.clone()).collect();
         let drain = self.rules.drain.drain_for(&reason);
         self.retiring.push(Retiring {
             backend: Arc::clone(&backend),
+            models: Arc::clone(&models),
             reason: reason.clone(),
             since: now,
             sever_at: None,
@@ -29,7 +30,7 @@ impl<L> RoutingTable<L> {
         if let Some(retiring) = self.retiring.last_mut() {
             retiring.hasten(drain, now);
         }
-        out.push(Transition::Retire { backend: Arc::clone(&backend), models: models.clone(), reason, drain });
+        out.push(Transition::Retire { backend: Arc::clone(&backend), models: Arc::clone(&models), reason, drain });
         self.disclaim(&backend, models.iter(), out);
     }
 
@@ -46,6 +47,7 @@ impl<L> RoutingTable<L> {
         let retiring = self.retiring.remove(at);
         out.push(Transition::Removed {
             backend: retiring.backend,
+            models: retiring.models,
             reason: retiring.reason,
             after: now.saturating_duration_since(retiring.since),
         });
