@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ask;
+mod bodies;
 mod forms;
 mod generated;
 mod json_bodies;
