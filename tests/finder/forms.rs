@@ -78,6 +78,7 @@ fn forms_that_servers_read_differently_are_invalid() {
         format!("{MODEL}--b--"),
         format!("hello\n{MODEL}m\r\n--b--"),
         "--b\r\n\r\nm\r\n--b--".to_owned(),
+        format!("{}--bx: y\r\n\r\nm\r\n--b--", &MODEL[..MODEL.len() - 2]),
         "--b\r\nContent-Disposition: form-data;\r\n name=\"model\"\r\n\r\nm\r\n--b--".to_owned(),
         "--b\r\nContent-Disposition: form-data; name=\"model\"\n\r\n\r\nm\r\n--b--".to_owned(),
     ] {

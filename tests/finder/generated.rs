@@ -1,1 +1,122 @@
-//! To come.
+//! Generated bodies: the finder agrees with `serde_json`, and chunks make no difference.
+
+use lw_inference_proxy::domain::finder::ModelFinder;
+use proptest::prelude::*;
+
+use crate::ask::in_chunks;
+use crate::bodies::{Seeded, body, spoil};
+
+/// The model as `serde_json` sees it: `None` if it refuses the body or finds no string. The last key wins.
+pub fn judged(body: &[u8]) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(value.get("model")?.as_str()?.to_owned())
+}
+
+/// Cuts a body at these places.
+fn cut<'a>(body: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
+    let mut places: Vec<usize> = places.iter().map(|p| p % (body.len() + 1)).collect();
+    places.extend([0, body.len()]);
+    places.sort_unstable();
+    places
+        .windows(2)
+        .map(|pair| &body[pair[0]..pair[1]])
+        .collect()
+}
+
+fn places() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(any::<usize>(), 0..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn a_sane_body_gives_the_model_that_serde_json_finds(seed: u64, places in places()) {
+        let body = body(&mut Seeded(seed), false);
+        let found = in_chunks(ModelFinder::json(), cut(body.as_bytes(), &places));
+        prop_assert_eq!(found.ok(), judged(body.as_bytes()), "{}", body);
+    }
+
+    #[test]
+    fn what_serde_json_accepts_gives_its_model_or_an_error(seed: u64, places in places()) {
+        let draw = &mut Seeded(seed);
+        let good = body(draw, true);
+        let bad = spoil(draw, &good);
+        for body in [good.as_bytes(), &bad] {
+            let found = in_chunks(ModelFinder::json(), cut(body, &places));
+            let accepted = serde_json::from_slice::<serde_json::Value>(body).is_ok();
+            if let (Ok(found), true) = (found, accepted) {
+                prop_assert_eq!(Some(found), judged(body), "{}", body.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_make_no_difference_to_json(seed: u64, places in places()) {
+        let draw = &mut Seeded(seed);
+        let good = body(draw, true);
+        let body = spoil(draw, &good);
+        let whole = in_chunks(ModelFinder::json(), [&body[..]]);
+        prop_assert_eq!(&in_chunks(ModelFinder::json(), cut(&body, &places)), &whole);
+        prop_assert_eq!(&in_chunks(ModelFinder::json(), body.chunks(1)), &whole);
+    }
+
+    #[test]
+    fn chunks_make_no_difference_to_arbitrary_bytes(body: Vec<u8>, places in places()) {
+        for start in [&b""[..], b"{\"", b"{\"a\":[[\""] {
+            let body = [start, &body].concat();
+            let whole = in_chunks(ModelFinder::json(), [&body[..]]);
+            prop_assert_eq!(in_chunks(ModelFinder::json(), cut(&body, &places)), whole);
+        }
+    }
+
+    #[test]
+    fn chunks_make_no_difference_to_forms(
+        pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..14),
+        places in places(),
+    ) {
+        let body = pieces.concat();
+        let finder = ModelFinder::multipart("b").unwrap();
+        let whole = in_chunks(finder.clone(), [body.as_bytes()]);
+        prop_assert_eq!(&in_chunks(finder.clone(), cut(body.as_bytes(), &places)), &whole);
+        prop_assert_eq!(&in_chunks(finder, body.as_bytes().chunks(1)), &whole);
+    }
+
+    #[test]
+    fn a_form_gives_back_its_field(
+        name in "[!-~ ]{1,40}",
+        file in prop::collection::vec(prop::sample::select(b"\r\n-bx\0\xff".to_vec()), 0..200),
+        first: bool,
+        places in places(),
+    ) {
+        prop_assume!(!name.trim().is_empty());
+        prop_assume!(!file.windows(3).any(|w| w == b"--b"));
+        let model = format!("--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{name}\r\n").into_bytes();
+        let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
+        let file = [&head[..], &file, b"\r\n"].concat();
+        let (one, two) = if first { (model, file) } else { (file, model) };
+        let body = [one, two, b"--b--\r\n".to_vec()].concat();
+        let found = in_chunks(ModelFinder::multipart("b").unwrap(), cut(&body, &places));
+        prop_assert_eq!(found, Ok(name));
+    }
+}
+
+/// What forms are made of, whole and broken.
+const PIECES: [&str; 16] = [
+    "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n",
+    "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n",
+    "--b--",
+    "\r\n",
+    "\r\n--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b--\r\n",
+    "\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n",
+    "m",
+    "\r",
+    "\n",
+    "-",
+    "--",
+    "--b",
+    "Content-Disposition: form-data; name=\"model\"",
+    "Content-Type: text/plain\r\n",
+    "long content that has nothing in it but letters and spaces, for more than one block of bytes",
+    "\0",
+];

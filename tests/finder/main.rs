@@ -2,8 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod ask;
+mod bodies;
+#[path = "../../fuzz/checks.rs"]
+mod checks;
 mod forms;
 mod generated;
 mod json_bodies;
 mod oracle;
 mod seeds;
+
+/// Where `checks` looks for the domain.
+mod domain {
+    pub use lw_inference_proxy::domain::{finder, model_name};
+}

@@ -7,7 +7,7 @@ pub(super) const fn is_space(byte: u8) -> bool {
 
 /// What may begin a number or one of the words `true`, `false`, `null`, `NaN` and `Infinity`.
 pub(super) const fn begins_word(byte: u8) -> bool {
-    matches!(byte, b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I')
+    BEGINS_WORD[byte as usize]
 }
 
 /// What may stand in a number or a word. What the bytes make together is not checked: it cannot hide a key.
@@ -24,6 +24,17 @@ pub(super) const fn is_escaped(byte: u8) -> bool {
 pub(super) const fn is_hex(byte: u8) -> bool {
     IS_HEX[byte as usize]
 }
+
+const BEGINS_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let bytes = b"-0123456789tfnNI";
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 const IS_WORD: [bool; 256] = {
     let mut table = [false; 256];

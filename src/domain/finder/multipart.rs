@@ -236,6 +236,10 @@ impl MultipartFinder {
     fn head_line(&mut self) -> Result<State, FindError> {
         self.count_head_byte()?;
         if !self.line.is_empty() {
+            // Servers that look for boundaries before they look at lines would end the part here.
+            if self.line.starts_with(&self.delimiter) {
+                return Err(form("a boundary stands in the headers of a part"));
+            }
             self.head.line(&self.line)?;
             self.line.clear();
             return Ok(State::HeadLine);

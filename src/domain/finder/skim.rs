@@ -7,128 +7,145 @@ use super::bytes::{begins_word, is_space};
 use super::json::{JsonFinder, Role, State};
 use super::scan::{pass_space, pass_word, to_quote};
 
-/// What comes next, and what is left of the chunk.
-type Place<'a> = (State, &'a [u8]);
-
 impl JsonFinder {
     /// Passes over what can be passed over. Returns what is left of the chunk.
     #[inline]
     pub(super) fn skim<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         if self.state == State::Text && self.role.is_skipped() {
-            (self.state, rest) = self.text_of(self.role, rest);
+            rest = self.text_of(self.role, rest);
         }
-        if self.nesting.depth() > 1 && !matches!(self.state, State::Text | State::Word) {
-            (self.state, rest) = self.skim_nested(self.state, rest);
+        if self.nesting.depth() > 1 {
+            rest = self.skim_nested(rest);
         }
         rest
     }
 
     /// Passes over nested values, until the top level or something unusual comes.
-    fn skim_nested<'a>(&mut self, start: State, bytes: &'a [u8]) -> Place<'a> {
-        let (mut state, mut rest) = (start, bytes);
+    fn skim_nested<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
-            (state, rest) = match state {
-                _ if is_space(byte) => (state, pass_space(after)),
+            rest = match self.state {
+                State::Text | State::Word => break,
                 State::Key | State::KeyOrEnd if byte == b'"' => self.members(after),
-                State::Colon if byte == b':' => (State::Value, after),
+                State::Colon if byte == b':' => self.next(State::Value, after),
                 State::CommaOrEnd if byte == b',' => match self.nesting.in_object() {
-                    true => (State::Key, after),
-                    false => (State::Value, after),
+                    true => self.next(State::Key, after),
+                    false => self.next(State::Value, after),
                 },
-                State::Value | State::ValueOrEnd if byte == b'{' && self.nesting.open(true) => match spaces(after) {
-                    [b'"', after @ ..] => self.members(after),
-                    after => (State::KeyOrEnd, after),
-                },
-                State::Value | State::ValueOrEnd if byte == b'[' && self.nesting.open(false) => {
-                    (State::ValueOrEnd, after)
+                State::Value | State::ValueOrEnd if byte == b'{' && self.nesting.open(true) => {
+                    self.next(State::KeyOrEnd, after)
                 }
-                State::Value | State::ValueOrEnd if byte == b'"' || begins_word(byte) => {
+                State::Value | State::ValueOrEnd if byte == b'[' && self.nesting.open(false) => {
+                    self.next(State::ValueOrEnd, after)
+                }
+                State::Value | State::ValueOrEnd if begins_scalar(byte) => {
                     match self.nesting.in_object() {
                         true => self.scalar(rest),
                         false => self.elements(rest),
                     }
                 }
                 State::KeyOrEnd | State::CommaOrEnd if byte == b'}' && self.nesting.close(true) => {
-                    (State::CommaOrEnd, after)
+                    self.next(State::CommaOrEnd, after)
                 }
-                State::ValueOrEnd | State::CommaOrEnd if byte == b']' && self.nesting.close(false) => {
-                    (State::CommaOrEnd, after)
+                State::ValueOrEnd | State::CommaOrEnd
+                    if byte == b']' && self.nesting.close(false) =>
+                {
+                    self.next(State::CommaOrEnd, after)
                 }
+                _ if is_space(byte) => pass_space(after),
                 _ => break,
             };
-            if self.nesting.depth() == 1 || matches!(state, State::Text | State::Word) {
+            if self.nesting.depth() == 1 {
                 break;
             }
         }
-        (state, rest)
+        rest
     }
 
     /// Passes over the members of an object from behind the quote that opens a key, as long as they are strings,
     /// numbers and words.
-    fn members<'a>(&mut self, bytes: &'a [u8]) -> Place<'a> {
+    fn members<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         loop {
-            let (state, after) = self.text_of(Role::NestedKey, rest);
-            if state != State::Colon {
-                return (state, after);
+            rest = self.text_of(Role::NestedKey, rest);
+            if self.state != State::Colon {
+                return rest;
             }
-            let [b':', after @ ..] = spaces(after) else {
-                return (State::Colon, after);
+            let [b':', after @ ..] = spaces(rest) else {
+                return rest;
             };
-            let (state, after) = self.scalar(spaces(after));
-            if state != State::CommaOrEnd {
-                return (state, after);
+            rest = spaces(after);
+            if !rest.first().copied().is_some_and(begins_scalar) {
+                return self.next(State::Value, rest);
             }
-            let [b',', after @ ..] = spaces(after) else {
-                return (State::CommaOrEnd, after);
+            rest = self.scalar(rest);
+            if self.state != State::CommaOrEnd {
+                return rest;
+            }
+            let [b',', after @ ..] = spaces(rest) else {
+                return rest;
             };
             let [b'"', after @ ..] = spaces(after) else {
-                return (State::Key, after);
+                return self.next(State::Key, after);
             };
             rest = after;
         }
     }
 
     /// Passes over the elements of an array, as long as they are strings, numbers and words.
-    fn elements<'a>(&mut self, bytes: &'a [u8]) -> Place<'a> {
+    fn elements<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         loop {
-            let (state, after) = self.scalar(spaces(rest));
-            if state != State::CommaOrEnd {
-                return (state, after);
+            rest = self.scalar(rest);
+            if self.state != State::CommaOrEnd {
+                return rest;
             }
-            let [b',', after @ ..] = spaces(after) else {
-                return (State::CommaOrEnd, after);
+            let [b',', after @ ..] = spaces(rest) else {
+                return rest;
             };
-            rest = after;
+            rest = spaces(after);
+            if !rest.first().copied().is_some_and(begins_scalar) {
+                return self.next(State::Value, rest);
+            }
         }
     }
 
-    /// Passes over a string, a number or a word. What is none of them stays, and so does the state.
-    #[inline]
-    fn scalar<'a>(&mut self, bytes: &'a [u8]) -> Place<'a> {
-        match bytes.split_first() {
-            Some((b'"', after)) => self.text_of(Role::Skipped, after),
-            Some((&byte, after)) if begins_word(byte) => match pass_word(after) {
-                [] => (State::Word, &[]),
-                after => (State::CommaOrEnd, after),
+    /// Passes over a string, a number or a word, which must be there.
+    #[inline(always)]
+    fn scalar<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match bytes {
+            [b'"', after @ ..] => self.text_of(Role::Skipped, after),
+            _ => match pass_word(bytes) {
+                [] => self.next(State::Word, &[]),
+                after => self.next(State::CommaOrEnd, after),
             },
-            _ => (State::Value, bytes),
         }
     }
 
     /// Passes over the rest of a string.
-    #[inline]
-    fn text_of<'a>(&mut self, role: Role, bytes: &'a [u8]) -> Place<'a> {
+    #[inline(always)]
+    fn text_of<'a>(&mut self, role: Role, bytes: &'a [u8]) -> &'a [u8] {
         match to_quote(bytes) {
-            [b'"', rest @ ..] => (role.after(), rest),
+            [b'"', rest @ ..] => self.next(role.after(), rest),
             rest => {
                 self.role = role;
-                (State::Text, rest)
+                self.next(State::Text, rest)
             }
         }
     }
+
+    #[inline(always)]
+    fn next<'a>(&mut self, state: State, rest: &'a [u8]) -> &'a [u8] {
+        self.state = state;
+        rest
+    }
+}
+
+/// Whether a string, a number or a word begins with this byte.
+#[inline(always)]
+fn begins_scalar(byte: u8) -> bool {
+    byte == b'"' || begins_word(byte)
 }
 
 /// Passes over white space, if there is any.

@@ -1,0 +1,11 @@
+//! Fuzzes the check of model names; see `checks.rs` for what must hold.
+#![no_main]
+
+#[allow(dead_code, unused_imports)]
+#[path = "../checks.rs"]
+mod checks;
+#[allow(dead_code, unused_imports)]
+#[path = "../../src/domain/mod.rs"]
+mod domain;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::model_name(input));
