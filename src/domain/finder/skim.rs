@@ -39,18 +39,14 @@ impl JsonFinder {
                 State::Value | State::ValueOrEnd if byte == b'[' && self.nesting.open(false) => {
                     self.next(State::ValueOrEnd, after)
                 }
-                State::Value | State::ValueOrEnd if begins_scalar(byte) => {
-                    match self.nesting.in_object() {
-                        true => self.scalar(rest),
-                        false => self.elements(rest),
-                    }
-                }
+                State::Value | State::ValueOrEnd if begins_scalar(byte) => match self.nesting.in_object() {
+                    true => self.scalar(rest),
+                    false => self.elements(rest),
+                },
                 State::KeyOrEnd | State::CommaOrEnd if byte == b'}' && self.nesting.close(true) => {
                     self.next(State::CommaOrEnd, after)
                 }
-                State::ValueOrEnd | State::CommaOrEnd
-                    if byte == b']' && self.nesting.close(false) =>
-                {
+                State::ValueOrEnd | State::CommaOrEnd if byte == b']' && self.nesting.close(false) => {
                     self.next(State::CommaOrEnd, after)
                 }
                 _ if is_space(byte) => pass_space(after),
