@@ -1,6 +1,7 @@
 //! Request bodies whose model stands last, after prompts of the kinds that cost most.
 
 /// The kinds of body, by name.
+#[allow(dead_code, reason = "one of the two users of this file runs all kinds")]
 pub const KINDS: [&str; 7] = ["chat", "ascii", "image", "non_ascii", "escaped_unicode", "tools_pretty", "form"];
 
 /// The boundary of the `form` body.

@@ -219,5 +219,5 @@ fn response(status: StatusCode, headers: &[(&'static str, &'static str)], body: 
 }
 
 fn maybe_sent(failure: SendFailure) -> SendError {
-    SendError { sent: Sent::MaybeSent, failure, body: None }
+    SendError { sent: Sent::MaybeSent, failure, request: None }
 }
