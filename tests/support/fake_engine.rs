@@ -361,6 +361,10 @@ impl FakeEngine {
         self.event(id, "destroy", &labels);
     }
 
+    pub fn health_of(&self, id: &ContainerId) -> String {
+        self.inner.lock().unwrap().containers[id.as_str()].health.clone().unwrap_or_default()
+    }
+
     pub fn health(&self, id: &ContainerId, health: &str) {
         self.change(id, |c| c.health = Some(health.to_owned()));
         self.event(id, &format!("health_status: {health}"), &[]);
