@@ -183,7 +183,7 @@ async fn a_request_that_a_used_connection_may_have_delivered_is_never_sent_again
         text(respond(&channel, request("/1")).await).await;
         let error = fail(&channel, request("/2")).await;
         assert_eq!(error.sent, Sent::MaybeSent);
-        assert!(error.body.is_none());
+        assert!(error.request.is_none());
         assert_eq!(backend.requests().len() - before, 2);
     }
 }
@@ -247,7 +247,7 @@ async fn one_connection_too_many_is_refused_before_anything_is_sent() {
     let error = fail(&channel, post("/", "body")).await;
     assert!(matches!(error.failure, SendFailure::TooManyConnections(2)), "{error:?}");
     assert_eq!(error.sent, Sent::NotSent);
-    assert_eq!(read(error.body.unwrap().0).await.text(), "body");
+    assert_eq!(read(error.request.unwrap().0.into_body()).await.text(), "body");
     // Places come back: by a complete answer, by one that is dropped, and from the idle ones.
     drop(open.0);
     text(open.1).await;
@@ -278,7 +278,7 @@ async fn an_attempt_to_connect_is_bounded_in_time() {
     let error = fail(&channel, post("/", "body")).await;
     assert!(matches!(error.failure, SendFailure::ConnectTimeout(200)), "{error:?}");
     assert_eq!(error.sent, Sent::NotSent);
-    assert_eq!(read(error.body.unwrap().0).await.text(), "body");
+    assert_eq!(read(error.request.unwrap().0.into_body()).await.text(), "body");
     assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
 }
 
@@ -291,7 +291,7 @@ async fn a_connection_that_is_closed_before_a_byte_went_out_counts_as_not_sent()
     let request = Request::post("/").header("host", "backend").body(body).unwrap();
     let error = fail(&channel, request).await;
     // Either it was noticed in time, and the body is whole, or it may have been sent. Never both.
-    assert_eq!(error.sent == Sent::NotSent, error.body.is_some(), "{error:?}");
+    assert_eq!(error.sent == Sent::NotSent, error.request.is_some(), "{error:?}");
     drop(sender);
 }
 
