@@ -30,16 +30,22 @@ pub fn model_finder_multipart(input: &[u8]) {
     let Some((Ok(found), body)) = find(&finder, input) else {
         return;
     };
-    let models: Vec<&[u8]> = parts(body)
-        .into_iter()
-        .filter(|(head, _)| {
+    let parts = parts(body);
+    let named = |name: &str| {
+        let is_named = |head: &[u8]| {
             let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-            head.contains("name=\"model\"") || head.contains("name=model")
-        })
-        .map(|(_, content)| content)
-        .filter(|content| *content == found.as_bytes())
-        .collect();
-    assert_eq!(models.len(), 1, "{}", body.escape_ascii());
+            let mut lines = head.split("\r\n");
+            let line = lines.find(|line| line.starts_with("content-disposition:"));
+            line.is_some_and(|line| line.split(';').any(|piece| piece.trim() == name))
+        };
+        let parts = parts.iter().filter(|(head, _)| is_named(head));
+        parts.map(|(_, content)| *content).collect::<Vec<_>>()
+    };
+    // No quoted text can hold a quote, so this spelling is a name wherever it stands; the bare one need not be.
+    let quoted = named("name=\"model\"");
+    assert!(quoted.len() <= 1, "{}", body.escape_ascii());
+    let models = [quoted, named("name=model")].concat();
+    assert!(models.contains(&found.as_bytes()), "{}", body.escape_ascii());
 }
 
 /// A name that is taken is taken as it is, and is safe to show.
