@@ -24,11 +24,7 @@ fn main() {
         feed(&mut finder, chunk);
     }
     finder.finish().unwrap();
-    println!(
-        "{kind}: {} bytes, model {:?}",
-        body.len(),
-        finder.model().unwrap()
-    );
+    println!("{kind}: {} bytes, model {:?}", body.len(), finder.model().unwrap());
 }
 
 /// Kept apart so that the counter can be told where to begin.

@@ -1,15 +1,7 @@
 //! Request bodies whose model stands last, after prompts of the kinds that cost most.
 
 /// The kinds of body, by name.
-pub const KINDS: [&str; 7] = [
-    "chat",
-    "ascii",
-    "image",
-    "non_ascii",
-    "escaped_unicode",
-    "tools_pretty",
-    "form",
-];
+pub const KINDS: [&str; 7] = ["chat", "ascii", "image", "non_ascii", "escaped_unicode", "tools_pretty", "form"];
 
 /// The boundary of the `form` body.
 pub const BOUNDARY: &str = "5f8e2d1c9b7a40368d2f1e0c9b8a7d65";
@@ -30,16 +22,10 @@ pub fn body(kind: &str, size: usize) -> Vec<u8> {
             ],
         )),
         // One long plain text.
-        "ascii" => json(&messages(
-            size,
-            &[&"the quick brown fox jumps over the lazy dog ".repeat(size / 44)],
-        )),
+        "ascii" => json(&messages(size, &[&"the quick brown fox jumps over the lazy dog ".repeat(size / 44)])),
         "image" => json(&messages(
             size,
-            &[&format!(
-                "data:image/png;base64,{}",
-                "iVBORw0KGgoAAAANSUhEUgAAB4AAAAQ4".repeat(size / 32)
-            )],
+            &[&format!("data:image/png;base64,{}", "iVBORw0KGgoAAAANSUhEUgAAB4AAAAQ4".repeat(size / 32))],
         )),
         "non_ascii" => json(&messages(
             size,
@@ -48,10 +34,7 @@ pub fn body(kind: &str, size: usize) -> Vec<u8> {
                 "Как это работает? Объясни, пожалуйста, подробно и с примерами на языке, который ты знаешь.",
             ],
         )),
-        "escaped_unicode" => json(&messages(
-            size,
-            &[&"\\u501f\\u7528\\u68c0\\u67e5\\u5668, ".repeat(30)],
-        )),
+        "escaped_unicode" => json(&messages(size, &[&"\\u501f\\u7528\\u68c0\\u67e5\\u5668, ".repeat(30)])),
         "tools_pretty" => json(&pretty(size)),
         "form" => form(size),
         other => panic!("no such kind of body: {other}"),
@@ -59,8 +42,7 @@ pub fn body(kind: &str, size: usize) -> Vec<u8> {
 }
 
 fn json(messages: &str) -> Vec<u8> {
-    format!(r#"{{"messages":[{messages}],"temperature":0.7,"stream":true,"model":"org/model-7b"}}"#)
-        .into_bytes()
+    format!(r#"{{"messages":[{messages}],"temperature":0.7,"stream":true,"model":"org/model-7b"}}"#).into_bytes()
 }
 
 fn messages(size: usize, contents: &[&str]) -> String {
@@ -86,16 +68,19 @@ fn pretty(size: usize) -> String {
 }
 
 fn form(size: usize) -> Vec<u8> {
-    let mut body = format!(
-        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n"
-    )
-    .into_bytes();
+    let mut body = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n")
+        .into_bytes();
     // A fixed sequence that looks random, as compressed audio does.
     let mut state = 1_u32;
     body.extend((0..size).map(|_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) as u8
     }));
-    body.extend(format!("\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--{BOUNDARY}--\r\n").bytes());
+    body.extend(
+        format!(
+            "\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n--{BOUNDARY}--\r\n"
+        )
+        .bytes(),
+    );
     body
 }

@@ -230,10 +230,7 @@ impl JsonFinder {
     fn keep(&mut self, byte: u8) -> Result<(), FindError> {
         match self.role {
             Role::TopKey => self.key.push(byte.into()),
-            Role::Model => self
-                .value
-                .push_bytes(&[byte])
-                .map_err(FindError::InvalidModel)?,
+            Role::Model => self.value.push_bytes(&[byte]).map_err(FindError::InvalidModel)?,
             Role::NestedKey | Role::Skipped => {}
         }
         Ok(())
@@ -292,10 +289,7 @@ impl JsonFinder {
             self.state = State::Text;
             match self.role {
                 Role::TopKey => self.key.push(self.unit),
-                Role::Model => self
-                    .value
-                    .push_unit(self.unit)
-                    .map_err(FindError::InvalidModel)?,
+                Role::Model => self.value.push_unit(self.unit).map_err(FindError::InvalidModel)?,
                 Role::NestedKey | Role::Skipped => {}
             }
         }
@@ -328,10 +322,7 @@ impl JsonFinder {
 
     #[cold]
     fn malformed(&self, pos: usize, expected: &'static str) -> FindError {
-        FindError::InvalidBody(InvalidBody::Malformed {
-            offset: self.offset + pos as u64,
-            expected,
-        })
+        FindError::InvalidBody(InvalidBody::Malformed { offset: self.offset + pos as u64, expected })
     }
 }
 

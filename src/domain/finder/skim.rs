@@ -36,12 +36,10 @@ impl JsonFinder {
                     true => (State::Key, after),
                     false => (State::Value, after),
                 },
-                State::Value | State::ValueOrEnd if byte == b'{' && self.nesting.open(true) => {
-                    match spaces(after) {
-                        [b'"', after @ ..] => self.members(after),
-                        after => (State::KeyOrEnd, after),
-                    }
-                }
+                State::Value | State::ValueOrEnd if byte == b'{' && self.nesting.open(true) => match spaces(after) {
+                    [b'"', after @ ..] => self.members(after),
+                    after => (State::KeyOrEnd, after),
+                },
                 State::Value | State::ValueOrEnd if byte == b'[' && self.nesting.open(false) => {
                     (State::ValueOrEnd, after)
                 }
@@ -54,9 +52,7 @@ impl JsonFinder {
                 State::KeyOrEnd | State::CommaOrEnd if byte == b'}' && self.nesting.close(true) => {
                     (State::CommaOrEnd, after)
                 }
-                State::ValueOrEnd | State::CommaOrEnd
-                    if byte == b']' && self.nesting.close(false) =>
-                {
+                State::ValueOrEnd | State::CommaOrEnd if byte == b']' && self.nesting.close(false) => {
                     (State::CommaOrEnd, after)
                 }
                 _ => break,
