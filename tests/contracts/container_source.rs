@@ -4,7 +4,6 @@
 //! [`container_source_contract!`].
 #![allow(dead_code)]
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +18,12 @@ use crate::heard::Heard;
 const SILENCE: Duration = Duration::from_millis(300);
 
 /// A place where containers run that one source watches.
-pub trait Stage: Sized + Send {
+#[allow(async_fn_in_trait)]
+pub trait Stage: Sized {
     /// A fresh one, without containers, or why there can be none here.
-    fn set_up() -> impl Future<Output = Result<Self, String>> + Send;
+    async fn set_up() -> Result<Self, String>;
     /// One whose source is not there yet, where that can be had.
-    fn set_up_absent() -> impl Future<Output = Option<Self>> + Send;
+    async fn set_up_absent() -> Option<Self>;
     /// Whether containers have labels here that may be wrong.
     const LABELS_CAN_BE_WRONG: bool = true;
     /// Says that a container of this name will run later: a source that is told where to look must be told before.
@@ -31,23 +31,23 @@ pub trait Stage: Sized + Send {
     /// The source that watches it.
     fn source(&self) -> Arc<dyn ContainerSource>;
     /// Starts a container with these labels and waits until it runs.
-    fn run(&mut self, name: &str, labels: &[(&str, &str)]) -> impl Future<Output = ContainerId> + Send;
+    async fn run(&mut self, name: &str, labels: &[(&str, &str)]) -> ContainerId;
     /// Sends it a signal that it ignores; `false` where a source cannot know that.
-    fn signal(&mut self, id: &ContainerId, signal: Signal) -> impl Future<Output = bool> + Send;
+    async fn signal(&mut self, id: &ContainerId, signal: Signal) -> bool;
     /// Ends its process; `false` where a source cannot know that.
-    fn end(&mut self, id: &ContainerId) -> impl Future<Output = bool> + Send;
+    async fn end(&mut self, id: &ContainerId) -> bool;
     /// Starts it again after its end.
-    fn start_again(&mut self, id: &ContainerId) -> impl Future<Output = ()> + Send;
+    async fn start_again(&mut self, id: &ContainerId);
     /// Freezes it, and thaws it; `false` where a source cannot know that.
-    fn pause_and_resume(&mut self, id: &ContainerId) -> impl Future<Output = bool> + Send;
+    async fn pause_and_resume(&mut self, id: &ContainerId) -> bool;
     /// Removes it; `false` where a source cannot know that.
-    fn remove(&mut self, id: &ContainerId) -> impl Future<Output = bool> + Send;
+    async fn remove(&mut self, id: &ContainerId) -> bool;
     /// Makes the source lost; `false` where that cannot be had here.
-    fn lose(&mut self) -> impl Future<Output = bool> + Send;
+    async fn lose(&mut self) -> bool;
     /// Makes it come back.
-    fn find(&mut self) -> impl Future<Output = ()> + Send;
+    async fn find(&mut self);
     /// Waits until nothing runs any more for a stream that was dropped.
-    fn nothing_runs(&mut self) -> impl Future<Output = ()> + Send;
+    async fn nothing_runs(&mut self);
 }
 
 const OPTED_IN: &[(&str, &str)] = &[(labels::ENABLE, "true"), (labels::PORT, "9000")];
@@ -71,7 +71,7 @@ pub async fn the_snapshot_shows_what_runs_already<S: Stage>(mut stage: S) {
     let mut heard = Heard::new(stage.source().watch());
     let all = heard.snapshot().await;
     let container = &all[&id];
-    assert!(container.name.ends_with("first"), "{}", container.name);
+    assert!(container.name.contains("first"), "{}", container.name);
     assert!(is_up(container.condition), "{:?}", container.condition);
     assert_eq!(container.labels.as_ref().map(|labels| labels.port), Ok(9000));
     assert!(container.started_at.0 > 0);
@@ -171,7 +171,9 @@ pub async fn edges_have_times_that_do_not_go_back<S: Stage>(mut stage: S) {
     let ended = |event: &ContainerEvent| matches!(event, ContainerEvent::Edge { id: of, edge: Edge::Ended { .. }, .. } if *of == id);
     heard.until(ended).await;
     for event in &heard.all {
-        if let ContainerEvent::Edge { at, .. } = event {
+        if let ContainerEvent::Edge { id: of, at, .. } = event
+            && *of == id
+        {
             assert!(*at >= last, "{event:?} is older than {last:?}");
             last = *at;
         }
