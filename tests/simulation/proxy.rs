@@ -220,10 +220,13 @@ impl Proxy {
         let unusable = spoils && dice.one_in(8);
         let ids = if unusable { vec!["\n"] } else { truth.models.clone() };
         let models = ids.into_iter().map(|id| (id.to_owned(), Arc::from("{}"))).collect();
+        let asked = self.table.entries().find(|(id, _)| **id == container).map(|(_, entry)| entry.generation);
+        let (void, before) = (asked != Some(generation), (self.registered(), self.table.active()));
         self.apply(match refresh {
             true => TableEvent::Refreshed { container, generation, models },
             false => TableEvent::Learnt { container, generation, models, link: () },
         });
+        assert!(!void || before == (self.registered(), self.table.active()), "an answer to an earlier question counts");
         if !refresh && generation != question.generation {
             self.questions.push((question, false));
         }
