@@ -140,6 +140,7 @@ const PROXIED: &str = "LW_TEST_BACKEND";
 #[ignore = "run by the test below"]
 async fn ask_and_send_with_a_proxy_in_the_environment() {
     use crate::support::bodies::{get, text};
+    #[allow(clippy::disallowed_methods, reason = "how this test speaks to itself in another process")]
     let to = target(std::env::var(PROXIED).unwrap().parse().unwrap());
     let client = HttpUpstream::new(UpstreamSettings::default()).unwrap();
     assert_eq!(client.models(&to).await.unwrap()[0].id, "m");

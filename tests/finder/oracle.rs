@@ -39,7 +39,9 @@ fn bodies() -> Vec<Vec<u8>> {
 
 fn compare(program: &str, script: &str) {
     if Command::new(program).arg("--version").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "{program} is missing: the finder was not compared with it");
+        #[allow(clippy::disallowed_methods, reason = "what CI lacks is a failure, elsewhere it is left out")]
+        let in_ci = std::env::var_os("CI").is_some();
+        assert!(!in_ci, "{program} is missing: the finder was not compared with it");
         println!("NOT RUN: {program} is not installed, the finder was not compared with its JSON parser");
         return;
     }
