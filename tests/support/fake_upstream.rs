@@ -138,7 +138,7 @@ impl Channel for FakeChannel {
             .and_then(VecDeque::pop_front)
             .unwrap_or(Reply::Refused);
         if let Reply::Refused = reply {
-            let request = Some(UntouchedRequest(request));
+            let request = Some(UntouchedRequest(Box::new(request)));
             return Err(SendError { sent: Sent::NotSent, failure: SendFailure::Refused, request });
         }
         let (head, body) = request.into_parts();
