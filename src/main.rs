@@ -127,6 +127,7 @@ async fn run(
         max_held_body: settings.max_held_body,
         max_held_total: settings.max_held_total,
         max_connections: settings.max_connections,
+        status: settings.status,
         ..HttpSettings::default()
     };
     let server = Server::new(Proxy::new(Arc::clone(&shared), telemetry), http, stop.abort.clone());
