@@ -209,26 +209,6 @@ mod tests {
     }
 
     #[test]
-    fn tmp_scene() {
-        let d = std::time::Duration::from_secs;
-        let c = |name: &str, level, state: &str, line: &str, models: &[&str], notes: &[&str], n| ContainerLine { name: name.into(), id: "3f2a9c81d0aa".into(), address: None, level, state: state.into(), line: line.into(), notes: notes.iter().map(|s| s.to_string()).collect(), in_flight: n, since: d(734), models: models.iter().map(|s| s.to_string()).collect() };
-        let m = |name: &str, container: &str, n, behind: &[&str]| ModelLine { model: name.into(), container: container.into(), address: "172.20.0.3:8000".into(), in_flight: n, since: d(734), behind: behind.iter().map(|s| s.to_string()).collect() };
-        let r = Report { version: "0.1.0".into(), phase: Phase::Ready, sources: vec![],
-          models: vec![m("Qwen/Qwen3-32B-Instruct-AWQ", "stack-vllm-1", 12, &[]), m("llama-3.3-70b", "stack-llama-2", 0, &["stack-llama-1"]), m("nomic-embed-text", "stack-embed-1", 3, &[])],
-          containers: vec![
-            c("stack-vllm-1", Level::Good, "ready", "serves 1 model", &["Qwen/Qwen3-32B-Instruct-AWQ"], &["docker stop kills it after 10 s, but a drain may take 60 s: set its stop_grace_period to 60 s or more"], 12),
-            c("stack-llama-2", Level::Good, "ready", "serves 1 model", &["llama-3.3-70b"], &[], 0),
-            c("stack-llama-1", Level::Waiting, "displaced", "healthy, but all its models are served by containers that became healthy later", &["llama-3.3-70b"], &["llama-3.3-70b is served by stack-llama-2, which became healthy later"], 0),
-            c("stack-sglang-1", Level::Waiting, "starting", "its health check has not passed yet, for 42 s; its health check last said: curl: (7) Failed to connect to localhost port 8000 after 0 ms: Couldn't connect to server", &[], &[], 0),
-            c("stack-tei-1", Level::Wrong, "no healthcheck", "it has no HEALTHCHECK and is left out; add one to its image or to its Compose service, such as: healthcheck: {test: [\"CMD\", \"curl\", \"-f\", \"http://localhost:8000/health\"], interval: 5s}", &[], &[], 0),
-            c("stack-old-1", Level::Waiting, "draining", "draining: it was sent SIGTERM; 3 requests in flight, 45 s left", &["phi-4"], &[], 3),
-          ] };
-        let mut r2 = r.clone(); r2.containers.retain(|c| c.level == Level::Good);
-        std::fs::write("/tmp/page.html", shown(&r)).unwrap_or_default();
-        std::fs::write("/tmp/page2.html", shown(&r2)).unwrap_or_default();
-    }
-
-    #[test]
     fn the_page_lets_nothing_but_its_own_style_have_an_effect() {
         let answer = answer(&report("m"));
         let policy = answer.headers().get(CONTENT_SECURITY_POLICY).and_then(|value| value.to_str().ok());
