@@ -183,7 +183,7 @@ fn one_whose_models_cannot_be_learnt_says_why_and_what_to_do() {
         let mut scene = Scene::of([container("one", Condition::Healthy)]);
         scene.fails("one", failure);
         let line = scene.only();
-        assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "not asked"));
+        assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "no models"));
         assert!(line.line.contains(failure) && line.line.contains(hint), "{}", line.line);
         assert!(!scene.report().is_well());
     }
@@ -210,7 +210,7 @@ fn one_that_is_displaced_altogether_is_not_called_ready() {
     scene.lists("old", &["a"]);
     scene.lists("young", &["a"]);
     let states: Vec<_> = scene.report().containers.into_iter().map(|line| line.state).collect();
-    assert_eq!(states, ["displaced", "ready"]);
+    assert_eq!(states, ["displaced", "ready"], "what needs a person would come first, and what waits next");
 }
 
 #[test]
@@ -269,7 +269,8 @@ fn a_stop_that_is_shorter_than_a_drain_is_noted_and_is_no_fault() {
     let mut scene = Scene::of([one]);
     scene.lists("one", &["a"]);
     let notes = scene.only().notes;
-    let said = "docker stop kills it after 10 s, but a drain may take 60 s: set its stop_grace_period to 60 s or more";
+    let said =
+        "its stop_grace_period is 10 s: docker stop kills it before a drain of up to 60 s ends; set 60 s or more";
     assert_eq!(notes, [said]);
     assert!(scene.report().is_well());
 }

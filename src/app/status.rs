@@ -131,7 +131,8 @@ pub fn report<L>(table: &RoutingTable<L>, standing: Standing, now: Instant) -> R
     for retiring in table.retiring() {
         leaving(&mut containers, retiring, now);
     }
-    containers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    // What needs a person comes first.
+    containers.sort_by(|a, b| (b.level, &a.name, &a.id).cmp(&(a.level, &b.name, &b.id)));
     Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         phase: standing.phase,
@@ -240,7 +241,7 @@ fn asked(container: &Container, discovering: &Discovering) -> (Level, &'static s
     } else {
         String::new()
     };
-    (Level::Wrong, "not asked", format!("healthy, but its models are not known: {failure}{hint}"))
+    (Level::Wrong, "no models", format!("healthy, but its models are not known: {failure}{hint}"))
 }
 
 fn waits(container: &Container, waiting: &Waiting, since: Duration) -> (Level, &'static str, String) {
@@ -271,6 +272,7 @@ fn waits(container: &Container, waiting: &Waiting, since: Duration) -> (Level, &
 /// What else one should know of a container.
 fn notes<L>(table: &RoutingTable<L>, entry: &Entry<L>) -> Vec<String> {
     let mut notes = Vec::new();
+    let container = &entry.container;
     if let State::Ready(ready) = &entry.state {
         let displaced = |model: &ModelName| {
             let other = displaced_by(table, ready, model)?;
@@ -280,18 +282,17 @@ fn notes<L>(table: &RoutingTable<L>, entry: &Entry<L>) -> Vec<String> {
         if ready.failures > 0 {
             notes.push("it could not be reached when it was asked for its models last".to_owned());
         }
+        let (stop, drain) = (container.stop_timeout, table.rules().drain.timeout);
+        if stop < drain {
+            let (stop, drain) = (span(stop), span(drain));
+            notes.push(format!(
+                "its stop_grace_period is {stop}: docker stop kills it before a drain of up to {drain} ends; \
+                 set {drain} or more"
+            ));
+        }
     }
     notes.extend(entry.warned.iter().filter(|warning| is_note(warning)).map(ToString::to_string));
-    let (stop, drain) = (entry.container.stop_timeout, table.rules().drain.timeout);
-    if stop < drain {
-        notes.push(format!(
-            "docker stop kills it after {}, but a drain may take {}: set its stop_grace_period to {} or more",
-            span(stop),
-            span(drain),
-            span(drain)
-        ));
-    }
-    if let Some(took) = entry.container.health_check_took.filter(|took| *took >= SLOW_HEALTH_CHECK) {
+    if let Some(took) = container.health_check_took.filter(|took| *took >= SLOW_HEALTH_CHECK) {
         notes.push(format!("its health check took {}: a lighter one would be known sooner", span(took)));
     }
     notes
