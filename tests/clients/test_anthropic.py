@@ -75,7 +75,7 @@ def test_a_request_without_a_model_is_refused_in_the_same_shape(http):
 
 def test_a_stream_that_breaks_off_is_an_exception(anthropic_client, model_a, breaks_off):
     stream = anthropic_client.messages.create(
-        model=model_a, max_tokens=99, messages=HELLO, stream=True, extra_query={"tokens": 10, "cut_after": 3}
+        model=model_a, max_tokens=99, messages=HELLO, stream=True, extra_query={"tokens": 10, "cut_after": 3, "token_ms": 100}
     )
     kinds = [event.type for event in breaks_off(stream)]
     assert kinds.count("content_block_delta") == 3, "what came before the break is delivered"

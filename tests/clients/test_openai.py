@@ -123,7 +123,15 @@ def test_a_backend_error_is_passed_on(openai_client, model_a):
 
 def test_a_stream_that_breaks_off_is_an_exception(openai_client, model_a, breaks_off):
     stream = openai_client.chat.completions.create(
-        model=model_a, messages=HELLO, stream=True, extra_query={"tokens": 10, "cut_after": 3}
+        model=model_a, messages=HELLO, stream=True, extra_query={"tokens": 10, "cut_after": 3, "token_ms": 100}
     )
     texts = [event.choices[0].delta.content for event in breaks_off(stream)]
-    assert "tok2 " in texts, "what came before the break is delivered"
+    assert texts[-1] == "tok2 ", "what came before the break is delivered"
+
+
+def test_events_right_before_a_break_are_delivered(openai_client, model_a, breaks_off):
+    stream = openai_client.chat.completions.create(
+        model=model_a, messages=HELLO, stream=True, extra_query={"tokens": 10, "cut_after": 3, "token_ms": 0}
+    )
+    texts = [event.choices[0].delta.content for event in breaks_off(stream)]
+    assert texts[-1] == "tok2 ", "the backend sent it, and the break came after it"

@@ -64,7 +64,8 @@ make_root() {
     for package in "$cache"/apt/archives/*.deb; do dpkg-deb --extract "$package" "$root"; done
     rm -rf "$root"/usr/share/{doc,man,locale,perl5,bash-completion,lintian} "$root"/var
     [ -x "$root/usr/bin/llama-server" ] || not_here "llama.cpp-tools holds no /usr/bin/llama-server any more"
-    tar --owner=0 --group=0 --numeric-owner -C "$root" -cf "$cache/root.tar.new" .
+    # The same packages give the same archive, so that a second clone finds the image that a first one built.
+    tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$root" -cf "$cache/root.tar.new" .
     mv "$cache/root.tar.new" "$cache/root.tar"
     rm -rf "$root"
 }
@@ -92,6 +93,10 @@ RUSTFLAGS=-Ctarget-feature=+crt-static cargo build --quiet --release --package m
 cp "target/$host/release/mock-inference" "$context/mock"
 ln "$cache/root.tar" "$context/root.tar"
 cp tests/llama/Dockerfile "$context/"
+old=$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null || true)
 docker build --quiet --tag "$image" --label lw-inference-proxy.test=image --label "$label=$want" "$context" >/dev/null
 rm -rf "$context"
+# What was replaced is ours; a container that still uses it keeps it until the next time.
+new=$(docker image inspect --format '{{.Id}}' "$image")
+[ -z "$old" ] || [ "$old" = "$new" ] || docker image rm "$old" >/dev/null 2>&1 || true
 echo "built $image: $(docker image inspect --format '{{.Size}}' "$image") bytes"

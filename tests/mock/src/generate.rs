@@ -41,11 +41,11 @@ impl Pace {
     ) -> Result<(), Gone> {
         to.wait(self.first)?;
         for number in 0..self.tokens {
+            to.wait(self.token)?;
             if self.cut_after == Some(number) {
                 to.cut();
                 return Err(Gone);
             }
-            to.wait(self.token)?;
             each(to, &token(number))?;
         }
         Ok(())
