@@ -1,0 +1,17 @@
+//! What a container does, and what the proxy makes of it: each subject is a module, each row of the contract a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod carry;
+mod discovery;
+mod ends;
+mod health;
+mod learning;
+mod moves;
+mod networks;
+mod pause;
+mod refresh;
+mod replicas;
+mod scene;
+mod sight;
+mod signals;
+mod stop;
