@@ -120,7 +120,8 @@ async fn the_labels_for_port_and_base_path_say_where_the_server_is() {
     let b = b.label("inference.api.base_path", "/api/v3").start(&engine).await;
     let c = Mock::serving("rooted", &[&rooted]).env("BASE_PATH", "/");
     let c = c.label("inference.api.base_path", "/").start(&engine).await;
-    for (model, mock, target) in [(ported, a, "/v1/echo/x?y"), (based, b, "/api/v3/echo/x?y"), (rooted, c, "/echo/x?y")] {
+    for (model, mock, target) in [(ported, a, "/v1/echo/x?y"), (based, b, "/api/v3/echo/x?y"), (rooted, c, "/echo/x?y")]
+    {
         proxy.until_answered_by(&model, mock.name()).await;
         let echo = proxy.post("/v1/echo/x?y", &serde_json::json!({ "model": model })).await.unwrap();
         assert_eq!(echo.json()["target"], target);

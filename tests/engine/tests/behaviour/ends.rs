@@ -59,6 +59,11 @@ async fn a_restart_policy_brings_it_back_at_its_new_address() {
     }
     let started = mock.started_at().await;
     let _ = mock.get("/admin/crash").await;
+    until("it waits, without an address", BOUND, async || {
+        let restarting = mock.inspect().await.state?.restarting?;
+        (restarting && mock.authority().await.starts_with("127.")).then_some(())
+    })
+    .await;
     let thief = Mock::serving("thief", &[&thief_model]).network(&network).stop_timeout(Duration::from_secs(1));
     let thief = thief.start(&engine).await;
     mock.until_started_again(&started).await;
@@ -120,7 +125,7 @@ async fn a_container_that_is_removed_with_its_end_drains_and_goes() {
     let stream = Stream::begin(&proxy, &model, 30, 50).await;
     let (_, ()) = tokio::join!(mock.stop(None), stream.finish_whole());
     proxy.until_unlisted(&model).await;
-    until_refused(&proxy, &model, 404, "model_not_found").await;
+    until_refused(&proxy, &model, 503, "model_unavailable").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,7 +145,6 @@ async fn a_stop_while_it_waits_to_be_restarted_ends_it() {
     until("it waits", BOUND, async || mock.inspect().await.state?.restarting.filter(|yes| *yes).map(drop)).await;
     mock.stop(None).await;
     assert_eq!(ask(&proxy, &model).await.status, 503);
-    until_refused(&proxy, &model, 404, "model_not_found").await;
     assert!(!proxy.models().await.contains(&model));
     mock.start().await;
     proxy.until_answered_by(&model, mock.name()).await;

@@ -35,5 +35,7 @@ async fn stopped_while_paused_it_is_gone() {
     until_refused(&proxy, &model, 503, "model_unavailable").await;
     mock.stop(None).await;
     stream.finish_broken().await;
-    until_refused(&proxy, &model, 404, "model_not_found").await;
+    mock.until_exited().await;
+    until_refused(&proxy, &model, 503, "model_unavailable").await;
+    assert!(!proxy.models().await.contains(&model));
 }

@@ -101,9 +101,8 @@ pub async fn until_refused(proxy: &ProxyProcess, model: &str, status: u16, code:
 
 /// The warnings in the log that name this container and hold this text.
 pub fn warnings(proxy: &ProxyProcess, container: &str, text: &str) -> Vec<Value> {
-    let is = |line: &Value| {
-        line["level"] == "WARN" && [container, text].iter().all(|part| line.to_string().contains(part))
-    };
+    let is =
+        |line: &Value| line["level"] == "WARN" && [container, text].iter().all(|part| line.to_string().contains(part));
     proxy.log().into_iter().filter(is).collect()
 }
 

@@ -1,7 +1,7 @@
 //! What signals do: a stop signal drains at once, a kill removes at once, any other does nothing.
 
 use crate::scene::{SOON, Steady, Stream, ask, until_refused, warnings};
-use engine_tests::{Mock, ProxyProcess, require_engine, until, BOUND};
+use engine_tests::{BOUND, Mock, ProxyProcess, require_engine, until};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -136,7 +136,9 @@ async fn signals_that_are_no_stop_change_nothing() {
     stream.finish_whole().await;
     steady.more(10).await;
     steady.end_without_a_failure().await;
-    assert!(!proxy.log().iter().any(|line| line["message"] == "backend out of service" && line["container"] == mock.name()));
+    assert!(
+        !proxy.log().iter().any(|line| line["message"] == "backend out of service" && line["container"] == mock.name())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
