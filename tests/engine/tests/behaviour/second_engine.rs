@@ -134,6 +134,18 @@ impl SecondEngine {
         let Some(mut daemon) = self.daemon.take() else { return };
         let ended = wait_for(ENDS_WITHIN, async || daemon.try_wait().ok().flatten()).await;
         assert!(ended.is_some(), "the second engine has not ended");
+        self.end_containerd();
+    }
+}
+
+impl SecondEngine {
+    /// A killed engine's containerd dies with it, but where nobody reaps it a new engine takes it for alive.
+    fn end_containerd(&self) {
+        let file = self.folder.join("exec/containerd/containerd.pid");
+        if let Ok(pid) = std::fs::read_to_string(&file) {
+            let _ = Command::new("kill").args(["-s", "KILL", pid.trim()]).output();
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 
