@@ -30,16 +30,22 @@ pub fn model_finder_multipart(input: &[u8]) {
     let Some((Ok(found), body)) = find(&finder, input) else {
         return;
     };
-    let models: Vec<&[u8]> = parts(body)
-        .into_iter()
-        .filter(|(head, _)| {
+    let parts = parts(body);
+    let named = |name: &str| {
+        let is_named = |head: &[u8]| {
             let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-            head.contains("name=\"model\"") || head.contains("name=model")
-        })
-        .map(|(_, content)| content)
-        .filter(|content| *content == found.as_bytes())
-        .collect();
-    assert_eq!(models.len(), 1, "{}", body.escape_ascii());
+            let mut lines = head.split("\r\n");
+            let line = lines.find(|line| line.starts_with("content-disposition:"));
+            line.is_some_and(|line| line.split(';').any(|piece| piece.trim() == name))
+        };
+        let parts = parts.iter().filter(|(head, _)| is_named(head));
+        parts.map(|(_, content)| *content).collect::<Vec<_>>()
+    };
+    // No quoted text can hold a quote, so this spelling is a name wherever it stands; the bare one need not be.
+    let quoted = named("name=\"model\"");
+    assert!(quoted.len() <= 1, "{}", body.escape_ascii());
+    let models = [quoted, named("name=model")].concat();
+    assert!(models.contains(&found.as_bytes()), "{}", body.escape_ascii());
 }
 
 /// A name that is taken is taken as it is, and is safe to show.
@@ -59,10 +65,7 @@ pub fn model_name(input: &[u8]) {
 }
 
 /// Asks about a body in one piece, byte by byte, and in chunks of the size that the input names.
-fn find<'a>(
-    finder: &ModelFinder,
-    input: &'a [u8],
-) -> Option<(Result<String, FindError>, &'a [u8])> {
+fn find<'a>(finder: &ModelFinder, input: &'a [u8]) -> Option<(Result<String, FindError>, &'a [u8])> {
     let (&size, body) = input.split_first()?;
     let whole = in_chunks(finder.clone(), [body]);
     assert_eq!(in_chunks(finder.clone(), body.chunks(1)), whole);
@@ -71,10 +74,7 @@ fn find<'a>(
     Some((whole, body))
 }
 
-fn in_chunks<'a>(
-    mut finder: ModelFinder,
-    chunks: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<String, FindError> {
+fn in_chunks<'a>(mut finder: ModelFinder, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<String, FindError> {
     for chunk in chunks {
         finder.feed(chunk)?;
     }
@@ -105,8 +105,6 @@ fn parts(body: &[u8]) -> Vec<(&[u8], &[u8])> {
 
 /// What stands before and after the first place where `what` occurs.
 fn after<'a>(bytes: &'a [u8], what: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = bytes
-        .windows(what.len())
-        .position(|window| window == what)?;
+    let at = bytes.windows(what.len()).position(|window| window == what)?;
     Some((&bytes[..at], &bytes[at + what.len()..]))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lw_inference_proxy::adapters::cli::{self, EX_USAGE, Task, healthcheck::healthcheck, logging};
 use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource};
+use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
 use lw_inference_proxy::app::Table;
@@ -48,7 +49,11 @@ fn refuse(error: &dyn std::error::Error) -> ExitCode {
 }
 
 fn serve(settings: Settings) -> ExitCode {
-    let sources = match sources(&settings) {
+    let upstream: Arc<dyn UpstreamClient> = match HttpUpstream::new(UpstreamSettings::default()) {
+        Ok(upstream) => Arc::new(upstream),
+        Err(error) => return refuse(&error),
+    };
+    let sources = match sources(&settings, &upstream) {
         Ok(sources) => sources,
         Err(error) => return refuse(&*error),
     };
@@ -62,7 +67,7 @@ fn serve(settings: Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = match runtime.block_on(run(settings, sources)) {
+    let code = match runtime.block_on(run(settings, sources, upstream)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!(%error, "the proxy cannot run");
@@ -73,21 +78,35 @@ fn serve(settings: Settings) -> ExitCode {
     code
 }
 
-/// Where containers are learnt from.
-fn sources(settings: &Settings) -> Result<Vec<Arc<dyn ContainerSource>>, Box<dyn std::error::Error>> {
-    let engine = settings.engine.clone();
-    let docker = DockerSource::new(DockerSettings {
-        host: engine.host,
-        tls_verify: engine.tls_verify,
-        cert_path: engine.cert_path,
-        ..DockerSettings::default()
-    })?;
-    Ok(vec![Arc::new(docker)])
+/// Where backends are learnt from.
+fn sources(
+    settings: &Settings,
+    upstream: &Arc<dyn UpstreamClient>,
+) -> Result<Vec<Arc<dyn ContainerSource>>, Box<dyn std::error::Error>> {
+    settings.check_sources()?;
+    let mut sources: Vec<Arc<dyn ContainerSource>> = Vec::new();
+    if settings.docker {
+        let engine = settings.engine.clone();
+        sources.push(Arc::new(DockerSource::new(DockerSettings {
+            host: engine.host,
+            tls_verify: engine.tls_verify,
+            cert_path: engine.cert_path,
+            ..DockerSettings::default()
+        })?));
+    }
+    if !settings.backends.is_empty() {
+        let (backends, upstream) = (settings.backends.clone(), Arc::clone(upstream));
+        sources.push(Arc::new(FixedSource::new(backends, upstream, FixedSettings::default())));
+    }
+    Ok(sources)
 }
 
-async fn run(settings: Settings, sources: Vec<Arc<dyn ContainerSource>>) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(
+    settings: Settings,
+    sources: Vec<Arc<dyn ContainerSource>>,
+    upstream: Arc<dyn UpstreamClient>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let stop = Stop::on_signals(settings.stop_delay, settings.drain_timeout)?;
-    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(UpstreamSettings::default())?);
     let telemetry: Arc<dyn Telemetry> = Arc::new(NoTelemetry);
     let bound = Bound::bind(SocketAddr::new(settings.bind, settings.port))?;
     info!(address = %bound.address()?, version = env!("CARGO_PKG_VERSION"), "listening");

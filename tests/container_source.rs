@@ -7,6 +7,8 @@ mod contract;
 mod fake_container_source;
 #[path = "support/fake_engine.rs"]
 mod fake_engine;
+#[path = "support/fixed_stage.rs"]
+mod fixed_stage;
 #[path = "support/heard.rs"]
 mod heard;
 
@@ -24,6 +26,7 @@ use lw_inference_proxy::ports::container_source::ContainerSource;
 
 container_source_contract!(scripted, crate::Scripted);
 container_source_contract!(docker_with_a_fake_engine, crate::Faked);
+container_source_contract!(fixed_backends, crate::fixed_stage::Addresses);
 
 /// Neither of these needs anything that may be missing.
 fn not_run(clause: &str, why: &str) {
@@ -72,28 +75,32 @@ impl Stage for Scripted {
         id
     }
 
-    async fn signal(&mut self, id: &ContainerId, signal: Signal) {
+    async fn signal(&mut self, id: &ContainerId, signal: Signal) -> bool {
         self.source.edge(id, Edge::Signal(signal));
+        true
     }
 
-    async fn end(&mut self, id: &ContainerId) {
+    async fn end(&mut self, id: &ContainerId) -> bool {
         self.source.edge(id, Edge::Ended { exit_code: Some(0) });
         let mut container = self.current(id);
         container.condition = Condition::NotRunning;
         self.source.put(container);
+        true
     }
 
     async fn start_again(&mut self, id: &ContainerId) {
         self.source.put(self.current(id));
     }
 
-    async fn pause_and_resume(&mut self, id: &ContainerId) {
+    async fn pause_and_resume(&mut self, id: &ContainerId) -> bool {
         self.source.edge(id, Edge::Paused);
         self.source.put(self.current(id));
+        true
     }
 
-    async fn remove(&mut self, id: &ContainerId) {
+    async fn remove(&mut self, id: &ContainerId) -> bool {
         self.source.remove(id);
+        true
     }
 
     async fn lose(&mut self) -> bool {
@@ -130,28 +137,32 @@ impl Stage for Faked {
         self.0.run(name, labels, Some("healthy"))
     }
 
-    async fn signal(&mut self, id: &ContainerId, signal: Signal) {
+    async fn signal(&mut self, id: &ContainerId, signal: Signal) -> bool {
         self.0.event(id, "kill", &[("signal", &signal.0.to_string())]);
+        true
     }
 
-    async fn end(&mut self, id: &ContainerId) {
+    async fn end(&mut self, id: &ContainerId) -> bool {
         self.0.die(id, 0);
+        true
     }
 
     async fn start_again(&mut self, id: &ContainerId) {
         self.0.start_again(id);
     }
 
-    async fn pause_and_resume(&mut self, id: &ContainerId) {
+    async fn pause_and_resume(&mut self, id: &ContainerId) -> bool {
         self.0.change(id, |c| c.status = "paused".to_owned());
         self.0.event(id, "pause", &[]);
         self.0.change(id, |c| c.status = "running".to_owned());
         self.0.event(id, "unpause", &[]);
+        true
     }
 
-    async fn remove(&mut self, id: &ContainerId) {
+    async fn remove(&mut self, id: &ContainerId) -> bool {
         self.0.die(id, 137);
         self.0.remove(id);
+        true
     }
 
     async fn lose(&mut self) -> bool {

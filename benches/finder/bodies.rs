@@ -1,7 +1,9 @@
 //! Request bodies whose model stands last, after prompts of the kinds that cost most.
 
 /// The kinds of body, by name.
-pub const KINDS: [&str; 7] = ["chat", "ascii", "image", "non_ascii", "escaped_unicode", "tools_pretty", "form"];
+#[allow(dead_code)]
+pub const KINDS: [&str; 8] =
+    ["chat", "prose", "ascii", "image", "non_ascii", "escaped_unicode", "tools_pretty", "form"];
 
 /// The boundary of the `form` body.
 pub const BOUNDARY: &str = "5f8e2d1c9b7a40368d2f1e0c9b8a7d65";
@@ -20,6 +22,11 @@ pub fn body(kind: &str, size: usize) -> Vec<u8> {
                 "Thanks! One more: why does `let x = &mut v[0];` keep `v` borrowed until the last use of `x`, and not\\n\
              until the end of the block as older versions of the language did? I read about it somewhere but forgot.",
             ],
+        )),
+        // Messages of some 1,000 characters, an escape every 60 or so.
+        "prose" => json(&messages(
+            size,
+            &["The harbour was quiet that morning, and nobody on the quay spoke\\n".repeat(15).as_str()],
         )),
         // One long plain text.
         "ascii" => json(&messages(size, &[&"the quick brown fox jumps over the lazy dog ".repeat(size / 44)])),

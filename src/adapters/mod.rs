@@ -2,5 +2,6 @@
 
 pub mod cli;
 pub mod docker;
+pub mod fixed;
 pub mod http;
 pub mod upstream;

@@ -188,7 +188,7 @@ async fn attempt(lease: &Lease, request: http::Request<BoxBody>) -> Tried {
 
 fn failed(error: SendError) -> Tried {
     match (error.sent, error.request) {
-        (Sent::NotSent, Some(request)) => Tried::NotTaken(request.0, error.failure),
+        (Sent::NotSent, Some(request)) => Tried::NotTaken(*request.0, error.failure),
         _ => Tried::Failed(error.failure),
     }
 }

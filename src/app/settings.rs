@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::domain::backend_url::BackendUrl;
 use crate::domain::drain::DrainPolicy;
 use crate::domain::table::TableRules;
 
@@ -33,6 +34,10 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Which lines of log are written, as `RUST_LOG` has it.
     pub log_filter: Option<String>,
+    /// The backends that are no containers.
+    pub backends: Vec<BackendUrl>,
+    /// Whether a Docker engine is watched.
+    pub docker: bool,
     /// Where the engine is, as the docker command has it.
     pub engine: EngineAddress,
 }
@@ -120,6 +125,12 @@ pub const SETTINGS: &[Documented] = &[
     documented("PROXY_MAX_CONNECTIONS", "16384", "most client connections; more are answered 503"),
     documented("PROXY_LOG_FORMAT", "auto", "json, text, or auto: text on a terminal, JSON elsewhere"),
     documented("RUST_LOG", "info", "which log lines are written, such as debug or lw_inference_proxy=debug"),
+    documented(
+        "PROXY_BACKENDS",
+        "none",
+        "base URLs of backends that are no containers, such as http://localhost:8080/v1, between commas or spaces",
+    ),
+    documented("PROXY_DOCKER", "auto", "auto or on: a Docker engine is watched; off: PROXY_BACKENDS alone"),
     documented("DOCKER_HOST", "the default socket", "where the engine is, as for the docker command"),
     documented("DOCKER_TLS_VERIFY", "unset", "set to anything: TLS to the engine, as for the docker command"),
     documented("DOCKER_CERT_PATH", "~/.docker", "where ca.pem, cert.pem and key.pem are, as for the docker command"),
@@ -129,6 +140,8 @@ pub const SETTINGS: &[Documented] = &[
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most of a bad value that an error repeats, in characters.
 const SHOWN_VALUE_CHARS: usize = 80;
+/// The most backends that are no containers.
+const BACKENDS_MAX: usize = 64;
 /// The least that may be held of one body.
 const LEAST_HELD: usize = 1024;
 
@@ -165,6 +178,8 @@ impl Settings {
             max_connections: parsed("PROXY_MAX_CONNECTIONS", &get, 16_384, "a number of connections", "16384")?,
             log_format: log_format(&get)?,
             log_filter: get("RUST_LOG"),
+            backends: backends(&get)?,
+            docker: docker(&get)?,
             engine: EngineAddress {
                 host: get("DOCKER_HOST"),
                 tls_verify: get("DOCKER_TLS_VERIFY").is_some(),
@@ -175,6 +190,22 @@ impl Settings {
 }
 
 impl Settings {
+    /// Whether there is anything to route to.
+    ///
+    /// # Errors
+    /// Docker is left out, and no other backend is named.
+    pub fn check_sources(&self) -> Result<(), SettingError> {
+        match self.docker || !self.backends.is_empty() {
+            true => Ok(()),
+            false => Err(error(
+                "PROXY_DOCKER",
+                "off",
+                "on where PROXY_BACKENDS names no backend, for there is nothing to route to; or name one",
+                "off PROXY_BACKENDS=http://localhost:8080/v1",
+            )),
+        }
+    }
+
     /// The rules that the routing table goes by.
     pub fn table_rules(&self) -> TableRules {
         TableRules {
@@ -216,6 +247,33 @@ fn log_format(get: &impl Fn(&'static str) -> Option<String>) -> Result<LogFormat
     }
 }
 
+/// The base URLs between commas and white space, none of them twice.
+fn backends(get: &impl Fn(&'static str) -> Option<String>) -> Result<Vec<BackendUrl>, SettingError> {
+    const NAME: &str = "PROXY_BACKENDS";
+    const EXAMPLE: &str = "http://localhost:8080/v1";
+    let text = get(NAME).unwrap_or_default();
+    let mut backends = Vec::new();
+    for part in text.split([',', ' ', '\t', '\r', '\n']).filter(|part| !part.is_empty()) {
+        let url = BackendUrl::parse(part).map_err(|wrong| error(NAME, part, wrong.expected(), EXAMPLE))?;
+        if backends.contains(&url) {
+            return Err(error(NAME, part, "a list that names each backend once", EXAMPLE));
+        }
+        backends.push(url);
+    }
+    match backends.len() > BACKENDS_MAX {
+        true => Err(error(NAME, &text, "a list of at most 64 backends", EXAMPLE)),
+        false => Ok(backends),
+    }
+}
+
+fn docker(get: &impl Fn(&'static str) -> Option<String>) -> Result<bool, SettingError> {
+    match get("PROXY_DOCKER").as_deref() {
+        None | Some("auto" | "on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(other) => Err(error("PROXY_DOCKER", other, "auto, on or off", "off")),
+    }
+}
+
 /// A time as people write it: `90s`, `1m30s`, `500ms`. A bare number has no unit and is refused, but for `0`.
 fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text.trim()).ok()
@@ -253,6 +311,47 @@ mod tests {
         let settings = read(&[]).unwrap_or_else(|e| unreachable!("{e}"));
         assert_eq!((settings.port, settings.drain_timeout), (8080, Duration::from_secs(60)));
         assert_eq!(read(&[("PROXY_PORT", "")]), Ok(settings), "empty is unset");
+    }
+
+    #[test]
+    fn backends_are_a_list_of_base_urls_each_once() {
+        let shown = |value: &str| {
+            read(&[("PROXY_BACKENDS", value)])
+                .map(|settings| settings.backends.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .map_err(|error| error.to_string())
+        };
+        let two = vec!["http://localhost:8080/v1".to_owned(), "http://host.docker.internal:11434/v1".to_owned()];
+        for text in [
+            "http://localhost:8080/v1,http://host.docker.internal:11434/v1",
+            "http://localhost:8080/v1, http://host.docker.internal:11434/v1/",
+            "  http://localhost:8080\n\thttp://host.docker.internal:11434/,",
+        ] {
+            assert_eq!(shown(text), Ok(two.clone()), "{text:?}");
+        }
+        assert_eq!(shown(" , "), Ok(Vec::new()));
+        for (text, expected) in [
+            ("https://api.example.com/v1", "without TLS"),
+            ("http://a/v1 http://A:80", "each backend once"),
+            ("localhost:8080", "begins with http://"),
+        ] {
+            let said = shown(text).err().unwrap_or_default();
+            assert!(said.starts_with("PROXY_BACKENDS is \"") && said.contains(expected), "{said}");
+        }
+        let many = (0..65).map(|n| format!("http://h{n}")).collect::<Vec<_>>().join(",");
+        assert!(shown(&many).is_err());
+    }
+
+    #[test]
+    fn docker_is_left_out_only_by_the_word_off_and_then_another_backend_must_be_named() {
+        for (value, docker) in [("", true), ("auto", true), ("on", true), ("off", false)] {
+            assert_eq!(read(&[("PROXY_DOCKER", value)]).map(|settings| settings.docker), Ok(docker), "{value:?}");
+        }
+        assert!(read(&[("PROXY_DOCKER", "no")]).is_err());
+        let check = |pairs: &[(&str, &str)]| read(pairs).and_then(|settings| settings.check_sources());
+        assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&[("PROXY_DOCKER", "off"), ("PROXY_BACKENDS", "http://h")]), Ok(()));
+        let said = check(&[("PROXY_DOCKER", "off")]).map_err(|error| error.to_string()).err().unwrap_or_default();
+        assert!(said.contains("PROXY_BACKENDS") && !said.contains('\n'), "{said}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod backend;
+pub mod backend_url;
 pub mod container;
 pub mod drain;
 pub mod finder;

@@ -97,7 +97,7 @@ pub struct SendError {
 }
 
 /// A request whose body was never polled; its own type so that [`SendError`] can be printed.
-pub struct UntouchedRequest(pub http::Request<BoxBody>);
+pub struct UntouchedRequest(pub Box<http::Request<BoxBody>>);
 
 impl fmt::Debug for UntouchedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

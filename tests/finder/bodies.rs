@@ -29,30 +29,11 @@ impl Draw for Seeded {
     }
 }
 
-const KEYS: [&str; 12] = [
-    "a", "messages", "model", "models", "mode", "", "role", "\u{e9}", "模型", "\"", "\\", "x\ny",
-];
+const KEYS: [&str; 12] = ["a", "messages", "model", "models", "mode", "", "role", "\u{e9}", "模型", "\"", "\\", "x\ny"];
 
-const ODD_KEYS: [&str; 6] = [
-    "Model",
-    "MODEL",
-    "model",
-    "model\0",
-    "mo\u{200b}del",
-    "model ",
-];
+const ODD_KEYS: [&str; 6] = ["Model", "MODEL", "model", "model\0", "mo\u{200b}del", "model "];
 
-const NAMES: [&str; 9] = [
-    "m",
-    "org/name-7b",
-    "gpt 4",
-    "模型",
-    "\u{e9}\u{1f600}",
-    "a\"b\\c",
-    "",
-    "\u{1}",
-    "x:latest",
-];
+const NAMES: [&str; 9] = ["m", "org/name-7b", "gpt 4", "模型", "\u{e9}\u{1f600}", "a\"b\\c", "", "\u{1}", "x:latest"];
 
 /// How many of the first names are sane.
 const SANE_NAMES: usize = 6;
@@ -67,16 +48,7 @@ const TEXTS: [&str; 7] = [
     "\u{1f600}\n\t\"",
 ];
 
-const NUMBERS: [&str; 8] = [
-    "0",
-    "-1",
-    "1.5e+10",
-    "123456789012345678901234567890",
-    "true",
-    "false",
-    "null",
-    "-0.0",
-];
+const NUMBERS: [&str; 8] = ["0", "-1", "1.5e+10", "123456789012345678901234567890", "true", "false", "null", "-0.0"];
 
 /// Writes a whole body. `odd` allows keys and values that the finder refuses.
 pub fn body(draw: &mut impl Draw, odd: bool) -> String {

@@ -17,10 +17,7 @@ fn cut<'a>(body: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
     let mut places: Vec<usize> = places.iter().map(|p| p % (body.len() + 1)).collect();
     places.extend([0, body.len()]);
     places.sort_unstable();
-    places
-        .windows(2)
-        .map(|pair| &body[pair[0]..pair[1]])
-        .collect()
+    places.windows(2).map(|pair| &body[pair[0]..pair[1]]).collect()
 }
 
 fn places() -> impl Strategy<Value = Vec<usize>> {

@@ -8,19 +8,10 @@ use crate::checks;
 const MAX_SEEDS: usize = 500;
 
 fn replay(target: &str, check: fn(&[u8])) {
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/corpus-seeds")
-        .join(target);
-    let mut files: Vec<_> = std::fs::read_dir(seeds)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus-seeds").join(target);
+    let mut files: Vec<_> = std::fs::read_dir(seeds).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(
-        !files.is_empty() && files.len() <= MAX_SEEDS,
-        "{} seeds",
-        files.len()
-    );
+    assert!(!files.is_empty() && files.len() <= MAX_SEEDS, "{} seeds", files.len());
     for file in files {
         println!("{}", file.display());
         check(&std::fs::read(&file).unwrap());

@@ -32,7 +32,7 @@ fn claims_are_those_of_ready_backends(proxy: &Proxy) {
         State::Waiting(_) | State::Discovering(_) | State::Stopping(_) | State::Ended(_) => None,
     });
     let offered: Vec<_> = ready.collect();
-    assert_eq!(claimed, offered.iter().sum(), "what is listed and what is claimed");
+    assert_eq!(claimed, offered.iter().sum::<usize>(), "what is listed and what is claimed");
     assert_eq!(table.active(), offered.len());
     let models: Vec<_> = table.models().iter().map(|(_, model)| model.name.clone()).collect();
     assert!(models.windows(2).all(|pair| pair[0] < pair[1]), "sorted, each once");

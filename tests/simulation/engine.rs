@@ -43,11 +43,20 @@ pub struct Engine {
     queue: VecDeque<(SourceId, ContainerEvent)>,
     /// Sources that are out of sight: nothing is told of them until they show everything again.
     lost: Vec<SourceId>,
+    /// Edges that were told; now and then one is told again, late.
+    past: Vec<(SourceId, ContainerEvent)>,
 }
 
 impl Engine {
     pub fn new() -> Self {
-        Self { clock: 1, made: 0, containers: BTreeMap::new(), queue: VecDeque::new(), lost: Vec::new() }
+        Self {
+            clock: 1,
+            made: 0,
+            containers: BTreeMap::new(),
+            queue: VecDeque::new(),
+            lost: Vec::new(),
+            past: Vec::new(),
+        }
     }
 
     pub fn tell(&mut self) -> Option<(SourceId, ContainerEvent)> {
@@ -67,6 +76,12 @@ impl Engine {
         let event = ContainerEvent::Edge { id: id.clone(), at, edge };
         if dice.one_in(10) {
             self.push(source, event.clone());
+        }
+        if let Some((source, late)) = dice.place(self.past.len()).map(|place| self.past.swap_remove(place)) {
+            self.push(source, late);
+        }
+        if dice.one_in(3) {
+            self.past.push((source, event.clone()));
         }
         self.push(source, event);
     }

@@ -184,17 +184,25 @@ impl Proxy {
         if let Some(place) = dice.place(self.questions.len()) {
             let (question, refresh) = self.questions.swap_remove(place);
             let honest = !dice.one_in(4);
-            self.answer(dice, engine, question, refresh, honest);
+            self.answer(dice, engine, question, refresh, honest, true);
         }
     }
 
     pub fn all_questions_are_answered(&mut self, dice: &mut Dice, engine: &Engine) {
         for (question, refresh) in std::mem::take(&mut self.questions) {
-            self.answer(dice, engine, question, refresh, true);
+            self.answer(dice, engine, question, refresh, true, false);
         }
     }
 
-    fn answer(&mut self, dice: &mut Dice, engine: &Engine, question: Question, refresh: bool, honest: bool) {
+    fn answer(
+        &mut self,
+        dice: &mut Dice,
+        engine: &Engine,
+        question: Question,
+        refresh: bool,
+        honest: bool,
+        spoils: bool,
+    ) {
         let Question { container, generation, address, .. } = question.clone();
         let generation = if honest { generation } else { Generation(generation.0.saturating_sub(dice.up_to(9))) };
         let listening = engine
@@ -209,19 +217,30 @@ impl Proxy {
             }
             return;
         };
-        let unusable = !honest && dice.one_in(4);
+        let unusable = spoils && dice.one_in(8);
         let ids = if unusable { vec!["\n"] } else { truth.models.clone() };
         let models = ids.into_iter().map(|id| (id.to_owned(), Arc::from("{}"))).collect();
+        let asked = self.table.entries().find(|(id, _)| **id == container).map(|(_, entry)| entry.generation);
+        let (void, before) = (asked != Some(generation), (self.registered(), self.table.active()));
         self.apply(match refresh {
             true => TableEvent::Refreshed { container, generation, models },
             false => TableEvent::Learnt { container, generation, models, link: () },
         });
+        assert!(!void || before == (self.registered(), self.table.active()), "an answer to an earlier question counts");
         if !refresh && generation != question.generation {
             self.questions.push((question, false));
         }
     }
 
+    /// One that goes by the present table, and one that goes by a table of long ago.
     pub fn a_request_enters(&mut self, dice: &mut Dice) {
+        if let Some(place) = dice.place(self.backends.len()) {
+            let (backend, retired, _) = self.backends.values().nth(place).unwrap();
+            assert_eq!(backend.gate.try_enter(), !retired, "a retired backend takes nobody in");
+            if !retired {
+                self.in_flight.push(Arc::clone(backend));
+            }
+        }
         let model = MODELS[dice.place(MODELS.len()).unwrap()];
         if let Resolution::Claimed(claims) = self.table.resolve(model) {
             let backend = Arc::clone(&claims[0].backend);

@@ -361,6 +361,10 @@ impl FakeEngine {
         self.event(id, "destroy", &labels);
     }
 
+    pub fn health_of(&self, id: &ContainerId) -> String {
+        self.inner.lock().unwrap().containers[id.as_str()].health.clone().unwrap_or_default()
+    }
+
     pub fn health(&self, id: &ContainerId, health: &str) {
         self.change(id, |c| c.health = Some(health.to_owned()));
         self.event(id, &format!("health_status: {health}"), &[]);
@@ -394,6 +398,7 @@ impl Drop for Open {
 
 impl Inner {
     fn tick(&mut self) -> u64 {
+        #[allow(clippy::disallowed_methods, reason = "an engine has a wall clock")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
         self.clock = now.max(self.clock + 1);
         self.clock

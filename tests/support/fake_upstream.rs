@@ -138,7 +138,7 @@ impl Channel for FakeChannel {
             .and_then(VecDeque::pop_front)
             .unwrap_or(Reply::Refused);
         if let Reply::Refused = reply {
-            let request = Some(UntouchedRequest(request));
+            let request = Some(UntouchedRequest(Box::new(request)));
             return Err(SendError { sent: Sent::NotSent, failure: SendFailure::Refused, request });
         }
         let (head, body) = request.into_parts();
@@ -219,5 +219,5 @@ fn response(status: StatusCode, headers: &[(&'static str, &'static str)], body: 
 }
 
 fn maybe_sent(failure: SendFailure) -> SendError {
-    SendError { sent: Sent::MaybeSent, failure, body: None }
+    SendError { sent: Sent::MaybeSent, failure, request: None }
 }

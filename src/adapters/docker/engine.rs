@@ -297,3 +297,34 @@ fn read_error(error: bollard::errors::Error) -> EngineError {
 fn shortened(text: &str) -> String {
     text.trim().chars().take(ERROR_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_fail_says_what_to_do() {
+        let socket = Address::Unix("/run/docker.sock".into());
+        let proxy = Address::Tcp("proxy:2375".to_owned());
+        let connect = |kind| EngineError::Connect(kind, "text".to_owned());
+        for (error, address, words) in [
+            (connect(io::ErrorKind::NotFound), &socket, ["/run/docker.sock", "DOCKER_HOST"]),
+            (connect(io::ErrorKind::PermissionDenied), &socket, ["group_add", "stat -c %g /run/docker.sock"]),
+            (connect(io::ErrorKind::ConnectionRefused), &socket, ["restart the proxy", "folder"]),
+            (connect(io::ErrorKind::ConnectionRefused), &proxy, ["proxy:2375", "DOCKER_HOST"]),
+            (EngineError::Timeout(Duration::from_secs(10)), &proxy, ["proxy:2375", "10s"]),
+            (EngineError::Refused(403, "no".to_owned()), &proxy, ["403", "/containers/json"]),
+            (EngineError::Refused(400, "client is too new".to_owned()), &proxy, ["400", "client is too new"]),
+            (EngineError::Rubbish("no JSON".to_owned()), &proxy, ["no JSON", "DOCKER_HOST"]),
+            (EngineError::EventsEnded, &socket, ["ended", "restarting"]),
+        ] {
+            let reason = error.reason(address);
+            assert!(words.iter().all(|word| reason.contains(word)), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_escaped() {
+        assert_eq!(target("/x", &[("a", "{\"b\":[1]}"), ("c", "1.5")]), "/x?a=%7B%22b%22%3A%5B1%5D%7D&c=1.5");
+    }
+}

@@ -16,6 +16,13 @@ use crate::ports::upstream::BodyError;
 pub struct AnswerBody {
     source: Source,
     phase: Option<Arc<Phase>>,
+    broken: Option<Broken>,
+}
+
+/// An answer that broke off. The error waits until what came before it has left: hyper drops what it still holds.
+struct Broken {
+    error: BodyError,
+    flushes_before: u32,
 }
 
 enum Source {
@@ -27,17 +34,17 @@ enum Source {
 impl AnswerBody {
     /// Made here.
     pub fn here(bytes: Bytes) -> Self {
-        Self { source: Source::Here(Full::new(bytes)), phase: None }
+        Self { source: Source::Here(Full::new(bytes)), phase: None, broken: None }
     }
 
     /// Carried from a backend.
     pub fn carried(body: Carried) -> Self {
-        Self { source: Source::Carried(body), phase: None }
+        Self { source: Source::Carried(body), phase: None, broken: None }
     }
 
     /// From the router.
     pub fn routed(body: axum::body::Body) -> Self {
-        Self { source: Source::Routed(body), phase: None }
+        Self { source: Source::Routed(body), phase: None, broken: None }
     }
 
     /// Tells the connection when the answer is over.
@@ -52,8 +59,21 @@ impl Body for AnswerBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.source {
-            Source::Carried(body) => Pin::new(body).poll_frame(cx),
+        let this = &mut *self;
+        if let Some(broken) = &this.broken {
+            return match this.phase.as_ref().is_none_or(|phase| phase.has_flushed_since(broken.flushes_before)) {
+                true => Poll::Ready(Some(Err(broken.error.clone()))),
+                false => Poll::Pending,
+            };
+        }
+        match &mut this.source {
+            Source::Carried(body) => match (Pin::new(body).poll_frame(cx), &this.phase) {
+                (Poll::Ready(Some(Err(error))), Some(phase)) => {
+                    this.broken = Some(Broken { error, flushes_before: phase.await_flush() });
+                    Poll::Pending
+                }
+                (polled, _) => polled,
+            },
             Source::Here(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Source::Routed(body) => Pin::new(body).poll_frame(cx).map_err(|error| BodyError::Broken(error.to_string())),
         }

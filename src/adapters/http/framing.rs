@@ -102,30 +102,25 @@ pub fn path_is_plain(path: &str) -> bool {
     if !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b'.' | b'#')) {
         return true;
     }
-    !bytes.contains(&b'\\') && !bytes.contains(&b'#') && path.split('/').all(segment_is_plain)
+    // A slash in disguise begins a segment of its own for whoever decodes it.
+    unescaped(bytes).is_some_and(|path| {
+        let odd = |byte: &u8| matches!(byte, b'\\' | b'#' | 0..0x20 | 0x7f);
+        !path.iter().any(odd) && !path.split(|byte| *byte == b'/').any(|part| part == b"." || part == b"..")
+    })
 }
 
-fn segment_is_plain(segment: &str) -> bool {
-    let (mut only_dots, mut rest) = (!segment.is_empty(), segment.as_bytes());
+/// The bytes behind the escapes; `None` where an escape is none.
+fn unescaped(path: &[u8]) -> Option<Vec<u8>> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path);
     while let Some((first, behind)) = rest.split_first() {
         let (byte, next) = match first {
-            b'%' => match escaped(behind) {
-                Some(byte) => (byte, behind.get(2..).unwrap_or_default()),
-                None => return false,
-            },
+            b'%' => (escaped(behind)?, behind.get(2..)?),
             byte => (*byte, behind),
         };
-        if byte == b'\\' || byte < 0x20 || byte == 0x7f {
-            return false;
-        }
-        // A slash in disguise begins a segment of its own for whoever decodes it; dots before it stay suspicious.
-        only_dots = only_dots && matches!(byte, b'.' | b'/');
-        if byte == b'/' && next.starts_with(b".") {
-            return false;
-        }
+        bytes.push(byte);
         rest = next;
     }
-    !only_dots
+    Some(bytes)
 }
 
 fn escaped(behind: &[u8]) -> Option<u8> {

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,30 +22,52 @@ const IDLE: u8 = 2;
 
 /// Where a connection stands; shared by its socket and the service that answers on it.
 #[derive(Debug)]
-pub struct Phase(AtomicU8);
+pub struct Phase {
+    stands: AtomicU8,
+    flushes: AtomicU32,
+    awaited: AtomicBool,
+}
 
 impl Phase {
     /// A new connection: a head is due.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicU8::new(HEAD)))
+        Arc::new(Self { stands: AtomicU8::new(HEAD), flushes: AtomicU32::new(0), awaited: AtomicBool::new(false) })
     }
 
     /// A head was read.
     pub fn head_read(&self) {
-        self.0.store(BUSY, Ordering::Relaxed);
+        self.stands.store(BUSY, Ordering::Relaxed);
     }
 
     /// An answer is over.
     pub fn answered(&self) {
-        self.0.store(IDLE, Ordering::Relaxed);
+        self.stands.store(IDLE, Ordering::Relaxed);
     }
 
     fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
+        self.stands.load(Ordering::Relaxed)
+    }
+
+    /// How often everything that was written has left. The next time, whoever drives the connection is woken.
+    pub fn await_flush(&self) -> u32 {
+        self.awaited.store(true, Ordering::Relaxed);
+        self.flushes.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything has left since [`Phase::await_flush`] gave this number.
+    pub fn has_flushed_since(&self, before: u32) -> bool {
+        self.flushes.load(Ordering::Relaxed) != before
+    }
+
+    fn flushed(&self, cx: &Context<'_>) {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        if self.awaited.swap(false, Ordering::Relaxed) {
+            cx.waker().wake_by_ref();
+        }
     }
 
     fn head_begins(&self) {
-        self.0.store(HEAD, Ordering::Relaxed);
+        self.stands.store(HEAD, Ordering::Relaxed);
     }
 }
 
@@ -165,7 +187,11 @@ impl AsyncWrite for GuardedIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        if flushed.is_ready() {
+            self.phase.flushed(cx);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -120,7 +120,7 @@ async fn switch(
 }
 
 fn not_sent(failure: SendFailure, request: Request<BoxBody>) -> SendError {
-    SendError { sent: Sent::NotSent, failure, request: Some(UntouchedRequest(request)) }
+    SendError { sent: Sent::NotSent, failure, request: Some(UntouchedRequest(Box::new(request))) }
 }
 
 fn maybe_sent(failure: SendFailure) -> SendError {

@@ -24,21 +24,14 @@ const BLOCK: usize = 64;
 /// Most strings are keys and other short words, so the first eight bytes are looked at in place.
 #[inline(always)]
 pub(super) fn to_quote(bytes: &[u8]) -> &[u8] {
-    let Some((word, after)) = bytes.split_first_chunk::<WORD>() else {
-        return to_quote_of_long(bytes);
-    };
-    let marks = marks::<b'"', b'\\'>(*word);
-    if marks == 0 {
-        return to_quote_of_long(after);
-    }
-    match from_mark(bytes, marks) {
+    match to_special(bytes) {
         rest @ [b'"', ..] => rest,
-        rest => to_quote_of_long(rest),
+        rest => to_quote_past_escapes(rest),
     }
 }
 
 /// The same for a string that is longer, or has escapes.
-fn to_quote_of_long(bytes: &[u8]) -> &[u8] {
+fn to_quote_past_escapes(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     loop {
         rest = match rest {
@@ -48,8 +41,20 @@ fn to_quote_of_long(bytes: &[u8]) -> &[u8] {
                 after if after.len() < rest.len() => after,
                 _ => return rest,
             },
-            _ => find_either::<b'"', b'\\'>(rest),
+            _ => to_special(rest),
         };
+    }
+}
+
+/// What is left from the first quote or backslash on.
+#[inline(always)]
+fn to_special(bytes: &[u8]) -> &[u8] {
+    let Some((word, after)) = bytes.split_first_chunk::<WORD>() else {
+        return find_either::<b'"', b'\\'>(bytes);
+    };
+    match marks::<b'"', b'\\'>(*word) {
+        0 => find_either::<b'"', b'\\'>(after),
+        marks => from_mark(bytes, marks),
     }
 }
 

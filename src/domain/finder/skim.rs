@@ -39,18 +39,14 @@ impl JsonFinder {
                 State::Value | State::ValueOrEnd if byte == b'[' && self.nesting.open(false) => {
                     self.next(State::ValueOrEnd, after)
                 }
-                State::Value | State::ValueOrEnd if begins_scalar(byte) => {
-                    match self.nesting.in_object() {
-                        true => self.scalar(rest),
-                        false => self.elements(rest),
-                    }
-                }
+                State::Value | State::ValueOrEnd if begins_scalar(byte) => match self.nesting.in_object() {
+                    true => self.scalar(rest),
+                    false => self.elements(rest),
+                },
                 State::KeyOrEnd | State::CommaOrEnd if byte == b'}' && self.nesting.close(true) => {
-                    self.next(State::CommaOrEnd, after)
+                    self.after_object(after)
                 }
-                State::ValueOrEnd | State::CommaOrEnd
-                    if byte == b']' && self.nesting.close(false) =>
-                {
+                State::ValueOrEnd | State::CommaOrEnd if byte == b']' && self.nesting.close(false) => {
                     self.next(State::CommaOrEnd, after)
                 }
                 _ if is_space(byte) => pass_space(after),
@@ -61,6 +57,19 @@ impl JsonFinder {
             }
         }
         rest
+    }
+
+    /// Goes on after an object; most stand in an array, before another one like it.
+    #[inline(always)]
+    fn after_object<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match bytes {
+            [b',', b'{', b'"', rest @ ..]
+                if self.nesting.depth() > 1 && !self.nesting.in_object() && self.nesting.open(true) =>
+            {
+                self.members(rest)
+            }
+            _ => self.next(State::CommaOrEnd, bytes),
+        }
     }
 
     /// Passes over the members of an object from behind the quote that opens a key, as long as they are strings,

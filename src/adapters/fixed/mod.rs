@@ -1,0 +1,145 @@
+//! Backends at addresses that the operator names: no engine tells of their health, so each is probed.
+
+mod looks;
+mod post;
+mod resolve;
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::domain::backend_url::BackendUrl;
+use crate::domain::container::{ContainerEvent, ContainerId, Edge};
+use crate::ports::container_source::{ContainerEvents, ContainerSource};
+use crate::ports::upstream::UpstreamClient;
+use looks::Looks;
+use post::Post;
+pub use resolve::{Resolve, SystemResolver};
+
+/// How many items wait for the reader of the stream.
+const ITEMS_WAITING: usize = 256;
+
+/// How the backends are probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedSettings {
+    /// The time between two probes of a backend that is healthy.
+    pub healthy_every: Duration,
+    /// The time between two probes of one that is not.
+    pub unhealthy_every: Duration,
+    /// How long a probe may take, with finding the address.
+    pub probe_timeout: Duration,
+    /// After how many failures in a row it is unhealthy.
+    pub failures_until_unhealthy: u32,
+}
+
+impl Default for FixedSettings {
+    fn default() -> Self {
+        Self {
+            healthy_every: Duration::from_secs(5),
+            unhealthy_every: Duration::from_secs(2),
+            probe_timeout: Duration::from_secs(5),
+            failures_until_unhealthy: 2,
+        }
+    }
+}
+
+/// Probes the backends of a list that does not change.
+///
+/// A backend shows as a container of its own, healthy while `GET {base}/models` answers 2xx. It never tells signals,
+/// ends, pauses or removals: who only probes cannot know them.
+pub struct FixedSource {
+    backends: Vec<BackendUrl>,
+    upstream: Arc<dyn UpstreamClient>,
+    resolver: Arc<dyn Resolve>,
+    settings: FixedSettings,
+    watches: Mutex<Vec<Weak<Looks>>>,
+}
+
+impl FixedSource {
+    /// A source of these backends, probed through `upstream`, found by the system's resolver. Opens nothing yet.
+    pub fn new(backends: Vec<BackendUrl>, upstream: Arc<dyn UpstreamClient>, settings: FixedSettings) -> Self {
+        Self { backends, upstream, resolver: Arc::new(SystemResolver), settings, watches: Mutex::default() }
+    }
+
+    /// The same, with names found by `resolver`.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    /// The id under which a backend shows.
+    pub fn id_of(url: &BackendUrl) -> ContainerId {
+        ContainerId::new(format!("fixed:{url}"))
+    }
+}
+
+impl ContainerSource for FixedSource {
+    fn name(&self) -> &str {
+        "PROXY_BACKENDS"
+    }
+
+    /// Must be called within a tokio runtime.
+    fn watch(&self) -> ContainerEvents {
+        let (out, items) = mpsc::channel(ITEMS_WAITING);
+        let looks = Arc::new(Looks::new(self.backends.iter().map(Self::id_of)));
+        let posts = self.backends.iter().map(|url| {
+            Post::new(url.clone(), Arc::clone(&self.upstream), Arc::clone(&self.resolver), self.settings.clone())
+        });
+        let task = tokio::spawn(keep(posts.collect(), Arc::clone(&looks), out));
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.retain(|watch| watch.strong_count() > 0);
+        watches.push(Arc::downgrade(&looks));
+        Box::pin(Watch { items, _task: AbortOnDropHandle::new(task) })
+    }
+
+    fn look_again(&self, id: &ContainerId) {
+        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.iter().filter_map(Weak::upgrade).for_each(|looks| looks.ask(id));
+    }
+}
+
+/// The stream, and the task behind it that ends with it.
+struct Watch {
+    items: mpsc::Receiver<ContainerEvent>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Stream for Watch {
+    type Item = ContainerEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.items.poll_recv(cx)
+    }
+}
+
+/// Probes each once for the snapshot, then each at its own pace.
+async fn keep(mut posts: Vec<Post>, looks: Arc<Looks>, out: mpsc::Sender<ContainerEvent>) {
+    join_all(posts.iter_mut().map(Post::probe)).await;
+    let snapshot = posts.iter().map(Post::container).collect();
+    if out.send(ContainerEvent::Snapshot(snapshot)).await.is_err() {
+        return;
+    }
+    let strangers = async {
+        loop {
+            let id = looks.stranger().await;
+            let gone = ContainerEvent::Edge { id, at: post::now(), edge: Edge::Removed };
+            if out.send(gone).await.is_err() {
+                return;
+            }
+        }
+    };
+    // What is sent into a closed stream ends nothing here; the closing itself does.
+    let probing = join_all(posts.into_iter().map(|post| post.keep(&looks, &out)));
+    tokio::select! {
+        () = out.closed() => {}
+        () = strangers => {}
+        _ = probing => {}
+    }
+}

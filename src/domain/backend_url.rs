@@ -1,0 +1,189 @@
+//! The base URL of a backend that is no container.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::labels::BasePath;
+
+/// The port where the URL names none.
+const HTTP_PORT: u16 = 80;
+/// The longest name of a host, in bytes (RFC 1035, section 2.3.4).
+const HOST_MAX_BYTES: usize = 253;
+/// The longest URL that is read, in bytes.
+const URL_MAX_BYTES: usize = 1024;
+
+/// A base URL as OpenAI clients have it, such as `http://localhost:8080/v1`: a host, a port, and the prefix of the API.
+///
+/// Without a path, or with `/` alone, the prefix is `/v1`, as it is for containers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BackendUrl {
+    /// A DNS name in lower case, or an address; an IPv6 address without its brackets.
+    pub host: Arc<str>,
+    /// The port; 80 where the URL names none.
+    pub port: u16,
+    /// The prefix of its API.
+    pub base_path: BasePath,
+}
+
+/// Why a text is no base URL of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendUrlError {
+    /// It asks for TLS.
+    Https,
+    /// It does not begin with `http://`.
+    Scheme,
+    /// It carries a user name or a password.
+    Credentials,
+    /// It names no host, or one that cannot be.
+    Host,
+    /// Its port is no number from 1 to 65535.
+    Port,
+    /// Its path cannot stand before an API's paths: a query, a fragment, a dot segment or an escape is in it.
+    Path,
+    /// It is too long to be meant.
+    TooLong,
+}
+
+impl BackendUrlError {
+    /// What would be right.
+    pub fn expected(self) -> &'static str {
+        match self {
+            Self::Https => "a URL with http:// (backends are reached without TLS)",
+            Self::Scheme => "a URL that begins with http://",
+            Self::Credentials => "a URL without a user name or password",
+            Self::Host => "a URL with a host name or an address",
+            Self::Port => "a URL with a port from 1 to 65535, or none for 80",
+            Self::Path => "a URL whose path is plain, such as /v1, without a query",
+            Self::TooLong => "a URL of at most 1024 bytes",
+        }
+    }
+}
+
+impl fmt::Display for BackendUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it must be {}", self.expected())
+    }
+}
+
+impl fmt::Display for BackendUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, base_path } = self;
+        match host.contains(':') {
+            true => write!(f, "http://[{host}]:{port}{}", base_path.as_str()),
+            false => write!(f, "http://{host}:{port}{}", base_path.as_str()),
+        }
+    }
+}
+
+impl BackendUrl {
+    /// Reads a base URL.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, BackendUrlError> {
+        if text.len() > URL_MAX_BYTES {
+            return Err(BackendUrlError::TooLong);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(BackendUrlError::Scheme)?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" => {}
+            "https" => return Err(BackendUrlError::Https),
+            _ => return Err(BackendUrlError::Scheme),
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return Err(BackendUrlError::Credentials);
+        }
+        let (host, port) = host_and_port(authority)?;
+        let base_path = match path {
+            "" | "/" => BasePath::default(),
+            path => BasePath::parse(path).ok_or(BackendUrlError::Path)?,
+        };
+        Ok(Self { host, port, base_path })
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(Arc<str>, u16), BackendUrlError> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(bracketed) => {
+            let (address, rest) = bracketed.split_once(']').ok_or(BackendUrlError::Host)?;
+            let address: std::net::Ipv6Addr = address.parse().map_err(|_| BackendUrlError::Host)?;
+            let port = match rest {
+                "" => None,
+                rest => Some(rest.strip_prefix(':').ok_or(BackendUrlError::Port)?),
+            };
+            (address.to_string(), port)
+        }
+        None => {
+            let (host, port) = authority.split_once(':').map_or((authority, None), |(h, p)| (h, Some(p)));
+            let sane = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            if host.is_empty() || host.len() > HOST_MAX_BYTES || !host.bytes().all(sane) {
+                return Err(BackendUrlError::Host);
+            }
+            (host.to_ascii_lowercase(), port)
+        }
+    };
+    let port = match port {
+        None => HTTP_PORT,
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().ok().filter(|port| *port != 0).ok_or(BackendUrlError::Port)?
+        }
+        Some(_) => return Err(BackendUrlError::Port),
+    };
+    Ok((Arc::from(host), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_as_openai_clients_have_them() {
+        for (text, expected) in [
+            ("http://localhost:8080/v1", "http://localhost:8080/v1"),
+            ("http://localhost:8080/v1/", "http://localhost:8080/v1"),
+            ("http://Host.Docker.Internal:11434/v1", "http://host.docker.internal:11434/v1"),
+            ("HTTP://desktop/v1", "http://desktop:80/v1"),
+            ("http://desktop", "http://desktop:80/v1"),
+            ("http://desktop:8000/", "http://desktop:8000/v1"),
+            ("http://10.0.0.7:8000/api/openai/v1", "http://10.0.0.7:8000/api/openai/v1"),
+            ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+            ("http://[FD00:0::1]", "http://[fd00::1]:80/v1"),
+            ("http://my_box:1", "http://my_box:1/v1"),
+        ] {
+            assert_eq!(BackendUrl::parse(text).map(|url| url.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_base_url_is_refused_for_what_is_wrong() {
+        let long = format!("http://{}/v1", "a".repeat(300));
+        let longer = format!("http://a/{}", "a".repeat(2000));
+        for (text, expected) in [
+            ("https://api.example.com/v1", BackendUrlError::Https),
+            ("localhost:8080", BackendUrlError::Scheme),
+            ("unix:///run/x.sock", BackendUrlError::Scheme),
+            ("", BackendUrlError::Scheme),
+            ("http://user:secret@host/v1", BackendUrlError::Credentials),
+            ("http://", BackendUrlError::Host),
+            ("http://:8080/v1", BackendUrlError::Host),
+            ("http://ho st/v1", BackendUrlError::Host),
+            ("http://ho\nst/v1", BackendUrlError::Host),
+            ("http://[::1/v1", BackendUrlError::Host),
+            ("http://[nonsense]/v1", BackendUrlError::Host),
+            (long.as_str(), BackendUrlError::Host),
+            ("http://host:/v1", BackendUrlError::Port),
+            ("http://host:0/v1", BackendUrlError::Port),
+            ("http://host:+80/v1", BackendUrlError::Port),
+            ("http://host:65536/v1", BackendUrlError::Port),
+            ("http://::1:8000/v1", BackendUrlError::Host),
+            ("http://[::1]8000", BackendUrlError::Port),
+            ("http://host/../v1", BackendUrlError::Path),
+            ("http://host?x=1", BackendUrlError::Path),
+            ("http://host/v1#x", BackendUrlError::Path),
+            (longer.as_str(), BackendUrlError::TooLong),
+        ] {
+            assert_eq!(BackendUrl::parse(text), Err(expected), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What of the contract of the way to backends shows only on the wire.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod asking;
+mod breaking;
+mod connections;
+mod flowing;
+mod framing;
+mod switching;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
+use lw_inference_proxy::ports::upstream::{Channel, UpstreamClient};
+use support::raw_backend::RawBackend;
+use support::upstream_contract::target;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// A channel to this backend, with the defaults.
+fn channel(backend: &RawBackend) -> Arc<dyn Channel> {
+    channel_with(backend, UpstreamSettings::default())
+}
+
+fn channel_with(backend: &RawBackend, settings: UpstreamSettings) -> Arc<dyn Channel> {
+    HttpUpstream::new(settings).unwrap().open(&target(backend.address()))
+}
+
+/// Connections that wait no longer than this for their next request.
+fn idle_for(millis: u64) -> UpstreamSettings {
+    UpstreamSettings { idle_timeout: Duration::from_millis(millis), ..UpstreamSettings::default() }
+}
