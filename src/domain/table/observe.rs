@@ -159,6 +159,12 @@ impl<L> RoutingTable<L> {
         match entry.verdict(new_run) {
             None => {}
             Some(Verdict::Serve(ip)) => self.serve(id, ip, reason, now, out),
+            // An engine calls a container unhealthy from its pause until the first check after it. That alone is no sign
+            // against the requests which the pause has kept.
+            Some(Verdict::Wait(Waiting::Unhealthy, why)) if reason.is_none() && self.keeps_for_a_pause(id) => {
+                self.take_out(id, why, now, out);
+                self.wait(id, Waiting::Unhealthy, now, out);
+            }
             Some(Verdict::Wait(waiting, why)) => {
                 self.withdraw(id, reason.unwrap_or(why), now, out);
                 self.wait(id, waiting, now, out);
@@ -312,8 +318,13 @@ impl<L> RoutingTable<L> {
 
     /// Takes whatever a container has in service, or is about to have, out of it.
     pub(super) fn withdraw(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
-        let generation = Generation(self.next_sequence());
         self.hasten(id, &reason, now);
+        self.take_out(id, reason, now, out);
+    }
+
+    /// As [`Self::withdraw`], but leaves the time of what went before as it is.
+    fn take_out(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+        let generation = Generation(self.next_sequence());
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.generation = generation;
         match &entry.state {
@@ -324,6 +335,11 @@ impl<L> RoutingTable<L> {
             }
             State::Waiting(_) | State::Stopping(_) | State::Ended(_) => {}
         }
+    }
+
+    /// Whether requests of a container are kept because it was paused.
+    fn keeps_for_a_pause(&self, id: &ContainerId) -> bool {
+        self.retiring.iter().any(|r| r.backend.container == *id && r.reason == RetireReason::Paused)
     }
 
     /// Tells the operator, unless that is what was told last.

@@ -6,6 +6,9 @@ use bollard::Docker;
 use std::fs::OpenOptions;
 use std::io::Write;
 
+/// Longest wait for the head of an answer of an engine that a test started itself: a stop may take its time.
+const ENGINE_TIMEOUT_SECONDS: u64 = 60;
+
 /// A reachable engine with the mock's image on it. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
@@ -32,6 +35,14 @@ impl Engine {
                 None
             }
         }
+    }
+
+    /// The engine behind this unix socket, with the mock's image on it; `None` while it does not answer.
+    pub async fn at(socket: &str) -> Option<Self> {
+        let docker = Docker::connect_with_unix(socket, ENGINE_TIMEOUT_SECONDS, bollard::API_DEFAULT_VERSION).ok()?;
+        let docker = docker.negotiate_version().await.ok()?;
+        images::ensure_mock_image(&docker).await;
+        Some(Self { docker })
     }
 
     /// The engine's own API, for what this library has no words for. Touch only what is labelled as ours.

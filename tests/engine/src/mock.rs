@@ -28,6 +28,7 @@ pub struct Mock {
     restart: Option<RestartPolicyNameEnum>,
     network: Option<String>,
     memory: Option<i64>,
+    auto_remove: bool,
 }
 
 impl Mock {
@@ -55,6 +56,7 @@ impl Mock {
             restart: None,
             network: None,
             memory: None,
+            auto_remove: false,
         };
         mock.label("inference.enable", "true").env("NAME", name)
     }
@@ -131,6 +133,12 @@ impl Mock {
         self
     }
 
+    /// As `docker run --rm`; give it a stop timeout, too.
+    pub fn auto_remove(mut self) -> Self {
+        self.auto_remove = true;
+        self
+    }
+
     /// As if the image had no `HEALTHCHECK`.
     pub fn no_healthcheck(mut self) -> Self {
         self.no_healthcheck = true;
@@ -192,6 +200,7 @@ impl Mock {
             network_mode: self.network.clone(),
             memory: self.memory,
             memory_swap: self.memory,
+            auto_remove: Some(self.auto_remove),
             restart_policy: self.restart.map(|name| RestartPolicy { name: Some(name), maximum_retry_count: None }),
             ..HostConfig::default()
         }

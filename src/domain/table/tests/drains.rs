@@ -69,6 +69,14 @@ fn paused_and_then_unhealthy_its_requests_get_a_deadline() {
 }
 
 #[test]
+fn seen_unhealthy_right_after_a_pause_its_requests_are_still_kept() {
+    let mut scene = retired(Edge::Paused);
+    let unhealthy = container("a").unhealthy();
+    scene.sees(container("a").paused()).sees(unhealthy.clone()).sees(unhealthy);
+    assert_eq!(scene.passes(DRAIN).told, [""; 0]);
+}
+
+#[test]
 fn the_death_of_a_container_ends_every_earlier_registration_of_it() {
     let mut scene = retired(Edge::Paused);
     scene.serving(container("a"), &["m"]).dies("a");

@@ -1,0 +1,89 @@
+//! Two containers, one model: the last to turn healthy serves, and the other takes over without a failed request.
+
+use crate::scene::{Seen, Steady, warnings};
+use engine_tests::{Engine, Mock, MockContainer, ProxyProcess, require_engine};
+use std::time::Duration;
+
+/// Two replicas, of which the later one serves; and requests that run.
+struct Pair {
+    proxy: ProxyProcess,
+    earlier: MockContainer,
+    later: MockContainer,
+    steady: Steady,
+    model: String,
+}
+
+impl Pair {
+    async fn start(engine: &Engine, on_term: &str) -> Self {
+        let model = engine.unique("twice");
+        let proxy = ProxyProcess::start().await;
+        let mock = |name| Mock::serving(name, &[&model]).env("ON_TERM", on_term).stop_timeout(Duration::from_secs(10));
+        let earlier = mock("earlier").start(engine).await;
+        proxy.until_answered_by(&model, earlier.name()).await;
+        let steady = Steady::begin(&proxy, &model);
+        let later = mock("later").start(engine).await;
+        proxy.until_answered_by(&model, later.name()).await;
+        steady.more(5).await;
+        Self { proxy, earlier, later, steady, model }
+    }
+
+    /// The other serves now; returns what the requests saw, of which none failed.
+    async fn taken_over(self) -> Vec<Seen> {
+        self.proxy.until_answered_by(&self.model, self.earlier.name()).await;
+        self.steady.more(10).await;
+        let seen = self.steady.end_without_a_failure().await;
+        assert_eq!(seen.last().map(|one| one.mock.as_str()), Some(self.earlier.name()));
+        seen
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_to_turn_healthy_wins_with_a_warning_that_names_both() {
+    let engine = require_engine!();
+    let pair = Pair::start(&engine, "exit").await;
+    let told = warnings(&pair.proxy, pair.later.name(), pair.earlier.name());
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].to_string().contains(&pair.model), "{told:?}");
+    let listed = pair.proxy.models().await;
+    assert_eq!(listed.iter().filter(|id| **id == pair.model).count(), 1);
+    pair.steady.end_without_a_failure().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_takes_over_when_the_winner_stops_after_its_work() {
+    let engine = require_engine!();
+    let pair = Pair::start(&engine, "finish").await;
+    pair.later.stop(None).await;
+    pair.taken_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_takes_over_when_the_winner_exits_at_once() {
+    let engine = require_engine!();
+    let pair = Pair::start(&engine, "exit").await;
+    pair.later.stop(None).await;
+    pair.taken_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_takes_over_when_the_winner_is_killed() {
+    let engine = require_engine!();
+    let pair = Pair::start(&engine, "exit").await;
+    pair.later.kill("KILL").await;
+    pair.taken_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_takes_over_when_the_winner_turns_unhealthy_or_is_paused() {
+    let engine = require_engine!();
+    let pair = Pair::start(&engine, "exit").await;
+    pair.later.get("/admin/health?fail").await.unwrap();
+    pair.proxy.until_answered_by(&pair.model, pair.earlier.name()).await;
+    pair.later.get("/admin/health?ok").await.unwrap();
+    pair.proxy.until_answered_by(&pair.model, pair.later.name()).await;
+    pair.steady.more(3).await;
+    pair.steady.end_without_a_failure().await;
+    pair.later.pause().await;
+    pair.proxy.until_answered_by(&pair.model, pair.earlier.name()).await;
+    pair.later.unpause().await;
+}
