@@ -26,7 +26,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("httpdate", &["src/adapters/docker"]),
     ("reqwest", &["src/adapters/upstream"]),
     ("socket2", &["src/adapters/upstream"]),
-    ("axum", &["src/adapters/http"]),
+    ("axum", &["src/adapters/http", "src/adapters/samples"]),
     ("tower_service", &["src/adapters/http"]),
     ("form_urlencoded", &["src/adapters/http"]),
     ("brotli", &["src/adapters/http"]),
@@ -45,8 +45,12 @@ const HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// What an adapter may use of the application: only `http` drives it.
-const FROM_THE_APP: &[(&str, &str)] =
-    &[("http", "crate::app"), ("cli", "crate::app::settings"), ("otel", "crate::app::settings")];
+const FROM_THE_APP: &[(&str, &str)] = &[
+    ("http", "crate::app"),
+    ("cli", "crate::app::settings"),
+    ("cli", "crate::app::status"),
+    ("otel", "crate::app::settings"),
+];
 
 /// Where a test may sleep, each with its reason.
 const SLEEPERS: &[(&str, &str)] = &[

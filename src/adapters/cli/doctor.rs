@@ -12,7 +12,6 @@ use super::report_text::{Ink, clean, containers, text};
 use super::status::running;
 use crate::app::settings::Settings;
 use crate::app::status::{Level, Phase, Report, Standing, report};
-use crate::app::watch::now;
 use crate::domain::container::ContainerEvent;
 use crate::domain::table::{RoutingTable, SourceId, TableEvent};
 use crate::ports::container_source::ContainerSource;
@@ -34,7 +33,7 @@ pub async fn doctor(settings: &Settings, sources: &[Arc<dyn ContainerSource>], i
         say(level, line);
         if let Some(event) = seen {
             let id = SourceId(u8::try_from(number).unwrap_or(u8::MAX));
-            table = table.apply(TableEvent::Source(id, event), now()).0;
+            table = table.apply(TableEvent::Source(id, event), Instant::now()).0;
         }
     }
     let address = ask::proxy(settings);
@@ -55,7 +54,7 @@ pub async fn doctor(settings: &Settings, sources: &[Arc<dyn ContainerSource>], i
     println!();
     match told {
         Some(report) => print!("{}", told_by_proxy(&report, ink, &mut well)),
-        None => print!("{}", seen_by_itself(&table, now(), ink, &mut well)),
+        None => print!("{}", seen_by_itself(&table, Instant::now(), ink, &mut well)),
     }
     ExitCode::from(u8::from(!well))
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::backend_url::BackendUrl;
@@ -58,13 +59,15 @@ pub struct FixedSource {
     upstream: Arc<dyn UpstreamClient>,
     resolver: Arc<dyn Resolve>,
     settings: FixedSettings,
+    began: Instant,
     watches: Mutex<Vec<Weak<Looks>>>,
 }
 
 impl FixedSource {
     /// A source of these backends, probed through `upstream`, found by the system's resolver. Opens nothing yet.
     pub fn new(backends: Vec<BackendUrl>, upstream: Arc<dyn UpstreamClient>, settings: FixedSettings) -> Self {
-        Self { backends, upstream, resolver: Arc::new(SystemResolver), settings, watches: Mutex::default() }
+        let (resolver, began) = (Arc::new(SystemResolver), Instant::now());
+        Self { backends, upstream, resolver, settings, began, watches: Mutex::default() }
     }
 
     /// The same, with names found by `resolver`.
@@ -90,9 +93,15 @@ impl ContainerSource for FixedSource {
         let (out, items) = mpsc::channel(ITEMS_WAITING);
         let looks = Arc::new(Looks::new(self.backends.iter().map(Self::id_of)));
         let posts = self.backends.iter().map(|url| {
-            Post::new(url.clone(), Arc::clone(&self.upstream), Arc::clone(&self.resolver), self.settings.clone())
+            Post::new(
+                url.clone(),
+                Arc::clone(&self.upstream),
+                Arc::clone(&self.resolver),
+                self.settings.clone(),
+                self.began,
+            )
         });
-        let task = tokio::spawn(keep(posts.collect(), Arc::clone(&looks), out));
+        let task = tokio::spawn(keep(posts.collect(), Arc::clone(&looks), out, self.began));
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         watches.retain(|watch| watch.strong_count() > 0);
         watches.push(Arc::downgrade(&looks));
@@ -120,7 +129,7 @@ impl Stream for Watch {
 }
 
 /// Probes each once for the snapshot, then each at its own pace.
-async fn keep(mut posts: Vec<Post>, looks: Arc<Looks>, out: mpsc::Sender<ContainerEvent>) {
+async fn keep(mut posts: Vec<Post>, looks: Arc<Looks>, out: mpsc::Sender<ContainerEvent>, began: Instant) {
     join_all(posts.iter_mut().map(Post::probe)).await;
     let snapshot = posts.iter().map(Post::container).collect();
     if out.send(ContainerEvent::Snapshot(snapshot)).await.is_err() {
@@ -129,7 +138,7 @@ async fn keep(mut posts: Vec<Post>, looks: Arc<Looks>, out: mpsc::Sender<Contain
     let strangers = async {
         loop {
             let id = looks.stranger().await;
-            let gone = ContainerEvent::Edge { id, at: post::now(), edge: Edge::Removed };
+            let gone = ContainerEvent::Edge { id, at: post::now(began), edge: Edge::Removed };
             if out.send(gone).await.is_err() {
                 return;
             }

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::looks::Looks;
@@ -28,6 +28,8 @@ pub struct Post {
     upstream: Arc<dyn UpstreamClient>,
     resolver: Arc<dyn Resolve>,
     settings: FixedSettings,
+    /// When its source began.
+    began: Instant,
     container: Container,
     /// The addresses that its name had last.
     candidates: Vec<IpAddr>,
@@ -43,11 +45,12 @@ impl Post {
         upstream: Arc<dyn UpstreamClient>,
         resolver: Arc<dyn Resolve>,
         settings: FixedSettings,
+        began: Instant,
     ) -> Self {
         let container = Container {
             id: FixedSource::id_of(&url),
             name: Arc::from(url.to_string()),
-            started_at: now(),
+            started_at: now(began),
             condition: Condition::Starting,
             labels: Ok(InferenceLabels { port: url.port, base_path: url.base_path.clone() }),
             reach: nowhere(&url),
@@ -56,7 +59,7 @@ impl Post {
             health_output: None,
             health_check_took: None,
         };
-        Self { url, upstream, resolver, settings, container, candidates: Vec::new(), failures: 0, told: None }
+        Self { url, upstream, resolver, settings, began, container, candidates: Vec::new(), failures: 0, told: None }
     }
 
     /// What is known of it.
@@ -142,7 +145,7 @@ impl Post {
     fn passed(&mut self, address: IpAddr) {
         if self.container.condition == Condition::Unhealthy {
             // It was away for a while; what answers now is taken for another run.
-            self.container.started_at = now().max(EngineTime(self.container.started_at.0 + 1));
+            self.container.started_at = now(self.began).max(EngineTime(self.container.started_at.0 + 1));
         }
         self.failures = 0;
         self.container.condition = Condition::Healthy;
@@ -167,14 +170,9 @@ impl Post {
     }
 }
 
-/// The wall clock, as an engine would have it.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "there is no engine whose clock could be asked; only compared with itself"
-)]
-pub fn now() -> EngineTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    EngineTime(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+/// The time of a source: since it began, so that it never goes back.
+pub fn now(began: Instant) -> EngineTime {
+    EngineTime(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1))
 }
 
 fn nowhere(url: &BackendUrl) -> Reach {
