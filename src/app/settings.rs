@@ -131,7 +131,7 @@ pub const SETTINGS: &[Documented] = &[
     documented(
         "PROXY_BACKENDS",
         "none",
-        "base URLs of backends that are no containers, such as http://localhost:8080/v1, between commas or spaces",
+        "base URLs of backends that are no containers, such as http://localhost:8080/v1, between commas or spaces; without a path: /v1",
     ),
     documented("PROXY_DOCKER", "auto", "auto or on: a Docker engine is watched; off: PROXY_BACKENDS alone"),
     documented("DOCKER_HOST", "the default socket", "where the engine is, as for the docker command"),
