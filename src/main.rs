@@ -1,23 +1,25 @@
 //! Composes the proxy and runs it until it is told to stop.
 
-use std::net::SocketAddr;
+mod compose;
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lw_inference_proxy::adapters::cli::{self, EX_USAGE, Task, healthcheck::healthcheck, logging};
-use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource};
-use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
+use compose::{Demo, Outside, outside};
+use lw_inference_proxy::adapters::cli::demo::DemoLines;
+use lw_inference_proxy::adapters::cli::report_text::Ink;
+use lw_inference_proxy::adapters::cli::{self, EX_USAGE, Task, doctor, healthcheck, logging, status};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
-use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
+use lw_inference_proxy::adapters::samples::Sample;
 use lw_inference_proxy::app::Table;
 use lw_inference_proxy::app::proxy::Proxy;
 use lw_inference_proxy::app::settings::Settings;
 use lw_inference_proxy::app::shared::Shared;
-use lw_inference_proxy::app::stop::Stop;
+use lw_inference_proxy::app::stop::{self, Stop};
 use lw_inference_proxy::app::watch::Watch;
-use lw_inference_proxy::ports::container_source::ContainerSource;
 use lw_inference_proxy::ports::telemetry::{NoTelemetry, Telemetry};
-use lw_inference_proxy::ports::upstream::UpstreamClient;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
@@ -30,84 +32,96 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return refuse(&error),
     };
+    let ink = Ink::of_stdout(cli::variable);
     match task {
-        Task::Healthcheck => match healthcheck(&settings) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => {
-                eprintln!("{why}");
-                ExitCode::FAILURE
-            }
+        Task::Serve => match outside(&settings) {
+            Ok(outside) => on_runtime(serve(settings, outside)),
+            Err(error) => refuse(&*error),
         },
-        Task::Serve => serve(settings),
+        Task::Healthcheck(patient) => match healthcheck::healthcheck(&settings, &patient) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => fail(&why),
+        },
+        Task::Status => status::status(&settings, ink),
+        Task::Doctor => match outside(&settings) {
+            Ok(outside) => on_runtime(async move { doctor::doctor(&settings, &outside.sources, ink).await }),
+            Err(error) => refuse(&*error),
+        },
+        Task::Demo => on_runtime(demo(settings, ink)),
+        Task::Sample { port, models } => on_runtime(sample(port, models)),
     }
 }
 
 /// One line, and the exit code for what cannot be read.
-fn refuse(error: &dyn std::error::Error) -> ExitCode {
+fn refuse(error: &dyn Error) -> ExitCode {
     eprintln!("{error}");
     ExitCode::from(EX_USAGE)
 }
 
-fn serve(settings: Settings) -> ExitCode {
-    let upstream: Arc<dyn UpstreamClient> = match HttpUpstream::new(UpstreamSettings::default()) {
-        Ok(upstream) => Arc::new(upstream),
-        Err(error) => return refuse(&error),
+/// One line, and the exit code for what does not work.
+fn fail(why: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::FAILURE
+}
+
+fn on_runtime(task: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("the system gives no threads or no event queue: {error}")),
     };
-    let sources = match sources(&settings, &upstream) {
-        Ok(sources) => sources,
-        Err(error) => return refuse(&*error),
-    };
+    let code = runtime.block_on(task);
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(settings: Settings, outside: Outside) -> ExitCode {
     if let Err(error) = logging::start(&settings) {
         return refuse(&error);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "the system gives no threads or no event queue");
-            return ExitCode::FAILURE;
-        }
-    };
-    let code = match runtime.block_on(run(settings, sources, upstream)) {
+    match run(settings, outside, Arc::new(NoTelemetry)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!(%error, "the proxy cannot run");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The proxy as it is, in front of servers that need neither Docker nor a GPU.
+async fn demo(mut settings: Settings, ink: Ink) -> ExitCode {
+    let lines = Arc::new(DemoLines::new(settings.port, Demo::models(), ink));
+    let shown = async {
+        let demo = Demo::start(&mut settings).await?;
+        logging::start(&settings)?;
+        let outside = outside(&settings)?;
+        run(settings, outside, lines).await?;
+        demo.end().await;
+        Ok::<_, Box<dyn Error>>(())
     };
-    runtime.shutdown_background();
-    code
+    match shown.await {
+        Ok(()) => {
+            println!("The demonstration is over.");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
 }
 
-/// Where backends are learnt from.
-fn sources(
-    settings: &Settings,
-    upstream: &Arc<dyn UpstreamClient>,
-) -> Result<Vec<Arc<dyn ContainerSource>>, Box<dyn std::error::Error>> {
-    settings.check_sources()?;
-    let mut sources: Vec<Arc<dyn ContainerSource>> = Vec::new();
-    if settings.docker {
-        let engine = settings.engine.clone();
-        sources.push(Arc::new(DockerSource::new(DockerSettings {
-            host: engine.host,
-            tls_verify: engine.tls_verify,
-            cert_path: engine.cert_path,
-            ..DockerSettings::default()
-        })?));
+/// One of those servers, alone.
+async fn sample(port: u16, models: Vec<String>) -> ExitCode {
+    let served = async {
+        let sample = Sample::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), models).await?;
+        println!("a sample server listens on {}", sample.address()?);
+        sample.serve(stop::at_a_signal()?).await
+    };
+    match served.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("the sample server cannot run on port {port}: {error}; --port names another")),
     }
-    if !settings.backends.is_empty() {
-        let (backends, upstream) = (settings.backends.clone(), Arc::clone(upstream));
-        sources.push(Arc::new(FixedSource::new(backends, upstream, FixedSettings::default())));
-    }
-    Ok(sources)
 }
 
-async fn run(
-    settings: Settings,
-    sources: Vec<Arc<dyn ContainerSource>>,
-    upstream: Arc<dyn UpstreamClient>,
-) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(settings: Settings, outside: Outside, telemetry: Arc<dyn Telemetry>) -> Result<(), Box<dyn Error>> {
     let stop = Stop::on_signals(settings.stop_delay, settings.drain_timeout)?;
-    let telemetry: Arc<dyn Telemetry> = Arc::new(NoTelemetry);
     let bound = Bound::bind(SocketAddr::new(settings.bind, settings.port))?;
     info!(address = %bound.address()?, version = env!("CARGO_PKG_VERSION"), "listening");
 
@@ -116,8 +130,8 @@ async fn run(
     let watch = Watch::new(
         Arc::clone(&shared),
         queue,
-        sources,
-        upstream,
+        outside.sources,
+        outside.upstream,
         Arc::clone(&telemetry),
         tasks.clone(),
         stop.all_over.clone(),
@@ -127,6 +141,7 @@ async fn run(
         max_held_body: settings.max_held_body,
         max_held_total: settings.max_held_total,
         max_connections: settings.max_connections,
+        status: settings.status,
         ..HttpSettings::default()
     };
     let server = Server::new(Proxy::new(Arc::clone(&shared), telemetry), http, stop.abort.clone());

@@ -4,4 +4,5 @@ pub mod cli;
 pub mod docker;
 pub mod fixed;
 pub mod http;
+pub mod samples;
 pub mod upstream;

@@ -10,6 +10,7 @@ pub mod link;
 pub mod proxy;
 pub mod settings;
 pub mod shared;
+pub mod status;
 pub mod stop;
 pub mod watch;
 

@@ -34,6 +34,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Which lines of log are written, as `RUST_LOG` has it.
     pub log_filter: Option<String>,
+    /// Whether `/status` is there.
+    pub status: bool,
     /// The backends that are no containers.
     pub backends: Vec<BackendUrl>,
     /// Whether a Docker engine is watched.
@@ -123,6 +125,7 @@ pub const SETTINGS: &[Documented] = &[
     documented("PROXY_MAX_HELD_BODY", "64MiB", "most of one body that is held, or decoded, to find its model"),
     documented("PROXY_MAX_HELD_TOTAL", "512MiB", "most of all bodies together that is held to find their models"),
     documented("PROXY_MAX_CONNECTIONS", "16384", "most client connections; more are answered 503"),
+    documented("PROXY_STATUS", "on", "off: no status page and no JSON at /status"),
     documented("PROXY_LOG_FORMAT", "auto", "json, text, or auto: text on a terminal, JSON elsewhere"),
     documented("RUST_LOG", "info", "which log lines are written, such as debug or lw_inference_proxy=debug"),
     documented(
@@ -178,8 +181,9 @@ impl Settings {
             max_connections: parsed("PROXY_MAX_CONNECTIONS", &get, 16_384, "a number of connections", "16384")?,
             log_format: log_format(&get)?,
             log_filter: get("RUST_LOG"),
+            status: switch("PROXY_STATUS", &["on"], &get)?,
             backends: backends(&get)?,
-            docker: docker(&get)?,
+            docker: switch("PROXY_DOCKER", &["auto", "on"], &get)?,
             engine: EngineAddress {
                 host: get("DOCKER_HOST"),
                 tls_verify: get("DOCKER_TLS_VERIFY").is_some(),
@@ -266,11 +270,18 @@ fn backends(get: &impl Fn(&'static str) -> Option<String>) -> Result<Vec<Backend
     }
 }
 
-fn docker(get: &impl Fn(&'static str) -> Option<String>) -> Result<bool, SettingError> {
-    match get("PROXY_DOCKER").as_deref() {
-        None | Some("auto" | "on") => Ok(true),
+/// Whether something is on, as it is where nothing is said.
+fn switch(
+    name: &'static str,
+    on: &[&str],
+    get: &impl Fn(&'static str) -> Option<String>,
+) -> Result<bool, SettingError> {
+    match get(name).as_deref() {
+        None => Ok(true),
         Some("off") => Ok(false),
-        Some(other) => Err(error("PROXY_DOCKER", other, "auto, on or off", "off")),
+        Some(word) if on.contains(&word) => Ok(true),
+        Some(other) if on.contains(&"auto") => Err(error(name, other, "auto, on or off", "off")),
+        Some(other) => Err(error(name, other, "on or off", "off")),
     }
 }
 

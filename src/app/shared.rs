@@ -9,6 +9,8 @@ use tokio::sync::mpsc;
 
 use super::Table;
 use super::link::Link;
+use super::status::{Phase, Report, SourceLine, Standing, report};
+use super::watch::now;
 use crate::domain::backend::Registration;
 use crate::domain::table::TableEvent;
 
@@ -38,6 +40,7 @@ pub struct Shared {
     events: mpsc::Sender<TableEvent<Link>>,
     ready: AtomicBool,
     stopping: AtomicBool,
+    sources: ArcSwap<Vec<SourceLine>>,
 }
 
 impl Shared {
@@ -49,6 +52,7 @@ impl Shared {
             events,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            sources: ArcSwap::default(),
         };
         (Arc::new(shared), queue)
     }
@@ -84,6 +88,25 @@ impl Shared {
 
     pub(super) fn settled(&self) {
         self.ready.store(true, Ordering::Release);
+    }
+
+    /// What is known of a source now: that it is lost, for this reason, or that it is seen.
+    pub(super) fn note_source(&self, name: &str, lost: Option<&str>) {
+        let mut sources = Vec::clone(&self.sources.load());
+        sources.retain(|source| source.name != name);
+        sources.push(SourceLine { name: name.to_owned(), lost: lost.map(str::to_owned) });
+        self.sources.store(Arc::new(sources));
+    }
+
+    /// How the proxy stands now, in words.
+    pub fn report(&self) -> Report {
+        let phase = match (self.is_stopping(), self.has_settled()) {
+            (true, _) => Phase::Stopping,
+            (false, true) => Phase::Ready,
+            (false, false) => Phase::Starting,
+        };
+        let standing = Standing { phase, sources: Vec::clone(&self.sources.load()) };
+        report(&self.load().table, standing, now())
     }
 
     /// Whether the proxy has been told to stop.

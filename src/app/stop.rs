@@ -35,13 +35,11 @@ impl Stop {
     /// # Errors
     /// The system gives no way to hear signals.
     pub fn on_signals(delay: Duration, drain_timeout: Duration) -> io::Result<Self> {
-        let signals =
-            Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
         Ok(Self {
             stop_accepting: CancellationToken::new(),
             abort: CancellationToken::new(),
             all_over: CancellationToken::new(),
-            signals: Mutex::new(signals),
+            signals: Mutex::new(Signals::heard()?),
             delay,
             drain_timeout,
         })
@@ -71,7 +69,26 @@ impl Stop {
     }
 }
 
+/// A token that is cancelled at SIGTERM or SIGINT, for what has nothing to drain.
+///
+/// # Errors
+/// The system gives no way to hear signals.
+pub fn at_a_signal() -> io::Result<CancellationToken> {
+    let mut signals = Signals::heard()?;
+    let told = CancellationToken::new();
+    let tell = told.clone();
+    tokio::spawn(async move {
+        signals.next().await;
+        tell.cancel();
+    });
+    Ok(told)
+}
+
 impl Signals {
+    fn heard() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

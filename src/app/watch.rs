@@ -180,8 +180,8 @@ impl Watch {
                 let cut = backend.link.cut();
                 self.journal.cut(&backend, cut);
             }
-            Transition::SourceLost(source, _) => self.sight(source, Sighting::Lost),
-            Transition::SourceSeen(source, _) => self.sight(source, Sighting::Seen),
+            Transition::SourceLost(source, reason) => self.sight(source, Sighting::Lost, Some(&reason)),
+            Transition::SourceSeen(source, _) => self.sight(source, Sighting::Seen, None),
             Transition::Registered(..)
             | Transition::ModelsChanged { .. }
             | Transition::Removed { .. }
@@ -191,7 +191,10 @@ impl Watch {
         }
     }
 
-    fn sight(&mut self, source: SourceId, sighting: Sighting) {
+    fn sight(&mut self, source: SourceId, sighting: Sighting, lost: Option<&str>) {
+        if let Some(source) = self.sources.get(usize::from(source.0)) {
+            self.shared.note_source(source.name(), lost);
+        }
         if let Some(known) = self.sightings.get_mut(usize::from(source.0))
             && *known != Sighting::Seen
         {

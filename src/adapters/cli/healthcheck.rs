@@ -1,40 +1,32 @@
-//! Asks the running proxy whether it lives; for the image's `HEALTHCHECK`.
+//! Asks a running server whether it is well; for the `HEALTHCHECK` of an image.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddr};
 
+use super::ask;
 use crate::app::settings::Settings;
 
-/// The longest wait for each step of the question.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The most of the answer that is read, in bytes; its first line is enough.
-const ANSWER_MAX: u64 = 256;
+/// Whom to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patient {
+    /// The port on this machine; where it is unset, the proxy's own.
+    pub port: Option<u16>,
+    /// The path that answers 200 where all is well.
+    pub path: String,
+}
 
-/// Asks `/healthz` on the port that the settings name.
+/// Asks once.
 ///
 /// # Errors
 /// What is wrong, in one sentence.
-pub fn healthcheck(settings: &Settings) -> Result<(), String> {
-    let ip = match settings.bind {
-        any if any.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        own => own,
+pub fn healthcheck(settings: &Settings, patient: &Patient) -> Result<(), String> {
+    let address = match patient.port {
+        Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        None => ask::proxy(settings),
     };
-    let address = SocketAddr::new(ip, settings.port);
-    ask(address).map_err(|error| format!("no proxy answers at {address}: {error}")).and_then(|answer| {
-        match answer.starts_with("HTTP/1.1 200 ") {
-            true => Ok(()),
-            false => Err(format!("the proxy at {address} is not well: {}", answer.lines().next().unwrap_or_default())),
-        }
-    })
-}
-
-fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    socket.take(ANSWER_MAX).read_to_string(&mut answer)?;
-    Ok(answer)
+    let path = &patient.path;
+    match ask::get(address, path) {
+        Err(error) => Err(format!("nothing answers at http://{address}{path}: {error}")),
+        Ok(answer) if answer.is(200) => Ok(()),
+        Ok(answer) => Err(format!("http://{address}{path} is not well: {}", answer.status_line)),
+    }
 }

@@ -1,24 +1,45 @@
 //! The command line: what is asked of the program, and where its settings come from.
 
+mod ask;
+pub mod demo;
+pub mod doctor;
 pub mod healthcheck;
 pub mod logging;
+pub mod report_text;
+mod report_wire;
+pub mod status;
 
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, value_parser};
 
 use crate::app::settings::SETTINGS;
+use healthcheck::Patient;
 
 /// The exit code for a command line or a setting that cannot be read (`EX_USAGE` of sysexits.h).
 pub const EX_USAGE: u8 = 64;
 
 /// What the program is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Run the proxy.
     Serve,
-    /// Ask the running proxy whether it lives.
-    Healthcheck,
+    /// Ask a running server whether it lives.
+    Healthcheck(Patient),
+    /// Print how the running proxy stands.
+    Status,
+    /// Look for what keeps the proxy from its work.
+    Doctor,
+    /// Run the proxy in front of sample servers.
+    Demo,
+    /// Run one sample server.
+    Sample {
+        /// The port that it listens on, on all addresses.
+        port: u16,
+        /// What it serves.
+        models: Vec<String>,
+    },
 }
 
 /// Reads the command line.
@@ -33,10 +54,25 @@ pub fn task() -> Result<Task, ExitCode> {
             _ => ExitCode::from(EX_USAGE),
         }
     })?;
-    Ok(match matches.subcommand_name() {
-        Some("healthcheck") => Task::Healthcheck,
+    Ok(match matches.subcommand() {
+        Some(("healthcheck", of)) => Task::Healthcheck(Patient { port: port(of), path: text(of, "path") }),
+        Some(("status", _)) => Task::Status,
+        Some(("doctor", _)) => Task::Doctor,
+        Some(("demo", _)) => Task::Demo,
+        Some(("sample", of)) => Task::Sample {
+            port: port(of).unwrap_or_default(),
+            models: of.get_many("models").into_iter().flatten().cloned().collect(),
+        },
         _ => Task::Serve,
     })
+}
+
+fn port(matches: &ArgMatches) -> Option<u16> {
+    matches.get_one("port").copied()
+}
+
+fn text(matches: &ArgMatches, name: &str) -> String {
+    matches.get_one::<String>(name).cloned().unwrap_or_default()
 }
 
 /// The value of an environment variable. The one place where the environment is read.
@@ -56,8 +92,50 @@ fn command() -> clap::Command {
         .subcommand(clap::Command::new("serve").about("Run the proxy (the default)"))
         .subcommand(
             clap::Command::new("healthcheck")
-                .about("Ask the running proxy's /healthz; exit code 0 if it lives, else 1"),
+                .about("Ask the running proxy's /healthz, or another server; exit code 0 if it is well, else 1")
+                .arg(
+                    port_option("Port on this machine; unset: the proxy's own")
+                        .value_parser(value_parser!(u16).range(1..)),
+                )
+                .arg(
+                    Arg::new("path").long("path").default_value("/healthz").value_parser(path).help("What to ask for"),
+                ),
         )
+        .subcommand(
+            clap::Command::new("status")
+                .about("Print the models and containers of the running proxy; exit code 1 if something is wrong"),
+        )
+        .subcommand(
+            clap::Command::new("doctor")
+                .about("Check the engine, the proxy and every container; exit code 1 if something is wrong"),
+        )
+        .subcommand(
+            clap::Command::new("demo").about("Run the proxy in front of two sample servers, without Docker or a GPU"),
+        )
+        .subcommand(
+            clap::Command::new("sample")
+                .about("Run one sample server that answers like an inference server and knows nothing")
+                .arg(port_option("Port it listens on").value_parser(value_parser!(u16)).default_value("8000"))
+                .arg(
+                    Arg::new("models")
+                        .long("models")
+                        .value_delimiter(',')
+                        .default_value("sample")
+                        .help("Models it serves, between commas"),
+                ),
+        )
+}
+
+fn port_option(help: &'static str) -> Arg {
+    Arg::new("port").long("port").help(help)
+}
+
+/// A path that can stand in the first line of a request as it is.
+fn path(text: &str) -> Result<String, &'static str> {
+    match text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("it must begin with / and hold no spaces"),
+    }
 }
 
 fn settings_help() -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::looks::Looks;
@@ -84,7 +84,7 @@ impl Post {
         }
     }
 
-    /// Whether there is anything new to tell; how long a probe took is none.
+    /// Whether there is anything new to tell.
     fn differs(&self, before: &Container) -> bool {
         let now = &self.container;
         (now.condition, &now.reach, &now.health_output, now.started_at)
@@ -93,10 +93,8 @@ impl Post {
 
     /// Finds it and asks it, once.
     pub async fn probe(&mut self) {
-        let began = Instant::now();
         let within = self.settings.probe_timeout;
         let found = timeout(within, self.attempt()).await;
-        self.container.health_check_took = Some(began.elapsed());
         match found.unwrap_or_else(|_| Err(format!("no answer within {} s", within.as_secs_f32()))) {
             Ok(address) => self.passed(address),
             Err(why) => self.failed(&why),

@@ -27,7 +27,9 @@ may\",\"type\":\"server_error\",\"param\":null,\"code\":\"overloaded\"}}  ";
 
 /// The proxy cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}; is another program there, or does the port need other rights?")]
+#[error(
+    "cannot listen on {address}: {error}; is another program there, or does the port need other rights? PROXY_PORT names another"
+)]
 pub struct ListenError {
     address: SocketAddr,
     error: io::Error,

@@ -14,6 +14,8 @@ mod name_model;
 mod request_id;
 mod routes;
 mod server;
+mod status_json;
+mod status_page;
 mod tunnel;
 
 pub use listener::{Bound, ListenError};

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::Bytes;
 
-use super::models;
+use super::{models, status_json, status_page};
 use crate::app::shared::Shared;
 
 /// Marks an answer whose place is taken by an error in the caller's own shape.
@@ -29,9 +29,13 @@ pub fn is_ours(method: &Method, path: &str) -> bool {
     models && (method == Method::GET || method == Method::HEAD)
 }
 
-/// The router.
-pub fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
+/// The router, with or without `/status`.
+pub fn router(shared: Arc<Shared>, with_status: bool) -> Router {
+    let router = match with_status {
+        true => Router::new().route("/status", get(status).fallback(nothing)),
+        false => Router::new(),
+    };
+    router
         .route("/healthz", get(healthz).fallback(nothing))
         .route("/readyz", get(readyz).fallback(nothing))
         .route("/v1/models", get(list))
@@ -61,6 +65,18 @@ async fn one(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Respo
         Some(object) => answer(StatusCode::OK, object),
         None => absent(Absent::Model(id)),
     }
+}
+
+/// A page for whom asks for HTML, as browsers do; JSON for everybody else.
+async fn status(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let report = shared.report();
+    let html = |value: &HeaderValue| value.as_bytes().windows(9).any(|part| part == b"text/html");
+    let mut response = match headers.get_all(ACCEPT).iter().any(html) {
+        true => status_page::answer(&report),
+        false => answer(StatusCode::OK, status_json::of(&report)),
+    };
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 async fn nothing() -> Response {

@@ -48,6 +48,8 @@ pub struct HttpSettings {
     pub idle_timeout: Duration,
     /// How long an answer may wait for its reader.
     pub write_stall: Duration,
+    /// Whether `/status` is there.
+    pub status: bool,
 }
 
 impl Default for HttpSettings {
@@ -60,6 +62,7 @@ impl Default for HttpSettings {
             body_idle: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(120),
             write_stall: Duration::from_secs(300),
+            status: true,
         }
     }
 }
@@ -86,7 +89,7 @@ impl Server {
     /// A server that carries through `proxy`. Everything that it has open ends at `abort`.
     pub fn new(proxy: Proxy, settings: HttpSettings, abort: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
-            router: routes::router(Arc::clone(proxy.shared())),
+            router: routes::router(Arc::clone(proxy.shared()), settings.status),
             limits: SearchLimits {
                 held_body: settings.max_held_body,
                 held_total: HeldTotal::new(settings.max_held_total),

@@ -1,0 +1,93 @@
+//! Looks for what keeps the proxy from doing its work: its sources, itself, and every container.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+use super::ask;
+use super::report_text::{Ink, clean, containers, text};
+use super::status::running;
+use crate::app::settings::Settings;
+use crate::app::status::{Level, Phase, Report, Standing, report};
+use crate::app::watch::now;
+use crate::domain::container::ContainerEvent;
+use crate::domain::table::{RoutingTable, SourceId, TableEvent};
+use crate::ports::container_source::ContainerSource;
+
+/// How long a source may take to show its containers.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks, and prints what it finds. Exit code 0 if nothing is wrong, else 1.
+pub async fn doctor(settings: &Settings, sources: &[Arc<dyn ContainerSource>], ink: Ink) -> ExitCode {
+    let mut well = true;
+    let mut say = |level: Level, line: String| {
+        well &= level != Level::Wrong;
+        println!("{} {}", ink.sign(level), clean(&line));
+    };
+    say(Level::Good, "the settings can be read".to_owned());
+    let mut table = RoutingTable::<()>::new(settings.table_rules());
+    for (number, source) in sources.iter().enumerate() {
+        let (level, line, seen) = look(&**source).await;
+        say(level, line);
+        if let Some(event) = seen {
+            let id = SourceId(u8::try_from(number).unwrap_or(u8::MAX));
+            table = table.apply(TableEvent::Source(id, event), now()).0;
+        }
+    }
+    let address = ask::proxy(settings);
+    let told = match (running(address), ask::get(address, "/healthz")) {
+        (Ok(report), _) => {
+            say(Level::Good, format!("the proxy at http://{address} answers"));
+            Some(report)
+        }
+        (Err(why), Ok(answer)) if answer.is(200) => {
+            say(Level::Waiting, why);
+            None
+        }
+        (Err(why), _) => {
+            say(Level::Wrong, why);
+            None
+        }
+    };
+    println!();
+    match told {
+        Some(report) => print!("{}", told_by_proxy(&report, ink, &mut well)),
+        None => print!("{}", seen_by_itself(&table, now(), ink, &mut well)),
+    }
+    ExitCode::from(u8::from(!well))
+}
+
+/// How a source is: what the first word of it says. A snapshot needs all that the proxy needs of an engine: a
+/// connection, its list, a look at each container, and its events.
+async fn look(source: &dyn ContainerSource) -> (Level, String, Option<ContainerEvent>) {
+    let name = source.name();
+    match timeout(SOURCE_PATIENCE, source.watch().next()).await {
+        Ok(Some(ContainerEvent::Snapshot(all))) => {
+            let count = all.len();
+            let line = format!("{name} answers: it lists containers, shows them and tells events; {count} opted in");
+            (Level::Good, line, Some(ContainerEvent::Snapshot(all)))
+        }
+        Ok(Some(ContainerEvent::Lost(reason))) => (Level::Wrong, format!("{name}: {reason}"), None),
+        Ok(_) | Err(_) => {
+            let seconds = SOURCE_PATIENCE.as_secs();
+            (Level::Wrong, format!("{name} has not shown its containers within {seconds} s"), None)
+        }
+    }
+}
+
+fn told_by_proxy(report: &Report, ink: Ink, well: &mut bool) -> String {
+    *well &= report.is_well();
+    text(report, ink)
+}
+
+/// Without a proxy to ask, the containers are judged from here, up to the point where they would be asked for models.
+fn seen_by_itself(table: &RoutingTable<()>, now: Instant, ink: Ink, well: &mut bool) -> String {
+    let report = report(table, Standing { phase: Phase::Ready, sources: Vec::new() }, now);
+    *well &= report.is_well();
+    let mut lines = vec![ink.dim("The proxy does not say how it stands; this is seen from here:")];
+    containers(&report.containers, ink, &mut lines);
+    lines.join("\n") + "\n"
+}

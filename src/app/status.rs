@@ -1,0 +1,373 @@
+//! What the table comes to in words: for every model who serves it, for every container why it serves or does not.
+
+use std::time::{Duration, Instant};
+
+use crate::domain::container::Container;
+use crate::domain::model_name::ModelName;
+use crate::domain::table::{
+    Discovering, Entry, Ready, Resolution, Retiring, RoutingTable, State, Stopping, Waiting, Warning,
+};
+use crate::ports::upstream::AskError;
+
+/// From how long on a health check is worth a word: it runs again and again, beside the requests.
+const SLOW_HEALTH_CHECK: Duration = Duration::from_secs(2);
+/// How much of a health check's output is repeated, in characters.
+const OUTPUT_CHARS: usize = 300;
+
+/// The word for a backend out of service that still has requests.
+const DRAINING: &str = "draining";
+
+/// How the proxy stands, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The proxy's version.
+    pub version: String,
+    /// Where the proxy is between start and stop.
+    pub phase: Phase,
+    /// Where backends are learnt from.
+    pub sources: Vec<SourceLine>,
+    /// What is served, by name.
+    pub models: Vec<ModelLine>,
+    /// Every container that opted in, and every backend that still has requests.
+    pub containers: Vec<ContainerLine>,
+}
+
+/// Where the proxy is between start and stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The containers that there are have not all been listed and asked yet.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It was told to stop.
+    Stopping,
+}
+
+/// Whether something needs a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Not in service, and nobody need do anything.
+    Waiting,
+    /// It will not serve until somebody does something.
+    Wrong,
+}
+
+/// One source of backends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLine {
+    /// What log lines call it.
+    pub name: String,
+    /// Why it is out of sight; `None` while it is seen, and before anything was heard of it.
+    pub lost: Option<String>,
+}
+
+/// One model and who serves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelLine {
+    /// The model.
+    pub model: String,
+    /// The container that serves it.
+    pub container: String,
+    /// Where.
+    pub address: String,
+    /// The requests in flight at that container, of all its models.
+    pub in_flight: usize,
+    /// For how long the container has been in service.
+    pub since: Duration,
+    /// Who would serve it if that container went, the next one first.
+    pub behind: Vec<String>,
+}
+
+/// One container and why it serves or does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerLine {
+    /// Its name.
+    pub name: String,
+    /// Its id, shortened as people write it.
+    pub id: String,
+    /// Where it is, or was, reached.
+    pub address: Option<String>,
+    /// Whether it needs a person.
+    pub level: Level,
+    /// One word: `ready`, `starting`, `unhealthy`, ….
+    pub state: String,
+    /// Why.
+    pub line: String,
+    /// What else one should know.
+    pub notes: Vec<String>,
+    /// The requests in flight.
+    pub in_flight: usize,
+    /// For how long it has stood so.
+    pub since: Duration,
+    /// The models that it lists.
+    pub models: Vec<String>,
+}
+
+/// What the table does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Where the proxy is between start and stop.
+    pub phase: Phase,
+    /// Where backends are learnt from.
+    pub sources: Vec<SourceLine>,
+}
+
+impl Report {
+    /// Whether nothing needs a person.
+    pub fn is_well(&self) -> bool {
+        self.phase == Phase::Ready
+            && self.sources.iter().all(|source| source.lost.is_none())
+            && self.containers.iter().all(|container| container.level != Level::Wrong)
+    }
+}
+
+/// The report on this version of the table.
+pub fn report<L>(table: &RoutingTable<L>, standing: Standing, now: Instant) -> Report {
+    let shown = |entry: &&Entry<L>| !matches!(&entry.state, State::Ended(ended) if ended.removed);
+    let mut containers: Vec<_> =
+        table.entries().map(|(_, entry)| entry).filter(shown).map(|entry| container_line(table, entry, now)).collect();
+    for retiring in table.retiring() {
+        leaving(&mut containers, retiring, now);
+    }
+    // What needs a person comes first.
+    containers.sort_by(|a, b| (b.level, &a.name, &a.id).cmp(&(a.level, &b.name, &b.id)));
+    Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        phase: standing.phase,
+        sources: standing.sources,
+        models: model_lines(table, now),
+        containers,
+    }
+}
+
+fn model_lines<L>(table: &RoutingTable<L>, now: Instant) -> Vec<ModelLine> {
+    let line = |claim: &crate::domain::table::Claim<L>, model: &ModelName| {
+        let backend = &claim.backend;
+        let behind = match table.resolve(model.as_str()) {
+            Resolution::Claimed(claims) => claims.iter().skip(1).map(|claim| claim.backend.name.to_string()).collect(),
+            Resolution::Draining | Resolution::Unavailable | Resolution::Unknown => Vec::new(),
+        };
+        let since = table.entries().find(|(id, _)| **id == backend.container).map(|(_, entry)| entry.since);
+        ModelLine {
+            model: model.to_string(),
+            container: backend.name.to_string(),
+            address: backend.address.to_string(),
+            in_flight: backend.gate.in_flight(),
+            since: since.map(|since| now.saturating_duration_since(since)).unwrap_or_default(),
+            behind,
+        }
+    };
+    table.models().into_iter().map(|(claim, offered)| line(claim, &offered.name)).collect()
+}
+
+fn container_line<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> ContainerLine {
+    let container = &entry.container;
+    let (level, state, line) = why(table, entry, now);
+    let (address, in_flight, models) = match &entry.state {
+        State::Ready(ready) => (
+            Some(ready.backend.address.to_string()),
+            ready.backend.gate.in_flight(),
+            ready.models.iter().map(|model| model.name.to_string()).collect(),
+        ),
+        State::Waiting(_) | State::Discovering(_) | State::Stopping(_) | State::Ended(_) => (None, 0, Vec::new()),
+    };
+    ContainerLine {
+        name: container.name.to_string(),
+        id: container.id.to_string(),
+        address,
+        level,
+        state: state.to_owned(),
+        line,
+        notes: notes(table, entry),
+        in_flight,
+        since: now.saturating_duration_since(entry.since),
+        models,
+    }
+}
+
+/// Why the container serves or does not: how grave, one word, one sentence.
+fn why<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> (Level, &'static str, String) {
+    let container = &entry.container;
+    match &entry.state {
+        State::Ready(ready) => serving(table, ready),
+        State::Discovering(discovering) => asked(container, discovering),
+        State::Stopping(Stopping { reason, take_back_at, .. }) => {
+            let left = take_back_at.saturating_duration_since(now);
+            let line = format!("{reason}; taken back in {} if it still runs and is healthy then", span(left));
+            (Level::Waiting, "stopping", line)
+        }
+        State::Ended(_) => (Level::Waiting, "ended", "it does not run".to_owned()),
+        State::Waiting(waiting) => waits(container, waiting, now.saturating_duration_since(entry.since)),
+    }
+}
+
+fn serving<L>(table: &RoutingTable<L>, ready: &Ready<L>) -> (Level, &'static str, String) {
+    let displaced = ready.models.iter().filter(|model| displaced_by(table, ready, &model.name).is_some()).count();
+    match (ready.models.len(), displaced) {
+        (all, displaced) if displaced == all => {
+            let line = "healthy, but all its models are served by containers that became healthy later".to_owned();
+            (Level::Waiting, "displaced", line)
+        }
+        (1, _) => (Level::Good, "ready", "serves 1 model".to_owned()),
+        (all, 0) => (Level::Good, "ready", format!("serves {all} models")),
+        (all, displaced) => (Level::Good, "ready", format!("serves {} of its {all} models", all - displaced)),
+    }
+}
+
+/// The name of the container that serves this model in place of the one that lists it.
+fn displaced_by<L>(table: &RoutingTable<L>, ready: &Ready<L>, model: &ModelName) -> Option<String> {
+    match table.resolve(model.as_str()) {
+        Resolution::Claimed([first, ..]) if first.backend.registration != ready.backend.registration => {
+            Some(first.backend.name.to_string())
+        }
+        _ => None,
+    }
+}
+
+fn asked(container: &Container, discovering: &Discovering) -> (Level, &'static str, String) {
+    let Some(failure) = &discovering.failure else {
+        return (Level::Waiting, "asked", "healthy; it is being asked for its models".to_owned());
+    };
+    let port = container.labels.as_ref().map_or(0, |labels| labels.port);
+    let said = |error: AskError| failure.ends_with(&error.to_string());
+    let hint = if said(AskError::Refused) {
+        format!("; nothing listens on port {port}: set the label inference.port, or have its server listen on 0.0.0.0")
+    } else if said(AskError::Status(404)) {
+        "; its API is elsewhere: set the label inference.api.base_path, or inference.port".to_owned()
+    } else if said(AskError::Status(401)) || said(AskError::Status(403)) {
+        "; it asks for a key before it tells its models: let it tell them without one".to_owned()
+    } else {
+        String::new()
+    };
+    (Level::Wrong, "no models", format!("healthy, but its models are not known: {failure}{hint}"))
+}
+
+fn waits(container: &Container, waiting: &Waiting, since: Duration) -> (Level, &'static str, String) {
+    let output = match container.health_output.as_deref().map(str::trim).filter(|output| !output.is_empty()) {
+        Some(output) => format!("; its health check last said: {}", shortened(output)),
+        None => String::new(),
+    };
+    let words = |level, state, line: String| (level, state, line);
+    match waiting {
+        Waiting::Starting => {
+            let line = format!("its health check has not passed yet, for {}{output}", span(since));
+            words(Level::Waiting, "starting", line)
+        }
+        Waiting::Restarting => words(Level::Waiting, "restarting", "it is between two runs".to_owned()),
+        Waiting::NoHealthcheck => words(Level::Wrong, "no healthcheck", Warning::NoHealthcheck.to_string()),
+        Waiting::BadLabel(error) => words(Level::Wrong, "bad label", Warning::BadLabel(error.to_string()).to_string()),
+        Waiting::NoAddress(nowhere) => words(Level::Wrong, "no network", nowhere.to_string()),
+        Waiting::LeftNetwork => words(Level::Waiting, "left network", "it left a network".to_owned()),
+        Waiting::Unhealthy => {
+            let line = format!("its health check fails, for {}{output}", span(since));
+            words(Level::Wrong, "unhealthy", line)
+        }
+        Waiting::Paused => words(Level::Waiting, "paused", "it is frozen: docker unpause".to_owned()),
+        Waiting::TooMany => words(Level::Wrong, "too many", Warning::TableFull.to_string()),
+    }
+}
+
+/// What else one should know of a container.
+fn notes<L>(table: &RoutingTable<L>, entry: &Entry<L>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let container = &entry.container;
+    if let State::Ready(ready) = &entry.state {
+        let displaced = |model: &ModelName| {
+            let other = displaced_by(table, ready, model)?;
+            Some(format!("{model} is served by {other}, which became healthy later"))
+        };
+        notes.extend(ready.models.iter().filter_map(|model| displaced(&model.name)));
+        if ready.failures > 0 {
+            notes.push("it could not be reached when it was asked for its models last".to_owned());
+        }
+        let (stop, drain) = (container.stop_timeout, table.rules().drain.timeout);
+        if stop < drain {
+            let (stop, drain) = (span(stop), span(drain));
+            notes.push(format!(
+                "its stop_grace_period is {stop}: docker stop kills it before a drain of up to {drain} ends; \
+                 set {drain} or more"
+            ));
+        }
+    }
+    notes.extend(entry.warned.iter().filter(|warning| is_note(warning)).map(ToString::to_string));
+    if let Some(took) = container.health_check_took.filter(|took| *took >= SLOW_HEALTH_CHECK) {
+        notes.push(format!("its health check took {}: a lighter one would be known sooner", span(took)));
+    }
+    notes
+}
+
+/// Whether what the operator was told stands beside the line that says why, rather than in it.
+fn is_note(warning: &Warning) -> bool {
+    match warning {
+        Warning::BadModelName(_) | Warning::TooManyModels(_) | Warning::TakenBack => true,
+        Warning::NoHealthcheck
+        | Warning::BadLabel(_)
+        | Warning::NoAddress(_)
+        | Warning::NotLearnt(_)
+        | Warning::TableFull => false,
+    }
+}
+
+/// A backend on its way out: said beside its container, or alone where that is gone or serves anew.
+fn leaving<L>(containers: &mut Vec<ContainerLine>, retiring: &Retiring<L>, now: Instant) {
+    let backend = &retiring.backend;
+    let in_flight = backend.gate.in_flight();
+    let requests = if in_flight == 1 { "request" } else { "requests" };
+    let until = match retiring.cut_at.or(retiring.sever_at) {
+        Some(at) => format!("{} left", span(at.saturating_duration_since(now))),
+        None => "kept".to_owned(),
+    };
+    let line = format!("draining: {}; {in_flight} {requests} in flight, {until}", retiring.reason);
+    let id = backend.container.to_string();
+    let out_of_service = |line: &&mut ContainerLine| line.id == id && line.address.is_none();
+    match containers.iter_mut().find(out_of_service) {
+        Some(container) => {
+            container.line = match container.level {
+                Level::Wrong => format!("{line}; {}", container.line),
+                Level::Good | Level::Waiting => line,
+            };
+            container.state = DRAINING.to_owned();
+            container.in_flight = in_flight;
+            container.address = Some(backend.address.to_string());
+            container.since = now.saturating_duration_since(retiring.since);
+            container.models = retiring.models.iter().map(ToString::to_string).collect();
+        }
+        None => containers.push(ContainerLine {
+            name: backend.name.to_string(),
+            id,
+            address: Some(backend.address.to_string()),
+            level: Level::Waiting,
+            state: DRAINING.to_owned(),
+            line,
+            notes: Vec::new(),
+            in_flight,
+            since: now.saturating_duration_since(retiring.since),
+            models: retiring.models.iter().map(ToString::to_string).collect(),
+        }),
+    }
+}
+
+/// One line of bounded length, without control characters.
+fn shortened(output: &str) -> String {
+    let words = output.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut text: String = words.chars().filter(|c| !c.is_control()).take(OUTPUT_CHARS).collect();
+    if words.chars().nth(OUTPUT_CHARS).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+/// A time as people say it: `0.4 s`, `12 s`, `3 min`, `2 h 5 min`, `3 d`.
+pub fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 if time.is_zero() => "0 s".to_owned(),
+        0..2 => format!("{:.1} s", time.as_secs_f32()),
+        2..120 => format!("{seconds} s"),
+        120..3600 => format!("{} min", seconds / 60),
+        3600..86400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86400, seconds % 86400 / 3600),
+    }
+}

@@ -1,0 +1,88 @@
+//! Which adapters the proxy is made of, by its settings.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource};
+use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
+use lw_inference_proxy::adapters::samples::Sample;
+use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
+use lw_inference_proxy::app::settings::Settings;
+use lw_inference_proxy::domain::backend_url::BackendUrl;
+use lw_inference_proxy::ports::container_source::ContainerSource;
+use lw_inference_proxy::ports::upstream::UpstreamClient;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What the sample servers of the demonstration serve, each its own model.
+const DEMO_MODELS: [&str; 2] = ["sample/small", "sample/large"];
+/// How long the demonstration waits for answers when it is told to stop.
+const DEMO_DRAIN: Duration = Duration::from_secs(2);
+
+/// What the proxy reaches the world through.
+pub struct Outside {
+    /// The way to backends.
+    pub upstream: Arc<dyn UpstreamClient>,
+    /// Where backends are learnt from.
+    pub sources: Vec<Arc<dyn ContainerSource>>,
+}
+
+/// Makes it. Opens nothing yet.
+pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
+    settings.check_sources()?;
+    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(UpstreamSettings::default())?);
+    let mut sources: Vec<Arc<dyn ContainerSource>> = Vec::new();
+    if settings.docker {
+        let engine = settings.engine.clone();
+        sources.push(Arc::new(DockerSource::new(DockerSettings {
+            host: engine.host,
+            tls_verify: engine.tls_verify,
+            cert_path: engine.cert_path,
+            ..DockerSettings::default()
+        })?));
+    }
+    if !settings.backends.is_empty() {
+        let (backends, upstream) = (settings.backends.clone(), Arc::clone(&upstream));
+        sources.push(Arc::new(FixedSource::new(backends, upstream, FixedSettings::default())));
+    }
+    Ok(Outside { upstream, sources })
+}
+
+/// The sample servers of the demonstration.
+pub struct Demo {
+    servers: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Demo {
+    /// Starts them on free ports of this machine, and has the settings name them and nothing else.
+    pub async fn start(settings: &mut Settings) -> Result<Self, Box<dyn Error>> {
+        let demo = Self { servers: TaskTracker::new(), stop: CancellationToken::new() };
+        settings.docker = false;
+        settings.backends.clear();
+        settings.drain_timeout = settings.drain_timeout.min(DEMO_DRAIN);
+        settings.log_filter.get_or_insert_with(|| "warn".to_owned());
+        for model in DEMO_MODELS {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let sample = Sample::bind(address, vec![model.to_owned()]).await?;
+            let url = format!("http://{}/v1", sample.address()?);
+            settings.backends.push(BackendUrl::parse(&url).map_err(|wrong| format!("{url}: {wrong}"))?);
+            demo.servers.spawn(sample.serve(demo.stop.clone()));
+        }
+        Ok(demo)
+    }
+
+    /// What they serve.
+    pub fn models() -> Vec<String> {
+        DEMO_MODELS.map(str::to_owned).to_vec()
+    }
+
+    /// Ends them.
+    pub async fn end(self) {
+        self.stop.cancel();
+        self.servers.close();
+        self.servers.wait().await;
+    }
+}
