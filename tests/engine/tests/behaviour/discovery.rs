@@ -53,6 +53,9 @@ async fn without_a_healthcheck_it_is_left_out_with_one_warning_that_says_how_to_
     for mock in [&none, &absent] {
         proxy.until_log("a warning", |line| line["container"] == mock.name() && line["level"] == "WARN").await;
         mock.connect_and_leave_a_network(&engine).await;
+    }
+    let _fence = fence(&engine, &proxy).await;
+    for mock in [&none, &absent] {
         let told = warnings(&proxy, mock.name(), "");
         assert_eq!(told.len(), 1, "{told:?}");
         let text = told[0].to_string();
@@ -82,10 +85,13 @@ async fn a_bad_label_keeps_one_container_out_with_one_warning_and_no_other() {
         mocks.push((mock, label, value, right));
     }
     proxy.until_answered_by(&model, good.name()).await;
-    for (mock, label, value, right) in &mocks {
+    for (mock, ..) in &mocks {
         mock.until_healthy().await;
         proxy.until_log("a warning", |line| line["container"] == mock.name() && line["level"] == "WARN").await;
         mock.connect_and_leave_a_network(&engine).await;
+    }
+    let _fence = fence(&engine, &proxy).await;
+    for (mock, label, value, right) in &mocks {
         let told = warnings(&proxy, mock.name(), "");
         assert_eq!(told.len(), 1, "{told:?}");
         let text = told[0]["reason"].as_str().unwrap();
@@ -145,6 +151,14 @@ async fn image_without_healthcheck(engine: &Engine) -> String {
         assert!(step.as_ref().is_ok_and(|step| step.error_detail.is_none()), "{step:?}");
     }
     tag
+}
+
+/// A further container, from its start until it is served: whatever happened before has been looked at by then.
+async fn fence(engine: &Engine, proxy: &ProxyProcess) -> engine_tests::MockContainer {
+    let model = engine.unique("fence");
+    let mock = Mock::serving("fence", &[&model]).start(engine).await;
+    proxy.until_answered_by(&model, mock.name()).await;
+    mock
 }
 
 /// Gives the proxy a reason to look at a container again.

@@ -1,7 +1,7 @@
 //! Containers that end without a stop, are removed, or come back.
 
 use crate::scene::{SOON, Steady, Stream, ask, until_refused};
-use engine_tests::{BOUND, Mock, ProxyProcess, TestNetwork, require_engine, until};
+use engine_tests::{BOUND, Mock, ProxyProcess, TestNetwork, not_run, require_engine, until};
 use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,6 +22,26 @@ async fn a_crash_removes_at_once_whatever_its_exit_code() {
         let exit = mock.until_exited().await;
         assert!(exit == code || (code == 134 && exit == 139), "{way} exits with {exit}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_from_outside_the_engine_is_a_crash() {
+    let engine = require_engine!();
+    let model = engine.unique("struck");
+    let proxy = ProxyProcess::start().await;
+    let mock = Mock::serving("struck", &[&model]).start(&engine).await;
+    proxy.until_listed(&model).await;
+    let stream = Stream::begin(&proxy, &model, 600, 50).await;
+    let pid = mock.inspect().await.state.unwrap().pid.unwrap().to_string();
+    let killed = std::process::Command::new("kill").args(["-s", "KILL", &pid]).output();
+    if !killed.is_ok_and(|done| done.status.success()) {
+        return not_run("this process may not kill a container's process");
+    }
+    let struck = Instant::now();
+    stream.finish_broken().await;
+    proxy.until_unlisted(&model).await;
+    assert!(struck.elapsed() < SOON);
+    assert_eq!(mock.until_exited().await, 137);
 }
 
 #[tokio::test(flavor = "multi_thread")]

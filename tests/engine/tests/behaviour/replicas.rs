@@ -66,6 +66,22 @@ async fn the_other_takes_over_when_the_winner_exits_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_other_takes_over_when_the_winner_is_stopped_without_patience() {
+    let engine = require_engine!();
+    let pair = Pair::start(&engine, "ignore").await;
+    pair.later.stop(Some(0)).await;
+    pair.taken_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_takes_over_when_the_winner_crashes() {
+    let engine = require_engine!();
+    let pair = Pair::start(&engine, "exit").await;
+    let _ = pair.later.get("/admin/crash").await;
+    pair.taken_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_other_takes_over_when_the_winner_is_killed() {
     let engine = require_engine!();
     let pair = Pair::start(&engine, "exit").await;

@@ -139,6 +139,32 @@ impl SecondEngine {
 }
 
 impl SecondEngine {
+    /// After a test that failed with live restore: shims name this engine's folder, and containers are their children.
+    fn end_what_outlived_it(&self) {
+        let folder = self.folder.display().to_string();
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let path = process.path();
+            let command = std::fs::read(path.join("cmdline")).unwrap_or_default();
+            let pid = process.file_name().to_string_lossy().into_owned();
+            if command.starts_with(b"/usr/bin/containerd-shim") && String::from_utf8_lossy(&command).contains(&folder) {
+                let children = std::fs::read_to_string(path.join("task").join(&pid).join("children"));
+                let children = children.unwrap_or_default();
+                let pids = children.split_ascii_whitespace().chain([pid.as_str()]);
+                let _ = Command::new("kill").args(["-s", "KILL"]).args(pids).output();
+            }
+        }
+    }
+
+    /// A daemon leaves mounts behind, so that its folder cannot be removed.
+    fn unmount(&self) {
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let ours =
+            |line: &&str| line.split(' ').nth(1).is_some_and(|path| path.starts_with(&*self.folder.to_string_lossy()));
+        for line in mounts.lines().rev().filter(ours) {
+            let _ = Command::new("umount").arg("-l").args(line.split(' ').nth(1)).output();
+        }
+    }
+
     /// A killed engine's containerd dies with it, but where nobody reaps it a new engine takes it for alive.
     fn end_containerd(&self) {
         let file = self.folder.join("exec/containerd/containerd.pid");
@@ -165,6 +191,8 @@ impl Drop for SecondEngine {
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.wait();
         }
+        self.end_what_outlived_it();
+        self.unmount();
         let _ = Command::new("ip").args(["link", "del", &self.bridge]).status();
         let _ = std::fs::remove_dir_all(&self.folder);
     }

@@ -64,6 +64,21 @@ async fn a_container_that_ignores_a_lone_stop_signal_is_taken_back_with_a_warnin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn int_and_quit_drain_as_term_does() {
+    let engine = require_engine!();
+    let proxy = ProxyProcess::start().await;
+    for signal in ["INT", "QUIT"] {
+        let model = engine.unique("interrupted");
+        let mock = Mock::serving("interrupted", &[&model]).env("ON_TERM", "ignore").start(&engine).await;
+        proxy.until_listed(&model).await;
+        let stream = Stream::begin(&proxy, &model, 20, 50).await;
+        mock.kill(signal).await;
+        until_refused(&proxy, &model, 503, "model_draining").await;
+        stream.finish_whole().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_ignores_docker_stop_drains_until_it_is_killed() {
     let engine = require_engine!();
     let model = engine.unique("killed-late");
