@@ -28,6 +28,12 @@ export LW_NOT_RUN=$PWD/$missing
 prepare "the Python clients" tests/clients/make-venv.sh
 prepare "the image of llama.cpp" tests/llama/build-image.sh
 
+step "the compose files"
+tests/compose/check.sh || {
+    [ $? = 3 ] && [ "${CI:-}" != true ] || exit 1
+    echo "the compose files: not checked, for want of docker compose" | tee -a "$missing"
+}
+
 step "the tests"
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --workspace --locked --no-fail-fast "$@"
