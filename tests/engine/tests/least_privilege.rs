@@ -104,10 +104,11 @@ async fn carry(client: UnixStream, address: &Address, head: &[u8]) {
         let rest = &head[..head.len() - 2];
         engine.write_all(&[rest, b"connection: close\r\n\r\n"].concat()).await.unwrap();
         let (mut from_client, mut to_client) = client.split();
+        let mut nowhere = tokio::io::sink();
         tokio::select! {
             _ = tokio::io::copy(&mut engine, &mut to_client) => {}
             // What comes after the head goes nowhere; the end of the client's side ends the exchange.
-            _ = tokio::io::copy(&mut from_client, &mut tokio::io::sink()) => {}
+            _ = tokio::io::copy(&mut from_client, &mut nowhere) => {}
         }
     }
     match address {
