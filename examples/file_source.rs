@@ -6,7 +6,6 @@
 //! ```
 //!
 //! `tests/file_source.rs` runs the contract of the port on it. See CONTRIBUTING.md.
-#![allow(clippy::disallowed_methods, reason = "an example reads its own command line")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -67,9 +66,9 @@ struct Watch {
     path: PathBuf,
     asked: Receiver<ContainerId>,
     poll: Interval,
-    /// What was told last; `None` before the first snapshot and after a loss.
+    /// What was told last; `None` until the next snapshot.
     seen: Option<BTreeMap<ContainerId, Container>>,
-    /// The loss that was told last, so that each reason is told once.
+    /// Each reason is told once.
     lost: Option<String>,
     waiting: VecDeque<ContainerEvent>,
 }
