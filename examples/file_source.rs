@@ -4,7 +4,6 @@
 //! {"name":"qwen","ip":"10.0.0.5","started":1700000000,"healthy":true,"labels":{"inference.enable":"true"}}
 //! cargo run --example file_source -- containers.jsonl        prints what it would tell the proxy
 //! ```
-//!
 //! `tests/file_source.rs` runs the contract of the port on it. See CONTRIBUTING.md.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -1,5 +1,7 @@
-//! The README says what the program says of itself: the same settings, with the same defaults and meanings.
+//! The documents tell the truth: the settings are those of the program, and what they name and link to is there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
 
 use lw_inference_proxy::app::settings::SETTINGS;
 
@@ -25,11 +27,37 @@ fn the_table_of_settings_is_the_one_of_help() {
     assert_eq!(rows(&told), rows(&expected), "take the rows of the README from src/app/settings.rs, in its order");
 }
 
+/// The documents whose words about places are checked.
+const DOCUMENTS: [(&str, &str); 4] = [
+    ("README.md", README),
+    ("ARCHITECTURE.md", include_str!("../ARCHITECTURE.md")),
+    ("CONTRIBUTING.md", include_str!("../CONTRIBUTING.md")),
+    ("tests/README.md", include_str!("README.md")),
+];
+
+fn is_there(document: &str, path: &str) -> bool {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join(document).parent().unwrap().to_owned();
+    root.join(path).exists() || folder.join(path).exists()
+}
+
 #[test]
-fn what_it_links_to_is_there() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    for link in README.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
-        let outside = link.starts_with("http") || link.is_empty();
-        assert!(outside || root.join(link).exists(), "README.md links to {link}, which is not there");
+fn what_they_link_to_is_there() {
+    for (document, text) in DOCUMENTS {
+        for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+            assert!(link.starts_with("http") || is_there(document, link), "{document} links to {link}");
+        }
+    }
+}
+
+#[test]
+fn the_places_that_they_name_are_there() {
+    for (document, text) in DOCUMENTS {
+        let quoted = text.split('`').skip(1).step_by(2);
+        let places =
+            quoted.filter(|word| ["src/", "tests/", "examples/", "deploy/"].iter().any(|at| word.starts_with(at)));
+        for place in places.filter(|place| !place.contains(['<', '*', ' '])) {
+            assert!(is_there(document, place), "{document} names {place}");
+        }
     }
 }
