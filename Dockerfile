@@ -15,9 +15,11 @@ FROM scratch
 COPY --from=build /out/ /
 ARG VERSION=unknown
 ARG REVISION=unknown
+ARG SOURCE=""
 LABEL org.opencontainers.image.title="lw-inference-proxy" \
       org.opencontainers.image.description="One endpoint for the inference servers of a Docker host, routed by model" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 EXPOSE 8080
@@ -26,5 +28,5 @@ EXPOSE 8080
 # group of the socket: `user: "65532:65532"` and `group_add: ["<gid of /var/run/docker.sock>"]`; with a socket proxy
 # over TCP, `user: "65532:65532"` is enough.
 USER 0:0
-HEALTHCHECK --interval=10s --timeout=3s --retries=3 CMD ["/lw-inference-proxy", "healthcheck"]
+HEALTHCHECK --interval=5s --timeout=3s --retries=3 CMD ["/lw-inference-proxy", "healthcheck"]
 ENTRYPOINT ["/lw-inference-proxy"]

@@ -7,7 +7,7 @@ IMAGE ?= lw-inference-proxy:latest
 # The image that the Dockerfile compiles in. Where it is not to be had, the binary is compiled outside.
 BUILDER ?= rust:1-slim-trixie
 
-.PHONY: help build run test venv llama mock docker fmt lint layers clean
+.PHONY: help build run demo test venv llama mock docker compose fmt lint layers deny clean
 
 help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -18,6 +18,9 @@ build: ## Compile the proxy for use: bin/lw-inference-proxy
 
 run: ## Run the proxy here, on PROXY_PORT or 8080
 	cargo run --bin lw-inference-proxy
+
+demo: ## Run the proxy in front of two sample servers, without Docker or a GPU
+	cargo run --bin lw-inference-proxy -- demo
 
 test: ## Run every test; those on containers need a Docker engine. ARGS='-E "test(drain)"' picks some
 	@tests/run.sh $(ARGS)
@@ -35,6 +38,9 @@ mock: ## Build the mock inference server: bin/mock-inference
 docker: ## Build the proxy's image; IMAGE and BUILDER can be given
 	@deploy/build-image.sh "$(IMAGE)" "$(BUILDER)"
 
+compose: ## Have the compose tool read every compose file
+	@tests/compose/check.sh
+
 fmt: ## Format the code
 	cargo fmt --all
 
@@ -44,6 +50,9 @@ lint: ## What CI refuses: unformatted code and every warning
 
 layers: ## Compile each inner layer alone, with nothing but what it may use
 	@tests/layers.sh
+
+deny: ## Licences, known faults and banned crates of all dependencies; needs cargo-deny
+	cargo deny --workspace check
 
 clean: ## Remove what was built; the caches .venv and .cache stay
 	cargo clean

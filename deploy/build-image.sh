@@ -1,23 +1,31 @@
 #!/usr/bin/env bash
-# Builds the proxy's image: build-image.sh IMAGE BUILDER
+# Builds the proxy's image: build-image.sh IMAGE BUILDER [ARGUMENTS OF docker build]
 # With the builder image at hand (or to be pulled) all is done inside, as the Dockerfile says. Where it is not to be
-# had, the binary is compiled outside with this machine's own Rust and the Dockerfile's last stage packs it.
+# had, or BUILDER is `outside`, the binary is compiled with this machine's own Rust and the Dockerfile's last stage
+# packs it. LW_IMAGE_PROFILE=dev does that faster, for tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 image=${1:-lw-inference-proxy:latest}
 builder=${2:-rust:1-slim-trixie}
+more=("${@:3}")
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-describe=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision")
+describe=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision" "${more[@]}")
 
-if docker image inspect "$builder" >/dev/null 2>&1 || docker pull --quiet "$builder" 2>/dev/null; then
+at_hand() {
+    [ "$builder" != outside ] || return 1
+    docker image inspect "$builder" >/dev/null 2>&1 || docker pull --quiet "$builder" 2>/dev/null
+}
+
+if at_hand; then
     echo "compiling in $builder"
     docker build --tag "$image" --build-arg "BUILDER=$builder" "${describe[@]}" .
 else
-    echo "$builder is not to be had: compiling with $(rustc --version)"
-    context=target/image
+    [ "$builder" = outside ] || echo "$builder is not to be had"
+    echo "compiling with $(rustc --version)"
+    context=target/image-${LW_IMAGE_PROFILE:-release}
     deploy/build-static.sh "$context/out"
     sed -n '/^FROM scratch/,$p' Dockerfile | sed 's/--from=build //; s,COPY /out/,COPY out/,' >"$context/Dockerfile"
     docker build --tag "$image" "${describe[@]}" "$context"

@@ -25,8 +25,18 @@ cargo build --locked --bin lw-inference-proxy
 export LW_PROXY_BIN=${LW_PROXY_BIN:-${CARGO_TARGET_DIR:-target}/debug/lw-inference-proxy}
 export LW_NOT_RUN=$PWD/$missing
 
+if docker version >/dev/null 2>&1; then
+    step "the proxy's image, compiled fast"
+    LW_IMAGE_PROFILE=dev deploy/build-image.sh lw-inference-proxy:test outside --label lw-inference-proxy.test=image
+fi
 prepare "the Python clients" tests/clients/make-venv.sh
 prepare "the image of llama.cpp" tests/llama/build-image.sh
+
+step "the compose files"
+tests/compose/check.sh || {
+    [ $? = 3 ] && [ "${CI:-}" != true ] || exit 1
+    echo "the compose files: not checked, for want of docker compose" | tee -a "$missing"
+}
 
 step "the tests"
 if cargo nextest --version >/dev/null 2>&1; then

@@ -25,12 +25,17 @@ pub async fn start(engine: &Engine, mock: &Mock) -> BareContainer {
         host_config: Some(mock.host_config()),
         ..ContainerCreateBody::default()
     };
-    let name = CreateContainerOptionsBuilder::new().name(&mock.name).build();
-    let made = engine.docker().create_container(Some(name), body).await;
-    let id = made.unwrap_or_else(|why| panic!("creating {}: {why}", mock.name)).id;
+    start_body(engine, &mock.name, body).await
+}
+
+/// Creates and starts a container of any kind.
+pub async fn start_body(engine: &Engine, name: &str, body: ContainerCreateBody) -> BareContainer {
+    let options = CreateContainerOptionsBuilder::new().name(name).build();
+    let made = engine.docker().create_container(Some(options), body).await;
+    let id = made.unwrap_or_else(|why| panic!("creating {name}: {why}")).id;
     let container = BareContainer { engine: engine.clone(), id };
     let started = engine.docker().start_container(&container.id, None).await;
-    started.unwrap_or_else(|why| panic!("starting {}: {why}", mock.name));
+    started.unwrap_or_else(|why| panic!("starting {name}: {why}"));
     container
 }
 

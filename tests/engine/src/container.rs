@@ -1,11 +1,13 @@
 //! A container that was started: what it says, what it has counted, and what can be done to it.
 
-use crate::bare::BareContainer;
+use crate::bare::{self, BareContainer};
 use crate::engine::Engine;
 use crate::http::{Answer, client};
 use crate::run;
 use crate::wait::{BOUND, until};
-use bollard::models::{ContainerInspectResponse, HealthStatusEnum, NetworkConnectRequest, NetworkDisconnectRequest};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, HealthStatusEnum, NetworkConnectRequest, NetworkDisconnectRequest,
+};
 use bollard::query_parameters::{
     KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
     RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
@@ -52,6 +54,14 @@ impl MockContainer {
             Hold::Testcontainers(container) => container.id().to_owned(),
         };
         Self { engine: engine.clone(), id, name, port, _hold: hold }
+    }
+
+    /// Starts a container of any kind, labelled as ours, whose server listens on `port`. `name` is made unique.
+    pub async fn of(engine: &Engine, name: &str, port: u16, body: ContainerCreateBody) -> Self {
+        let name = run::unique(name);
+        let body = ContainerCreateBody { labels: Some(run::labels()), ..body };
+        let hold = Hold::Bare(bare::start_body(engine, &name, body).await);
+        Self::new(engine, hold, name, port)
     }
 
     /// The container's id.

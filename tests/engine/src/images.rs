@@ -1,7 +1,7 @@
 //! The image of the mock, built on the spot without any registry, anew only when its sources change.
 
 use crate::run::LABEL;
-use crate::tools::{repository, static_mock};
+use crate::tools::{repository, script, static_mock};
 use bollard::Docker;
 use bollard::query_parameters::BuildImageOptionsBuilder;
 use futures_util::StreamExt;
@@ -14,6 +14,9 @@ pub const MOCK_IMAGE: &str = "lw-mock:test";
 
 /// llama.cpp's server with a tiny model, made by `tests/llama/build-image.sh`.
 pub const LLAMA_IMAGE: &str = "lw-llama:test";
+
+/// The proxy's own image, of today's sources, compiled fast.
+pub const PROXY_IMAGE: &str = "lw-inference-proxy:test";
 
 /// The image label that holds the hash of the sources.
 const SOURCES: &str = "lw-inference-proxy.test.sources";
@@ -37,6 +40,15 @@ pub async fn ensure_mock_image(docker: &Docker) {
         return;
     }
     build(docker, &hash).await;
+}
+
+/// Makes [`PROXY_IMAGE`] as `make docker` makes the real one, but for the profile. `tests/run.sh` has
+/// done that before: without changes it takes a second.
+pub fn build_proxy_image() {
+    let _alone = lock();
+    let label = format!("{LABEL}=image");
+    let arguments = [PROXY_IMAGE, "outside", "--label", &label];
+    script("deploy/build-image.sh", &arguments, &[("LW_IMAGE_PROFILE", "dev")]);
 }
 
 async fn is_current(docker: &Docker, hash: &str) -> bool {

@@ -20,7 +20,7 @@ pub use bollard;
 pub use container::{MockContainer, Stats};
 pub use engine::{Engine, not_run};
 pub use http::{Answer, client};
-pub use images::{LLAMA_IMAGE, MOCK_IMAGE};
+pub use images::{LLAMA_IMAGE, MOCK_IMAGE, PROXY_IMAGE, build_proxy_image};
 pub use mock::Mock;
 pub use network::TestNetwork;
 pub use proxy::{ProxyBuilder, ProxyProcess};

@@ -39,19 +39,32 @@ fn cargo_build(arguments: &[&str], rustflags: &str) -> PathBuf {
         .map_or_else(|| repository().join("target"), |folder| repository().join(folder));
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.arg("build").args(arguments).arg("--target-dir").arg(&target);
-    cargo.current_dir(repository());
-    // The test runner's own settings would make cargo build everything anew.
-    for (name, _) in std::env::vars() {
-        if name.starts_with("CARGO_") && !["CARGO_HOME", "CARGO_BUILD_JOBS"].contains(&name.as_str()) {
-            cargo.env_remove(name);
-        }
-    }
+    plain(&mut cargo);
     if !rustflags.is_empty() {
         cargo.env("RUSTFLAGS", rustflags);
     }
     let done = cargo.output().expect("cargo can be started");
     assert!(done.status.success(), "cargo build {arguments:?} failed:\n{}", String::from_utf8_lossy(&done.stderr));
     target
+}
+
+/// Runs a script of the repository to its end.
+pub fn script(path: &str, arguments: &[&str], env: &[(&str, &str)]) {
+    let mut script = Command::new(repository().join(path));
+    plain(&mut script);
+    let done = script.args(arguments).envs(env.iter().copied()).output().expect("the script can be started");
+    let said = [done.stdout, done.stderr].concat();
+    assert!(done.status.success(), "{path} {arguments:?} failed:\n{}", String::from_utf8_lossy(&said));
+}
+
+/// In the repository, without the test runner's own settings, which would make cargo build everything anew.
+fn plain(command: &mut Command) {
+    command.current_dir(repository());
+    for (name, _) in std::env::vars() {
+        if name.starts_with("CARGO_") && !["CARGO_HOME", "CARGO_BUILD_JOBS"].contains(&name.as_str()) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// The target triple of this machine's compiler.
