@@ -7,10 +7,10 @@ IMAGE ?= lw-inference-proxy:latest
 # The image that the Dockerfile compiles in. Where it is not to be had, the binary is compiled outside.
 BUILDER ?= rust:1-slim-trixie
 
-.PHONY: help build run demo test venv llama mock docker compose fmt lint layers deny clean
+.PHONY: help build run demo test bench bench-count venv llama mock docker compose fmt lint layers deny clean
 
 help: ## List these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 build: ## Compile the proxy for use: bin/lw-inference-proxy
 	cargo build --release --locked --bin lw-inference-proxy
@@ -24,6 +24,14 @@ demo: ## Run the proxy in front of two sample servers, without Docker or a GPU
 
 test: ## Run every test; those on containers need a Docker engine. ARGS='-E "test(drain)"' picks some
 	@tests/run.sh $(ARGS)
+
+bench: ## Measure the proxy beside others, some 10 minutes; ARGS=--write writes BENCHMARKS.md and the figure
+	cargo build --release --locked --bin lw-inference-proxy
+	cargo run --release --locked --package bench -- compare $(ARGS)
+
+bench-count: ## Count instructions and system calls against bench/counts.json; ARGS=--short, ARGS=--write
+	cargo build --release --locked --bin lw-inference-proxy
+	cargo run --locked --package bench -- count $(ARGS)
 
 venv: ## Install the Python clients that the tests use into .venv
 	@tests/clients/make-venv.sh

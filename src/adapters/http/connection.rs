@@ -48,6 +48,9 @@ pub(super) async fn serve(
     let connection = Arc::new(Connection { peer, interrupt: Arc::clone(&interrupt), phase });
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
+        // Now, not when the answer is first polled: hyper looks at the socket once more in between, which would set a
+        // timer for a head that is there.
+        connection.phase.head_read();
         // On the heap, so that it is gone while the answer streams.
         Box::pin(async move { Ok::<_, std::convert::Infallible>(server.answer(&connection, request).await) })
     });

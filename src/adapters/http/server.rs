@@ -123,7 +123,6 @@ impl Server {
 
     /// Answers one request. Whatever goes wrong in it, this one alone is answered with an error.
     pub(super) async fn answer(&self, connection: &Connection, request: Request<Incoming>) -> Response<AnswerBody> {
-        connection.phase.head_read();
         let id = self.ids.id_for(request.headers());
         let id_text = id.to_str().unwrap_or_default();
         let dialect = Dialect::of(request.uri(), request.headers());
