@@ -219,7 +219,7 @@ impl Server {
             Ok(named) => named,
             Err(error) => return Err((error, exchange)),
         };
-        let switch = forward::prepare_request(&mut parts.headers, connection.peer.ip());
+        let switch = forward::prepare_request(parts.version, &mut parts.headers, connection.peer.ip());
         let client = switch.and_then(|_| parts.extensions.remove::<OnUpgrade>());
         let request = Request::from_parts(parts, Box::pin(body) as _);
         match self.proxy.carry(&model, request, &connection.interrupt, exchange).await {
