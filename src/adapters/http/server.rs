@@ -71,6 +71,7 @@ pub struct Server {
     limits: SearchLimits,
     ids: RequestIds,
     tunnels: TaskTracker,
+    cut_tunnels: CancellationToken,
     abort: CancellationToken,
     settings: HttpSettings,
 }
@@ -95,6 +96,7 @@ impl Server {
             ids: RequestIds::new(),
             proxy,
             tunnels: TaskTracker::new(),
+            cut_tunnels: CancellationToken::new(),
             abort,
             settings,
         })
@@ -103,6 +105,11 @@ impl Server {
     /// The tunnels that are open.
     pub(super) fn tunnels(&self) -> &TaskTracker {
         &self.tunnels
+    }
+
+    /// Ends every tunnel. Its own token, so that they can be counted before it is given.
+    pub(super) fn cut_tunnels(&self) -> &CancellationToken {
+        &self.cut_tunnels
     }
 
     /// Ends everything that is open.
@@ -234,8 +241,8 @@ impl Server {
                 forward::prepare_answer(StatusCode::SWITCHING_PROTOCOLS, response.headers_mut());
                 if let Some(client) = client {
                     let interrupt = Arc::clone(&connection.interrupt);
-                    let (abort, tunnel) = (self.abort.clone(), tunnel::carry(client, upstream, interrupt));
-                    self.tunnels.spawn(async move { abort.run_until_cancelled(tunnel).await });
+                    let (cut, tunnel) = (self.cut_tunnels.clone(), tunnel::carry(client, upstream, interrupt));
+                    self.tunnels.spawn(async move { cut.run_until_cancelled(tunnel).await });
                 }
                 Ok(response)
             }
