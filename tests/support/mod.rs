@@ -2,6 +2,10 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 pub mod bodies;
+pub mod corpus_case;
+pub mod fake_container_source;
 pub mod fake_upstream;
+pub mod http_stage;
 pub mod raw_backend;
+pub mod raw_client;
 pub mod upstream_contract;

@@ -15,6 +15,9 @@ const RETRY_SOON_SECONDS: u32 = 2;
 /// The header in which Anthropic's clients look for the id of their request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
+/// The code of a body that is larger than may be held, or decoded, to find its model.
+pub const BODY_TOO_LARGE: &str = "body_too_large";
+
 /// Whose shape an error takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -76,7 +79,7 @@ impl ErrorAnswer {
             "the model was not found within the first {limit} bytes of the body; put \"model\" before the large \
              fields, or raise PROXY_MAX_HELD_BODY"
         );
-        Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message) }
+        Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LARGE, message) }
     }
 
     /// All bodies together are larger than may be held.
@@ -95,7 +98,11 @@ impl ErrorAnswer {
         match error {
             BodyError::Refused { code, message } => {
                 let param = code.ends_with("_model").then_some("model");
-                Self { param, close: true, ..Self::new(StatusCode::BAD_REQUEST, code, message.clone()) }
+                let status = match *code {
+                    BODY_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                Self { param, close: true, ..Self::new(status, code, message.clone()) }
             }
             BodyError::Stalled(_) => {
                 Self { close: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", error.to_string()) }

@@ -6,7 +6,7 @@ use http::header::{
     CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 
 use super::framing::X_FORWARDED_FOR;
 
@@ -33,8 +33,10 @@ const PROTECTED: [&str; 9] = [
 
 /// Takes away what belongs to the client's own connection, and notes the client. Gives the protocol that the request
 /// wants to switch to, if it does.
-pub fn prepare_request(headers: &mut HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
-    let switch = wanted_protocol(headers);
+pub fn prepare_request(version: Version, headers: &mut HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
+    // HTTP/1.0 knows no switch (RFC 9110, section 7.8), and needs no host; what goes on is HTTP/1.1.
+    let switch = wanted_protocol(headers).filter(|_| version == Version::HTTP_11);
+    headers.entry(HOST).or_insert(HeaderValue::from_static(""));
     let trailers = headers.get(TE).is_some_and(|te| has_token(te.as_bytes(), b"trailers"));
     strip(headers);
     headers.remove(EXPECT);
@@ -151,7 +153,7 @@ mod tests {
             ("expect", "100-continue"),
             ("x-other", "2"),
         ]);
-        assert_eq!(prepare_request(&mut request, PEER), None);
+        assert_eq!(prepare_request(Version::HTTP_11, &mut request, PEER), None);
         for gone in ["connection", "x-mine", "keep-alive", "proxy-authorization", "expect"] {
             assert!(!request.contains_key(gone), "{gone}");
         }
@@ -169,7 +171,7 @@ mod tests {
             ("host", "h"),
             ("traceparent", "t"),
         ]);
-        prepare_request(&mut request, PEER);
+        prepare_request(Version::HTTP_11, &mut request, PEER);
         for kept in ["authorization", "x-api-key", "content-type", "host", "traceparent"] {
             assert!(request.contains_key(kept), "{kept}");
         }
@@ -179,25 +181,25 @@ mod tests {
     #[test]
     fn the_client_is_noted_once_and_a_proxy_before_us_is_believed() {
         let mut request = headers(&[("host", "llm.example"), ("x_forwarded_for", "10.0.0.1")]);
-        prepare_request(&mut request, PEER);
+        prepare_request(Version::HTTP_11, &mut request, PEER);
         assert!(has(&request, "x-forwarded-for", "192.0.2.7"));
         assert!(has(&request, "x-forwarded-host", "llm.example") && has(&request, "x-forwarded-proto", "http"));
         assert!(!request.contains_key("x_forwarded_for"));
 
         let mut request = headers(&[("host", "inside"), ("x-forwarded-host", "out"), ("x-forwarded-proto", "https")]);
-        prepare_request(&mut request, PEER);
+        prepare_request(Version::HTTP_11, &mut request, PEER);
         assert!(has(&request, "x-forwarded-host", "out") && has(&request, "x-forwarded-proto", "https"));
     }
 
     #[test]
     fn a_switch_of_protocols_goes_on_but_not_to_http_2() {
         let mut request = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        assert!(prepare_request(&mut request, PEER).is_some());
+        assert!(prepare_request(Version::HTTP_11, &mut request, PEER).is_some());
         assert!(has(&request, "connection", "upgrade") && has(&request, "upgrade", "websocket"));
 
         let mut request =
             headers(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "AAMA")]);
-        assert!(prepare_request(&mut request, PEER).is_none());
+        assert!(prepare_request(Version::HTTP_11, &mut request, PEER).is_none());
         assert!(!request.contains_key("upgrade") && !request.contains_key("http2-settings"));
     }
 

@@ -46,7 +46,7 @@ fn host(parts: &Parts) -> Result<(), ErrorAnswer> {
         return Ok(());
     }
     let plain = host.iter().all(|b| b.is_ascii_alphanumeric() || b".-_:[]%~!$&'()*+,;=".contains(b));
-    if !plain || Authority::try_from(host).is_err() {
+    if !plain || !Authority::try_from(host).is_ok_and(|host| port_is_plain(host.as_str())) {
         return Err(ErrorAnswer::malformed("the request's Host header is not a host"));
     }
     match parts.uri.authority() {
@@ -55,6 +55,12 @@ fn host(parts: &Parts) -> Result<(), ErrorAnswer> {
         }
         _ => Ok(()),
     }
+}
+
+/// Digits or nothing behind the last colon that is not within the brackets of an IPv6 address.
+fn port_is_plain(host: &str) -> bool {
+    let behind_address = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+    behind_address.split_once(':').is_none_or(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// One `Transfer-Encoding: chunked` or none: anything else is read differently by different servers.

@@ -16,11 +16,12 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::decode::{DecodeError, Decoder};
+use super::error::BODY_TOO_LARGE;
 use crate::domain::finder::{FindError, ModelFinder};
 use crate::ports::upstream::BodyError;
 
 /// What one held piece costs beside its bytes: its handle, and its share of the buffer that it pins.
-const PIECE_OVERHEAD: usize = 64;
+const PIECE_OVERHEAD: usize = size_of::<Frame<Bytes>>() + 16;
 
 /// How much is held for all requests together.
 #[derive(Debug)]
@@ -130,7 +131,7 @@ impl SearchError {
         match self {
             Self::Find(error) => BodyError::Refused { code: error.code(), message: error.to_string() },
             Self::Decode(DecodeError::TooLarge) => BodyError::Refused {
-                code: "body_too_large",
+                code: BODY_TOO_LARGE,
                 message: "the body is larger, when it is decoded, than the proxy looks through".to_owned(),
             },
             Self::Decode(DecodeError::Invalid) => BodyError::Refused {

@@ -86,6 +86,7 @@ impl Bound {
         }
         let left = tasks.len() + tunnels.len();
         open.each(Interrupt::abort);
+        server.cut_tunnels().cancel();
         tokio::join!(tasks.wait(), tunnels.wait());
         left
     }

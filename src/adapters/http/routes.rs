@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -60,7 +61,9 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
     answer(StatusCode::OK, models::list(&shared.load()))
 }
 
-async fn one(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+async fn one(State(shared): State<Arc<Shared>>, id: Result<Path<String>, PathRejection>) -> Response {
+    // Ids are UTF-8: what is not is the id of no model.
+    let Ok(Path(id)) = id else { return absent(Absent::Model(String::new())) };
     match models::one(&shared.load().table, &id) {
         Some(object) => answer(StatusCode::OK, object),
         None => absent(Absent::Model(id)),

@@ -74,6 +74,7 @@ pub struct Server {
     limits: SearchLimits,
     ids: RequestIds,
     tunnels: TaskTracker,
+    cut_tunnels: CancellationToken,
     abort: CancellationToken,
     settings: HttpSettings,
 }
@@ -98,6 +99,7 @@ impl Server {
             ids: RequestIds::new(),
             proxy,
             tunnels: TaskTracker::new(),
+            cut_tunnels: CancellationToken::new(),
             abort,
             settings,
         })
@@ -106,6 +108,11 @@ impl Server {
     /// The tunnels that are open.
     pub(super) fn tunnels(&self) -> &TaskTracker {
         &self.tunnels
+    }
+
+    /// Ends every tunnel. Its own token, so that they can be counted before it is given.
+    pub(super) fn cut_tunnels(&self) -> &CancellationToken {
+        &self.cut_tunnels
     }
 
     /// Ends everything that is open.
@@ -221,7 +228,7 @@ impl Server {
             Ok(named) => named,
             Err(error) => return Err((error, exchange)),
         };
-        let switch = forward::prepare_request(&mut parts.headers, connection.peer.ip());
+        let switch = forward::prepare_request(parts.version, &mut parts.headers, connection.peer.ip());
         let client = switch.and_then(|_| parts.extensions.remove::<OnUpgrade>());
         let request = Request::from_parts(parts, Box::pin(body) as _);
         match self.proxy.carry(&model, request, &connection.interrupt, exchange).await {
@@ -236,8 +243,8 @@ impl Server {
                 forward::prepare_answer(StatusCode::SWITCHING_PROTOCOLS, response.headers_mut());
                 if let Some(client) = client {
                     let interrupt = Arc::clone(&connection.interrupt);
-                    let (abort, tunnel) = (self.abort.clone(), tunnel::carry(client, upstream, interrupt));
-                    self.tunnels.spawn(async move { abort.run_until_cancelled(tunnel).await });
+                    let (cut, tunnel) = (self.cut_tunnels.clone(), tunnel::carry(client, upstream, interrupt));
+                    self.tunnels.spawn(async move { cut.run_until_cancelled(tunnel).await });
                 }
                 Ok(response)
             }

@@ -36,7 +36,21 @@ pub(super) fn settle_request(request: &mut Request<BoxBody>) -> Result<(), BodyE
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             Ok(())
         }
-        (Ok(_), _) => Ok(()),
+        (Ok(Some(length)), _) => {
+            write_plainly(headers, length);
+            Ok(())
+        }
+        (Ok(None), Some(_)) => Ok(()),
+    }
+}
+
+/// Makes the length one decimal number: some servers read a leading zero as octal.
+fn write_plainly(headers: &mut HeaderMap, length: u64) {
+    let lines = headers.get_all(CONTENT_LENGTH).iter().count();
+    let leading_zero = headers.get(CONTENT_LENGTH).is_some_and(|v| v.len() > 1 && v.as_bytes().starts_with(b"0"));
+    let list = headers.get(CONTENT_LENGTH).is_some_and(|v| v.as_bytes().contains(&b','));
+    if lines > 1 || leading_zero || list {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 
@@ -59,12 +73,7 @@ pub(super) fn check_answer(version: Version, headers: &mut HeaderMap) -> Result<
         if chunked {
             return Err("both Transfer-Encoding and Content-Length");
         }
-        let lines = headers.get_all(CONTENT_LENGTH).iter().count();
-        let leading_zero = headers.get(CONTENT_LENGTH).is_some_and(|v| v.len() > 1 && v.as_bytes().starts_with(b"0"));
-        let list = headers.get(CONTENT_LENGTH).is_some_and(|v| v.as_bytes().contains(&b','));
-        if lines > 1 || leading_zero || list {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
+        write_plainly(headers, length);
     }
     let mut reuse = match headers.get(KEEP_ALIVE) {
         Some(value) => keep_alive(value),

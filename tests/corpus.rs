@@ -1,0 +1,219 @@
+//! The corpus: raw requests and raw responses, each with what must become of it. Every case is a file; fuzzers begin
+//! with the same files.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use support::corpus_case::Case;
+use support::http_stage::Stage;
+use support::raw_backend::{RawBackend, RawRequest};
+use support::raw_client::{End, RawAnswer, RawClient, get};
+use tokio::task::JoinSet;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// What was wrong with a case.
+type Wrong = String;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_03_the_corpus_of_requests() {
+    judge("requests", request_case).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_04_the_corpus_of_responses() {
+    judge("responses", response_case).await;
+}
+
+/// Runs every case at the same time, and reports all that failed at once.
+async fn judge<F: Future<Output = Result<(), Wrong>> + Send + 'static>(folder: &str, run: fn(Arc<Case>) -> F) {
+    let started = std::time::Instant::now();
+    let mut cases = JoinSet::new();
+    for case in Case::all(folder) {
+        let case = Arc::new(case);
+        cases.spawn(async move {
+            let judged = tokio::spawn(run(Arc::clone(&case))).await;
+            (case, judged.unwrap_or_else(|error| Err(error.to_string())))
+        });
+    }
+    let (mut failed, mut count) = (String::new(), 0);
+    while let Some(judged) = cases.join_next().await {
+        let (case, result) = judged.unwrap();
+        count += 1;
+        if let Err(wrong) = result {
+            writeln!(failed, "{}: {wrong} ({})", case.name, case.field("why").unwrap()).unwrap();
+        }
+    }
+    println!("{folder}: {count} cases in {} ms", started.elapsed().as_millis());
+    assert!(failed.is_empty(), "\n{failed}");
+}
+
+/// Sends a request's bytes, and reads answers until there are as many as expected, or no more.
+async fn answers(client: &mut RawClient, case: &Case) -> Vec<RawAnswer> {
+    let most = case.field("status").unwrap().split('|').map(|one| one.split(' ').count()).max().unwrap();
+    let mut answers = Vec::new();
+    while answers.len() < most {
+        match client.answer().await {
+            Some(answer) => answers.push(answer),
+            None => break,
+        }
+        if answers.len() < most && case.allows("status", &statuses(&answers)) {
+            break;
+        }
+    }
+    answers
+}
+
+fn statuses(answers: &[RawAnswer]) -> String {
+    let each: Vec<_> = answers.iter().map(|answer| answer.status.to_string()).collect();
+    if each.is_empty() { "none".to_owned() } else { each.join(" ") }
+}
+
+async fn request_case(case: Arc<Case>) -> Result<(), Wrong> {
+    let backend = RawBackend::answering(OK).await;
+    let stage = Stage::before(backend.address()).await;
+    let mut client = stage.client().await;
+    // What is refused early may be closed before all of it was sent.
+    let _ = client.try_send(&case.bytes).await;
+    if case.says("half_close") {
+        tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
+    }
+    let answers = answers(&mut client, &case).await;
+    let found = statuses(&answers);
+    expect(case.allows("status", &found), || format!("answered {found}: {answers:?}"))?;
+    if case.says("closed") {
+        client.ended().await;
+    } else {
+        expect(client.still_open().await, || "the connection did not take the next request".to_owned())?;
+    }
+    let seen = backend.requests();
+    expect(case.allows("backend", &seen.len().to_string()), || format!("the backend saw {seen:?}"))?;
+    match seen.first() {
+        Some(request) => passed_on(&case, request),
+        None => Ok(()),
+    }
+}
+
+/// Whether the first request stood on the wire as the case says.
+fn passed_on(case: &Case, request: &RawRequest) -> Result<(), Wrong> {
+    let lines: Vec<_> = request.headers().iter().map(|line| line.trim().to_ascii_lowercase()).collect();
+    let named = |name: &str| lines.iter().filter(|line| line.split(':').next() == Some(name)).count();
+    let wrong = || format!("went on as {request:?}");
+    expect(case.field("line").is_none_or(|line| request.line() == line), wrong)?;
+    for header in case.each("has") {
+        expect(lines.iter().any(|line| line == header), || format!("no {header}: {lines:?}"))?;
+    }
+    for name in case.each("lacks") {
+        expect(named(name) == 0, || format!("{name} went on: {lines:?}"))?;
+    }
+    for name in case.each("once") {
+        expect(named(name) == 1, || format!("{name} went on {} times", named(name)))?;
+    }
+    expect(named("transfer-encoding") + named("content-length") <= 1, || format!("framed twice: {lines:?}"))?;
+    expect(case.field("body").is_none_or(|body| request.body == body.as_bytes()), wrong)?;
+    expect(case.field("trailers").is_none_or(|t| request.trailers.trim_end() == t), || {
+        format!("trailers {:?}", request.trailers)
+    })
+}
+
+async fn response_case(case: Arc<Case>) -> Result<(), Wrong> {
+    let script = Arc::clone(&case);
+    let backend = RawBackend::start(move |mut peer| {
+        let case = Arc::clone(&script);
+        async move {
+            while let Ok(request) = peer.request().await {
+                // Whether the connection is used again is asked with a request that is answered well.
+                if request.line().contains("next") {
+                    peer.send(OK).await?;
+                    continue;
+                }
+                peer.send(&case.bytes).await?;
+                match case.field("then") {
+                    Some("close") => return Ok(()),
+                    Some("reset") => return peer.reset(),
+                    _ => {}
+                }
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let stage = Stage::before(backend.address()).await;
+    let answer = stage.ask(get("/v1/first?model=m")).await;
+    expect(case.allows("status", &answer.status.to_string()), || format!("answered {answer:?}"))?;
+    expect((answer.end != End::Complete) == case.says("broken"), || format!("ended otherwise: {answer:?}"))?;
+    let wrong = || format!("answered {answer:?}");
+    expect(case.field("body").is_none_or(|body| answer.body == body.as_bytes()), wrong)?;
+    for header in case.each("has") {
+        let (name, value) = header.split_once(": ").unwrap();
+        expect(answer.headers(name).contains(&value), || format!("no {header}: {answer:?}"))?;
+    }
+    for name in case.each("lacks") {
+        expect(answer.header(name).is_none(), || format!("{name} was passed on: {answer:?}"))?;
+    }
+    for name in case.each("once") {
+        expect(answer.headers(name).len() == 1, wrong)?;
+    }
+    let next = stage.ask(get("/v1/next?model=m")).await;
+    expect(next.status == 200 && next.body == b"ok", || format!("the next request got {next:?}"))?;
+    let reused = if backend.connections() == 1 { "yes" } else { "no" };
+    expect(case.field("reused").is_none_or(|expected| expected == reused), || format!("reused: {reused}"))
+}
+
+fn expect(holds: bool, wrong: impl FnOnce() -> String) -> Result<(), Wrong> {
+    if holds { Ok(()) } else { Err(wrong()) }
+}
+
+/// Numbers that look random, the same in every run (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % below as u64).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_05_segments_change_nothing() {
+    const SPLITS: usize = 10;
+    let mut cases = JoinSet::new();
+    let good = Case::all("requests").into_iter().filter(|case| case.field("status") == Some("200"));
+    let good: Vec<_> = good.filter(|case| case.bytes.len() < 4096).collect();
+    let count = good.len();
+    for (number, case) in good.into_iter().enumerate() {
+        cases.spawn(async move {
+            let backend = RawBackend::answering(OK).await;
+            let stage = Stage::before(backend.address()).await;
+            let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ number as u64);
+            for split in 0..=SPLITS {
+                let mut client = stage.client().await;
+                let mut rest = case.bytes.as_slice();
+                while !rest.is_empty() {
+                    let size = if split == 0 { rest.len() } else { 1 + dice.roll(rest.len().min(40)) };
+                    let (segment, behind) = rest.split_at(size);
+                    client.send(segment).await;
+                    tokio::task::yield_now().await;
+                    rest = behind;
+                }
+                assert_eq!(client.answer().await.unwrap().status, 200, "{}", case.name);
+            }
+            let seen = backend.requests();
+            let whole = &seen[0];
+            assert_eq!(seen.len(), SPLITS + 1, "{}", case.name);
+            for cut in &seen {
+                let (a, b) = ((&cut.head, &cut.body, &cut.trailers), (&whole.head, &whole.body, &whole.trailers));
+                assert_eq!(a, b, "{}", case.name);
+            }
+        });
+    }
+    while let Some(done) = cases.join_next().await {
+        done.unwrap();
+    }
+    println!("rule 5: {count} requests, each cut {SPLITS} ways");
+}
