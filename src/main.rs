@@ -6,12 +6,14 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use compose::{Demo, Outside, outside};
 use lw_inference_proxy::adapters::cli::demo::DemoLines;
 use lw_inference_proxy::adapters::cli::report_text::Ink;
 use lw_inference_proxy::adapters::cli::{self, EX_USAGE, Task, doctor, healthcheck, logging, status};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
+use lw_inference_proxy::adapters::otel::{self, OtelSettings};
 use lw_inference_proxy::adapters::samples::Sample;
 use lw_inference_proxy::app::Table;
 use lw_inference_proxy::app::proxy::Proxy;
@@ -19,9 +21,12 @@ use lw_inference_proxy::app::settings::Settings;
 use lw_inference_proxy::app::shared::Shared;
 use lw_inference_proxy::app::stop::{self, Stop};
 use lw_inference_proxy::app::watch::Watch;
-use lw_inference_proxy::ports::telemetry::{NoTelemetry, Telemetry};
+use lw_inference_proxy::ports::telemetry::Telemetry;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
+
+/// The longest wait for a collector when everything else is over.
+const TELEMETRY_FLUSH: Duration = Duration::from_millis(2500);
 
 fn main() -> ExitCode {
     let task = match cli::task() {
@@ -75,10 +80,20 @@ fn on_runtime(task: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 async fn serve(settings: Settings, outside: Outside) -> ExitCode {
+    let otel = match OtelSettings::read(cli::variable) {
+        Ok(otel) => otel,
+        Err(error) => return refuse(&error),
+    };
     if let Err(error) = logging::start(&settings) {
         return refuse(&error);
     }
-    match run(settings, outside, Arc::new(NoTelemetry)).await {
+    let (telemetry, last_telemetry) = match otel::start(otel.as_ref()) {
+        Ok(started) => started,
+        Err(error) => return refuse(&error),
+    };
+    let ended = run(settings, outside, telemetry).await;
+    last_telemetry.flush(TELEMETRY_FLUSH).await;
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!(%error, "the proxy cannot run");

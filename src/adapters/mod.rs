@@ -4,5 +4,10 @@ pub mod cli;
 pub mod docker;
 pub mod fixed;
 pub mod http;
+#[cfg(feature = "otel")]
+pub mod otel;
+#[cfg(not(feature = "otel"))]
+#[path = "otel_off.rs"]
+pub mod otel;
 pub mod samples;
 pub mod upstream;

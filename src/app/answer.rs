@@ -125,7 +125,7 @@ impl Body for AnswerBody {
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        let cut = self.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().is_cut());
+        let cut = self.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().is_drain_over());
         self.end(if cut { Outcome::CutByDrain } else { Outcome::ClientLeft });
     }
 }

@@ -7,6 +7,8 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Backend;
+use super::interrupt::Interrupt;
+use super::lease::Lease;
 use crate::domain::model_name::ModelName;
 use crate::ports::telemetry::{Arrival, Attempt, Outcome, RequestFinished, RequestRecord, Telemetry};
 
@@ -25,6 +27,7 @@ pub struct Exchange {
 /// What only telemetry needs. Without it no clock is read.
 struct Recorder {
     record: Box<dyn RequestRecord>,
+    interrupt: Option<Arc<Interrupt>>,
     started: Instant,
     first_byte: Option<std::time::Duration>,
 }
@@ -33,7 +36,8 @@ impl Exchange {
     /// A request arrived.
     pub fn begin(telemetry: &dyn Telemetry, arrival: &Arrival<'_>) -> Self {
         let record = telemetry.request(arrival);
-        let recorder = record.map(|record| Recorder { record, started: Instant::now(), first_byte: None });
+        let recorder =
+            record.map(|record| Recorder { record, interrupt: None, started: Instant::now(), first_byte: None });
         Self {
             recorder,
             request_id: Arc::from(arrival.request_id),
@@ -69,22 +73,26 @@ impl Exchange {
         self.model = Some(model.clone());
     }
 
-    pub(super) fn attempt(&mut self, backend: &Backend, headers: &mut HeaderMap) {
+    pub(super) fn attempt(&mut self, lease: &Lease, headers: &mut HeaderMap) {
+        let backend = lease.backend();
         self.backend = Some(Arc::clone(&backend.name));
         if let (Some(recorder), Some(model)) = (&mut self.recorder, &self.model) {
             let attempt = Attempt {
                 model,
                 container: &backend.name,
                 address: backend.address,
+                base_path: backend.base_path.as_str(),
                 registration: backend.registration.0,
             };
             recorder.record.attempt(&attempt, headers);
+            recorder.interrupt = Some(Arc::clone(lease.interrupt()));
         }
     }
 
     pub(super) fn attempt_failed(&mut self, backend: &Backend, reason: &str) {
         warn!(container = %backend.name, id = %backend.container, address = %backend.address, reason,
-            request_id = &*self.request_id, trace_id = self.trace_ids().map(|ids| ids.0), "a backend gave no answer");
+            request_id = &*self.request_id, trace_id = self.trace_ids().map(|ids| ids.0),
+            span_id = self.trace_ids().map(|ids| ids.1), "a backend gave no answer");
         if let Some(recorder) = &mut self.recorder {
             recorder.record.attempt_failed(reason);
         }
@@ -118,6 +126,7 @@ impl Exchange {
             answer_bytes = self.answer_bytes,
             request_id = &*self.request_id,
             trace_id = self.trace_ids().map(|ids| ids.0),
+            span_id = self.trace_ids().map(|ids| ids.1),
             "a backend broke off in the middle of its answer; the client's answer is broken off, too"
         );
     }
@@ -125,6 +134,10 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        let interrupt = self.recorder.as_ref().and_then(|recorder| recorder.interrupt.as_ref());
+        if self.outcome == Outcome::ClientLeft && interrupt.is_some_and(|interrupt| interrupt.is_drain_over()) {
+            self.outcome = Outcome::CutByDrain;
+        }
         debug!(
             request_id = &*self.request_id,
             model = self.model.as_ref().map(ModelName::as_str),
@@ -132,6 +145,8 @@ impl Drop for Exchange {
             status = self.status.map(|status| status.as_u16()),
             outcome = self.outcome.as_str(),
             answer_bytes = self.answer_bytes,
+            trace_id = self.trace_ids().map(|ids| ids.0),
+            span_id = self.trace_ids().map(|ids| ids.1),
             "request finished"
         );
         if let Some(recorder) = self.recorder.take() {

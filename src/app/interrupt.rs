@@ -75,6 +75,11 @@ impl Interrupt {
         self.any(CUT)
     }
 
+    /// Whether a drain is over, the backend's or the process's, and ends the request.
+    pub fn is_drain_over(&self) -> bool {
+        self.any(CUT | ABORT)
+    }
+
     /// Whether an answer that was already begun must end, even where nobody reads it: the connection has to break.
     pub fn must_break(&self) -> bool {
         self.flags.load(Ordering::Acquire) & (CUT | STREAMING) == CUT | STREAMING

@@ -53,7 +53,10 @@ impl Journal {
                     added = names(added), removed = names(removed), reason = "its list of models changed",
                     "models changed");
                 let both = added.iter().chain(removed).cloned().collect();
-                self.change(TableAction::ModelsChanged, backend, both, reason);
+                self.telemetry.table_changed(&TableChange {
+                    withdrawn: removed.to_vec(),
+                    ..change(TableAction::ModelsChanged, backend, both, reason)
+                });
             }
             Transition::Retire { backend, models, reason, drain } => self.retired(backend, models, reason, *drain),
             Transition::Removed { backend, models, reason, after } => {
@@ -114,14 +117,19 @@ impl Journal {
     }
 
     fn change(&self, action: TableAction, backend: &Backend, models: Vec<ModelName>, reason: String) {
-        self.telemetry.table_changed(&TableChange {
-            action,
-            container: backend.name.to_string(),
-            address: backend.address,
-            registration: backend.registration.0,
-            models,
-            reason,
-        });
+        self.telemetry.table_changed(&change(action, backend, models, reason));
+    }
+}
+
+fn change(action: TableAction, backend: &Backend, models: Vec<ModelName>, reason: String) -> TableChange {
+    TableChange {
+        action,
+        container: backend.name.to_string(),
+        address: backend.address,
+        registration: backend.registration.0,
+        models,
+        withdrawn: Vec::new(),
+        reason,
     }
 }
 

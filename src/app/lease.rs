@@ -29,7 +29,7 @@ impl Lease {
     }
 
     /// How the request is told to end.
-    pub fn interrupt(&self) -> &Interrupt {
+    pub fn interrupt(&self) -> &Arc<Interrupt> {
         &self.interrupt
     }
 }

@@ -102,7 +102,7 @@ impl Proxy {
                 return Err((Refusal::Target, exchange));
             };
             *request.uri_mut() = uri;
-            exchange.attempt(lease.backend(), request.headers_mut());
+            exchange.attempt(&lease, request.headers_mut());
             match attempt(&lease, request).await {
                 Tried::Answered(answer) => return Ok(carried(answer, lease, exchange)),
                 Tried::NotTaken(again, failure) => {

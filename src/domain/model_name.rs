@@ -66,6 +66,13 @@ impl fmt::Debug for ModelName {
     }
 }
 
+/// The name itself, not a copy of it.
+impl From<&ModelName> for Arc<str> {
+    fn from(name: &ModelName) -> Self {
+        Self::clone(&name.0)
+    }
+}
+
 impl Borrow<str> for ModelName {
     fn borrow(&self) -> &str {
         &self.0

@@ -75,6 +75,8 @@ pub struct Attempt<'a> {
     pub container: &'a str,
     /// Where the backend listens.
     pub address: SocketAddr,
+    /// The prefix of its API, which took the place of ours.
+    pub base_path: &'a str,
     /// The registration, unique for the life of the process.
     pub registration: u64,
 }
@@ -139,6 +141,8 @@ pub struct TableChange {
     pub registration: u64,
     /// The models that it concerns.
     pub models: Vec<ModelName>,
+    /// Those of them that the backend no longer has, where its list of models changed.
+    pub withdrawn: Vec<ModelName>,
     /// Why.
     pub reason: String,
 }

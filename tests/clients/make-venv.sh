@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-lists=(tests/clients/requirements.txt tests/llama/requirements.txt)
+lists=(tests/clients/requirements.txt tests/llama/requirements.txt tests/otlp/requirements.txt)
 want=$(cat "${lists[@]}" | cksum)
 if [ -x .venv/bin/python ] && [ "$(cat .venv/made-from 2>/dev/null)" = "$want" ]; then
     exit 0

@@ -45,6 +45,10 @@ impl Signal {
         self.0.send_replace(true);
     }
 
+    pub fn is_given(&self) -> bool {
+        *self.0.borrow()
+    }
+
     pub async fn given(&self) {
         let _ = soon("a signal", self.0.subscribe().wait_for(|given| *given)).await;
     }

@@ -141,7 +141,7 @@ fn path(text: &str) -> Result<String, &'static str> {
 fn settings_help() -> String {
     let mut help = String::from("Settings, from the environment (none is needed):\n");
     for setting in SETTINGS {
-        help.push_str(&format!("  {:<24} {} [default: {}]\n", setting.variable, setting.meaning, setting.default));
+        help.push_str(&format!("  {:<49} {} [default: {}]\n", setting.variable, setting.meaning, setting.default));
     }
     help
 }

@@ -1,0 +1,63 @@
+//! Follows one request, for its spans and for the metrics.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::Signals;
+use super::endpoint::{self, Endpoint};
+use super::in_flight::Place;
+use super::traces::RequestSpans;
+use crate::ports::telemetry::{Arrival, Attempt, RequestFinished, RequestRecord};
+
+pub(super) struct Record {
+    signals: Arc<Signals>,
+    method: &'static str,
+    endpoint: &'static Endpoint,
+    spans: Option<RequestSpans>,
+    place: Option<Place>,
+}
+
+impl Record {
+    pub(super) fn begin(signals: &Arc<Signals>, arrival: &Arrival<'_>) -> Self {
+        let (method, endpoint) = (endpoint::method(arrival.method), endpoint::endpoint(arrival.path));
+        if let Some(metrics) = &signals.metrics {
+            metrics.request_began(method);
+        }
+        let spans = signals.traces.as_ref().map(|traces| traces.request(arrival, method, endpoint));
+        Self { signals: Arc::clone(signals), method, endpoint, spans, place: None }
+    }
+}
+
+impl RequestRecord for Record {
+    fn attempt(&mut self, attempt: &Attempt<'_>, headers: &mut HeaderMap) {
+        self.place = self.signals.metrics.as_ref().map(|metrics| metrics.attempt(attempt));
+        if let (Some(traces), Some(spans)) = (&self.signals.traces, &mut self.spans) {
+            traces.attempt(spans, attempt, self.endpoint, headers);
+        }
+    }
+
+    fn attempt_failed(&mut self, reason: &str) {
+        self.place = None;
+        if let Some(spans) = &mut self.spans {
+            spans.attempt_failed(reason);
+        }
+    }
+
+    fn first_byte(&mut self) {}
+
+    fn finish(self: Box<Self>, finished: &RequestFinished) {
+        let Self { signals, method, endpoint, spans, place } = *self;
+        drop(place);
+        if let Some(spans) = spans {
+            spans.finish(finished);
+        }
+        if let Some(metrics) = &signals.metrics {
+            metrics.request_over(method, endpoint, finished);
+        }
+    }
+
+    fn trace_ids(&self) -> Option<(String, String)> {
+        self.spans.as_ref().map(RequestSpans::ids)
+    }
+}

@@ -1,0 +1,197 @@
+//! The spans: one for each request, one for each attempt at a backend, one for each change of the routing table.
+
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
+};
+use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
+
+use super::endpoint::Endpoint;
+use super::metrics::{name, server_error};
+use super::trace_parent;
+use crate::ports::telemetry::{Arrival, Attempt, RequestFinished, TableAction, TableChange};
+
+/// The most of a path that a span shows, in bytes.
+const SHOWN_PATH_BYTES: usize = 256;
+/// The most models that an event names.
+const SHOWN_MODELS: usize = 64;
+
+/// Begins spans.
+pub(super) struct Traces {
+    tracer: SdkTracer,
+    trace_context: bool,
+}
+
+/// The spans of one request.
+pub(super) struct RequestSpans {
+    server: Span,
+    attempt: Option<AttemptSpan>,
+    attempts: i64,
+    backend: Option<(String, String)>,
+    method: &'static str,
+    path: Option<String>,
+}
+
+struct AttemptSpan(Span);
+
+impl Traces {
+    pub(super) fn new(provider: &SdkTracerProvider, trace_context: bool) -> Self {
+        Self { tracer: provider.tracer(super::SCOPE), trace_context }
+    }
+
+    fn start(&self, name: String, kind: SpanKind, parent: Option<SpanContext>) -> Span {
+        let context = Context::new();
+        let context = match parent {
+            Some(parent) => context.with_remote_span_context(parent),
+            None => context,
+        };
+        let builder = SpanBuilder { span_kind: Some(kind), name: name.into(), ..SpanBuilder::default() };
+        self.tracer.build_with_context(builder, &context)
+    }
+
+    /// A request arrived. Its span joins the caller's trace.
+    pub(super) fn request(&self, arrival: &Arrival<'_>, method: &'static str, endpoint: &Endpoint) -> RequestSpans {
+        let parent = if self.trace_context { trace_parent::extract(arrival.headers) } else { None };
+        let verb = if method == "_OTHER" { "HTTP" } else { method };
+        let name = endpoint.route.map_or_else(|| verb.to_owned(), |route| format!("{verb} {route}"));
+        let mut server = self.start(name, SpanKind::Server, parent);
+        let mut path = None;
+        if server.is_recording() {
+            let mut attributes = vec![
+                KeyValue::new("http.request.method", method),
+                KeyValue::new("url.scheme", "http"),
+                KeyValue::new("url.path", shown(arrival.path)),
+                KeyValue::new("client.address", arrival.peer.ip().to_canonical().to_string()),
+                KeyValue::new("proxy.request_id", arrival.request_id.to_owned()),
+            ];
+            attributes.extend(endpoint.route.map(|route| KeyValue::new("http.route", route)));
+            attributes.extend(operation(endpoint));
+            server.set_attributes(attributes);
+            path = Some(shown(arrival.path));
+        }
+        RequestSpans { server, attempt: None, attempts: 0, backend: None, method, path }
+    }
+
+    /// A request goes to a backend, with our span in the place of the caller's.
+    pub(super) fn attempt(
+        &self,
+        spans: &mut RequestSpans,
+        attempt: &Attempt<'_>,
+        endpoint: &Endpoint,
+        headers: &mut http::HeaderMap,
+    ) {
+        let name = match endpoint.operation {
+            Some(operation) => format!("{operation} {}", attempt.model),
+            None => spans.method.to_owned(),
+        };
+        let mut span = self.start(name, SpanKind::Client, Some(spans.server.span_context().clone()));
+        if self.trace_context {
+            trace_parent::inject(span.span_context(), headers);
+        }
+        if span.is_recording() {
+            let backend = format!("http://{}{}", attempt.address, attempt.base_path);
+            let path = spans.path.as_deref().and_then(|path| path.strip_prefix("/v1")).unwrap_or_default();
+            let mut attributes = vec![
+                KeyValue::new("http.request.method", spans.method),
+                KeyValue::new("server.address", attempt.address.ip().to_string()),
+                KeyValue::new("server.port", i64::from(attempt.address.port())),
+                KeyValue::new("url.full", format!("{backend}{path}")),
+                KeyValue::new("container.name", attempt.container.to_owned()),
+                KeyValue::new("gen_ai.request.model", self::name(attempt.model)),
+                KeyValue::new("proxy.backend.url", backend.clone()),
+            ];
+            attributes.extend(operation(endpoint));
+            if spans.attempts > 0 {
+                attributes.push(KeyValue::new("http.request.resend_count", spans.attempts));
+            }
+            span.set_attributes(attributes);
+            spans.backend = Some((backend, attempt.container.to_owned()));
+        }
+        spans.attempts += 1;
+        spans.attempt = Some(AttemptSpan(span));
+    }
+
+    /// A change of the routing table: a span of its own, with the change as its event.
+    pub(super) fn table_changed(&self, change: &TableChange) {
+        let mut span = self.start(format!("routing_table {}", change.action.as_str()), SpanKind::Internal, None);
+        if !span.is_recording() {
+            return;
+        }
+        let models = change.models.iter().take(SHOWN_MODELS).map(|model| StringValue::from(model.as_str().to_owned()));
+        let subject = if change.action == TableAction::Collision { "model" } else { "backend" };
+        let attributes = vec![
+            KeyValue::new("container.name", change.container.clone()),
+            KeyValue::new("proxy.backend.url", format!("http://{}", change.address)),
+            KeyValue::new("proxy.models", Value::Array(Array::String(models.collect()))),
+            KeyValue::new("proxy.reason", change.reason.clone()),
+        ];
+        span.add_event(format!("proxy.{subject}.{}", change.action.as_str()), attributes);
+        span.end();
+    }
+}
+
+impl RequestSpans {
+    /// The ids of the request's span.
+    pub(super) fn ids(&self) -> (String, String) {
+        let context = self.server.span_context();
+        (context.trace_id().to_string(), context.span_id().to_string())
+    }
+
+    /// The attempt that began last got no answer.
+    pub(super) fn attempt_failed(&mut self, reason: &str) {
+        if let Some(AttemptSpan(mut span)) = self.attempt.take() {
+            span.set_attribute(KeyValue::new("error.type", "no_answer"));
+            span.set_status(Status::error(reason.to_owned()));
+            span.end();
+        }
+    }
+
+    /// The request is over.
+    pub(super) fn finish(mut self, finished: &RequestFinished) {
+        let error = server_error(finished);
+        if let Some(AttemptSpan(span)) = &mut self.attempt {
+            end(span, finished, error.clone(), Vec::new());
+        }
+        let mut attributes = Vec::with_capacity(10);
+        if let Some((backend, container)) = self.backend.take() {
+            attributes.push(KeyValue::new("proxy.backend.url", backend));
+            attributes.push(KeyValue::new("container.name", container));
+        }
+        attributes.extend(finished.model.as_ref().map(|model| KeyValue::new("gen_ai.request.model", name(model))));
+        end(&mut self.server, finished, error, attributes);
+    }
+}
+
+/// What both the request's span and the last attempt's say of the end.
+fn end(span: &mut Span, finished: &RequestFinished, error: Option<String>, mut attributes: Vec<KeyValue>) {
+    if !span.is_recording() {
+        return;
+    }
+    attributes.extend(finished.status.map(|s| KeyValue::new("http.response.status_code", i64::from(s.as_u16()))));
+    attributes.push(KeyValue::new("proxy.streamed", finished.streamed));
+    attributes.push(KeyValue::new("proxy.outcome", finished.outcome.as_str()));
+    attributes.push(KeyValue::new("http.response.body.size", i64::try_from(finished.answer_bytes).unwrap_or(i64::MAX)));
+    if let Some(first) = finished.first_byte {
+        attributes.push(KeyValue::new("proxy.time_to_first_byte", first.as_secs_f64()));
+    }
+    if let Some(error) = error {
+        attributes.push(KeyValue::new("error.type", error));
+        span.set_status(Status::error(finished.outcome.as_str()));
+    }
+    span.set_attributes(attributes);
+    span.end();
+}
+
+fn operation(endpoint: &Endpoint) -> Vec<KeyValue> {
+    let named = |operation| {
+        vec![
+            KeyValue::new("gen_ai.operation.name", operation),
+            KeyValue::new("gen_ai.provider.name", endpoint.provider),
+        ]
+    };
+    endpoint.operation.map(named).unwrap_or_default()
+}
+
+fn shown(path: &str) -> String {
+    path.chars().take(SHOWN_PATH_BYTES).collect()
+}
