@@ -1,6 +1,7 @@
 //! Which adapters the proxy is made of, by its settings.
 
 use std::error::Error;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::samples::Sample;
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
 use lw_inference_proxy::app::settings::Settings;
+use lw_inference_proxy::app::stop;
 use lw_inference_proxy::domain::backend_url::BackendUrl;
 use lw_inference_proxy::ports::container_source::ContainerSource;
 use lw_inference_proxy::ports::upstream::UpstreamClient;
@@ -85,4 +87,11 @@ impl Demo {
         self.servers.close();
         self.servers.wait().await;
     }
+}
+
+/// A sample server alone, until a signal.
+pub async fn sample(port: u16, models: Vec<String>) -> io::Result<()> {
+    let sample = Sample::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), models).await?;
+    println!("a sample server listens on {}", sample.address()?);
+    sample.serve(stop::at_a_signal()?).await
 }

@@ -3,7 +3,7 @@
 mod compose;
 
 use std::error::Error;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,11 @@ use lw_inference_proxy::adapters::cli::report_text::Ink;
 use lw_inference_proxy::adapters::cli::{self, EX_USAGE, Task, doctor, healthcheck, logging, status};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
 use lw_inference_proxy::adapters::otel::{self, OtelSettings};
-use lw_inference_proxy::adapters::samples::Sample;
 use lw_inference_proxy::app::Table;
 use lw_inference_proxy::app::proxy::Proxy;
 use lw_inference_proxy::app::settings::Settings;
 use lw_inference_proxy::app::shared::Shared;
-use lw_inference_proxy::app::stop::{self, Stop};
+use lw_inference_proxy::app::stop::Stop;
 use lw_inference_proxy::app::watch::Watch;
 use lw_inference_proxy::ports::telemetry::Telemetry;
 use tokio_util::task::TaskTracker;
@@ -43,17 +42,17 @@ fn main() -> ExitCode {
             Ok(outside) => on_runtime(serve(settings, outside)),
             Err(error) => refuse(&*error),
         },
-        Task::Healthcheck(patient) => match healthcheck::healthcheck(&settings, &patient) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => fail(&why),
-        },
+        Task::Healthcheck(patient) => ended(healthcheck::healthcheck(&settings, &patient)),
         Task::Status => status::status(&settings, ink),
         Task::Doctor => match outside(&settings) {
             Ok(outside) => on_runtime(async move { doctor::doctor(&settings, &outside.sources, ink).await }),
             Err(error) => refuse(&*error),
         },
         Task::Demo => on_runtime(demo(settings, ink)),
-        Task::Sample { port, models } => on_runtime(sample(port, models)),
+        Task::Sample { port, models } => on_runtime(async move {
+            let fault = |error| format!("the sample server cannot run on port {port}: {error}; --port names another");
+            ended(compose::sample(port, models).await.map_err(fault))
+        }),
     }
 }
 
@@ -63,16 +62,21 @@ fn refuse(error: &dyn Error) -> ExitCode {
     ExitCode::from(EX_USAGE)
 }
 
-/// One line, and the exit code for what does not work.
-fn fail(why: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("{why}");
-    ExitCode::FAILURE
+/// What it came to; one line where it did not work.
+fn ended(result: Result<(), impl std::fmt::Display>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn on_runtime(task: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("the system gives no threads or no event queue: {error}")),
+        Err(error) => return ended(Err(format!("the system gives no threads or no event queue: {error}"))),
     };
     let code = runtime.block_on(task);
     runtime.shutdown_background();
@@ -111,28 +115,10 @@ async fn demo(mut settings: Settings, ink: Ink) -> ExitCode {
         let outside = outside(&settings)?;
         run(settings, outside, lines).await?;
         demo.end().await;
+        println!("The demonstration is over.");
         Ok::<_, Box<dyn Error>>(())
     };
-    match shown.await {
-        Ok(()) => {
-            println!("The demonstration is over.");
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(&error),
-    }
-}
-
-/// One of those servers, alone.
-async fn sample(port: u16, models: Vec<String>) -> ExitCode {
-    let served = async {
-        let sample = Sample::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), models).await?;
-        println!("a sample server listens on {}", sample.address()?);
-        sample.serve(stop::at_a_signal()?).await
-    };
-    match served.await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("the sample server cannot run on port {port}: {error}; --port names another")),
-    }
+    ended(shown.await)
 }
 
 async fn run(settings: Settings, outside: Outside, telemetry: Arc<dyn Telemetry>) -> Result<(), Box<dyn Error>> {
