@@ -28,10 +28,11 @@ fn the_table_of_settings_is_the_one_of_help() {
 }
 
 /// The documents whose words about places are checked.
-const DOCUMENTS: [(&str, &str); 4] = [
+const DOCUMENTS: [(&str, &str); 5] = [
     ("README.md", README),
     ("ARCHITECTURE.md", include_str!("../ARCHITECTURE.md")),
     ("CONTRIBUTING.md", include_str!("../CONTRIBUTING.md")),
+    ("docs/telemetry.md", include_str!("../docs/telemetry.md")),
     ("tests/README.md", include_str!("README.md")),
 ];
 

@@ -28,6 +28,8 @@ export LW_NOT_RUN=$PWD/$missing
 if docker version >/dev/null 2>&1; then
     step "the proxy's image, compiled fast"
     LW_IMAGE_PROFILE=dev deploy/build-image.sh lw-inference-proxy:test outside --label lw-inference-proxy.test=image
+    # What this one replaced.
+    docker image prune --force --filter label=lw-inference-proxy.test=image >/dev/null
 fi
 prepare "the Python clients" tests/clients/make-venv.sh
 prepare "the image of llama.cpp" tests/llama/build-image.sh

@@ -126,7 +126,7 @@ async fn it_serves_without_root_given_the_group_of_the_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_of_compose_services_resolve_inside() {
+async fn names_of_compose_services_resolve_inside_those_of_backends_and_of_the_collector() {
     let engine = require_engine!();
     build_proxy_image();
     let network = TestNetwork::create(&engine, "names").await;
@@ -134,13 +134,19 @@ async fn names_of_compose_services_resolve_inside() {
     let mock = Mock::serving("named", &[&model]).without_label("inference.enable").network(&network);
     let mock = mock.start_healthy(&engine).await;
     let backends = format!("PROXY_BACKENDS=http://{}:8000/v1", mock.name());
+    // The mock is the collector as well: what it makes of metrics does not matter, only that they come.
+    let collector = format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://{}:8000/collected", mock.name());
     let host = HostConfig { network_mode: Some(network.name().to_owned()), ..HostConfig::default() };
-    let mut body = body(&[&backends, "PROXY_DOCKER=off"], host);
+    let mut body = body(&[&backends, "PROXY_DOCKER=off", &collector, "OTEL_METRIC_EXPORT_INTERVAL=200"], host);
     body.user = Some(NOBODY.to_owned());
     let proxy = MockContainer::of(&engine, "image", 8080, body).await;
     let base = format!("http://{}", proxy.authority().await);
     until_models(&base, &proxy, &model, true).await;
     assert_eq!(chat(&base, &model).await.mock.as_deref(), Some(mock.name()));
+    until("metrics come to the collector's name", BOUND, async || {
+        mock.logs().await.contains("POST /collected/v1/metrics").then_some(())
+    })
+    .await;
     stops_at_once(&proxy).await;
     mock.remove().await;
     proxy.remove().await;
