@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lw_inference_proxy::adapters::cli::{self, EX_USAGE, Task, healthcheck::healthcheck, logging};
+use lw_inference_proxy::adapters::cli::{self, EX_USAGE, Task, descriptors, healthcheck::healthcheck, logging};
 use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource};
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
@@ -19,7 +19,7 @@ use lw_inference_proxy::ports::container_source::ContainerSource;
 use lw_inference_proxy::ports::telemetry::{NoTelemetry, Telemetry};
 use lw_inference_proxy::ports::upstream::UpstreamClient;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
     let task = match cli::task() {
@@ -101,6 +101,22 @@ fn sources(
     Ok(sources)
 }
 
+/// As many connections as are wanted, or as there are descriptors for.
+fn connections(wanted: usize) -> usize {
+    let limit = match descriptors::raise_limit() {
+        Ok(limit) => limit,
+        Err(error) => {
+            warn!(%error, "the limit of open files is not known and stays as it is");
+            return wanted;
+        }
+    };
+    let most = descriptors::connections_within(limit, wanted);
+    if most < wanted {
+        warn!(limit, wanted, most, "fewer connections than wanted; raise the limit of open files (ulimit -n)");
+    }
+    most
+}
+
 async fn run(
     settings: Settings,
     sources: Vec<Arc<dyn ContainerSource>>,
@@ -126,7 +142,7 @@ async fn run(
     let http = HttpSettings {
         max_held_body: settings.max_held_body,
         max_held_total: settings.max_held_total,
-        max_connections: settings.max_connections,
+        max_connections: connections(settings.max_connections),
         ..HttpSettings::default()
     };
     let server = Server::new(Proxy::new(Arc::clone(&shared), telemetry), http, stop.abort.clone());

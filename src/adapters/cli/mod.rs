@@ -1,5 +1,6 @@
 //! The command line: what is asked of the program, and where its settings come from.
 
+pub mod descriptors;
 pub mod healthcheck;
 pub mod logging;
 
