@@ -106,8 +106,9 @@ async fn open_stalled(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count:
 async fn rule_16_uploads_into_a_backend_that_does_not_read_cost_under_50_mib_together() {
     raise();
     let backend = serving(|peer, head| async move {
-        let _ = (peer, head);
-        std::future::pending().await
+        std::future::pending::<()>().await;
+        drop((peer, head));
+        Ok(())
     })
     .await;
     let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
