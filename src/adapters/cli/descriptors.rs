@@ -35,7 +35,7 @@ mod tests {
             (128, 16_384, 48),
             (1024, 10, 10),
             (0, 10, 1),
-            (u64::MAX, usize::MAX, usize::MAX / 2 - 127),
+            (u64::MAX, usize::MAX, usize::MAX / 2 - 128),
         ] {
             assert_eq!(connections_within(limit, wanted), expected, "{limit}, {wanted}");
         }

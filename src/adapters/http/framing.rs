@@ -112,7 +112,7 @@ pub fn path_is_plain(path: &str) -> bool {
 }
 
 fn segment_is_plain(segment: &str) -> bool {
-    let (mut only_dots, mut rest) = (!segment.is_empty(), segment.as_bytes());
+    let (mut dots, mut others, mut rest) = (0_usize, 0_usize, segment.as_bytes());
     while let Some((first, behind)) = rest.split_first() {
         let (byte, next) = match first {
             b'%' => match escaped(behind) {
@@ -121,17 +121,17 @@ fn segment_is_plain(segment: &str) -> bool {
             },
             byte => (*byte, behind),
         };
-        if byte == b'\\' || byte < 0x20 || byte == 0x7f {
-            return false;
-        }
-        // A slash in disguise begins a segment of its own for whoever decodes it; dots before it stay suspicious.
-        only_dots = only_dots && matches!(byte, b'.' | b'/');
-        if byte == b'/' && next.starts_with(b".") {
-            return false;
+        match byte {
+            b'\\' | 0x7f | 0..=0x1f => return false,
+            // A slash in disguise ends a segment for whoever decodes it.
+            b'/' if dots > 0 && others == 0 => return false,
+            b'/' => (dots, others) = (0, 0),
+            b'.' => dots += 1,
+            _ => others += 1,
         }
         rest = next;
     }
-    !only_dots
+    dots == 0 || others > 0
 }
 
 fn escaped(behind: &[u8]) -> Option<u8> {
@@ -186,6 +186,8 @@ mod tests {
             "/v1/%2E/x",
             "/v1/.%2e/x",
             "/v1/%2e%2e%2fmetrics",
+            "/v1/..%2fmetrics",
+            "/v1/x%2f%2e",
             "/v1/x%2f..%2fy",
             "/v1/a\\b",
             "/v1/a%5cb",
