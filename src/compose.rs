@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lw_inference_proxy::adapters::cli::descriptors;
 use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource};
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::samples::Sample;
@@ -17,6 +18,7 @@ use lw_inference_proxy::ports::container_source::ContainerSource;
 use lw_inference_proxy::ports::upstream::UpstreamClient;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 /// What the sample servers of the demonstration serve, each its own model.
 const DEMO_MODELS: [&str; 2] = ["sample/small", "sample/large"];
@@ -94,4 +96,20 @@ pub async fn sample(port: u16, models: Vec<String>) -> io::Result<()> {
     let sample = Sample::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), models).await?;
     println!("a sample server listens on {}", sample.address()?);
     sample.serve(stop::at_a_signal()?).await
+}
+
+/// As many connections as are wanted, or as there are descriptors for.
+pub fn connections(wanted: usize) -> usize {
+    let limit = match descriptors::raise_limit() {
+        Ok(limit) => limit,
+        Err(error) => {
+            warn!(%error, "the limit of open files is not known and stays as it is");
+            return wanted;
+        }
+    };
+    let most = descriptors::connections_within(limit, wanted);
+    if most < wanted {
+        warn!(limit, wanted, most, "fewer connections than wanted; raise the limit of open files (ulimit -n)");
+    }
+    most
 }

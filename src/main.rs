@@ -141,7 +141,7 @@ async fn run(settings: Settings, outside: Outside, telemetry: Arc<dyn Telemetry>
     let http = HttpSettings {
         max_held_body: settings.max_held_body,
         max_held_total: settings.max_held_total,
-        max_connections: settings.max_connections,
+        max_connections: compose::connections(settings.max_connections),
         status: settings.status,
         ..HttpSettings::default()
     };

@@ -229,7 +229,7 @@ async fn stream(socket: &mut TcpStream, answers: Answers, state: &State) -> io::
             socket.write_all(&traffic::event_chunk()).await?;
             // Until the other end leaves.
             let mut byte = [0; 1];
-            socket.read(&mut byte).await?;
+            let _ = socket.read(&mut byte).await?;
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
     }

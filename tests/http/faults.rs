@@ -12,7 +12,6 @@ use lw_inference_proxy::ports::upstream::{
     Answer, AskError, BodyError, BoxBody, Channel, ListedModel, SendError, Target, UpstreamClient,
 };
 
-use super::support::fake_upstream::{FakeUpstream, Reply};
 use super::support::http_stage::{Stage, Tuning};
 use super::support::raw_backend::{RawBackend, nobody};
 use super::support::raw_client::{End, RawClient, get, post};
@@ -59,7 +58,6 @@ impl Channel for Panics {
 
 #[tokio::test]
 async fn rule_26_a_panic_is_a_500_for_its_request_alone() {
-    let fake = FakeUpstream::new();
     let carries: Arc<dyn UpstreamClient> = Arc::new(Panics { in_the_body: false });
     let tuning = Tuning { carries: Some(carries), ..Tuning::default() };
     let address = nobody();
@@ -72,7 +70,6 @@ async fn rule_26_a_panic_is_a_500_for_its_request_alone() {
     }
     assert_eq!(stage.in_flight("b0"), 0, "its place in flight was given back");
     assert_eq!(stage.ask(get("/v1/models")).await.status, 200);
-    drop((fake, Reply::Refused));
 }
 
 #[tokio::test]
@@ -117,4 +114,28 @@ async fn rule_26_connections_over_the_bound_are_told_503() {
     drop(inside.pop());
     super::support::raw_backend::soon("a place", async { while stage.ask(get("/healthz")).await.status != 200 {} })
         .await;
+}
+
+#[tokio::test]
+async fn rule_26_tunnels_count_as_connections() {
+    let backend = RawBackend::start(|mut peer| async move {
+        peer.head().await?;
+        peer.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await?;
+        peer.ended().await;
+        Ok(())
+    })
+    .await;
+    let http = HttpSettings { max_connections: 2, ..HttpSettings::default() };
+    let stage = Stage::tuned(&[("m", backend.address())], Tuning { http, ..Tuning::default() }).await;
+    let mut tunnels = Vec::new();
+    for _ in 0..2 {
+        let mut client = stage.client().await;
+        client
+            .send("GET /v1/realtime?model=m HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+            .await;
+        assert_eq!(client.head().await.unwrap().status, 101);
+        tunnels.push(client);
+    }
+    let over = stage.client().await.answer().await.expect("a word");
+    assert_eq!((over.status, over.code().as_str()), (503, "overloaded"));
 }

@@ -34,6 +34,7 @@ async fn rule_07_targets_pass_verbatim_or_are_refused() {
         ("/v1/%2e%2e/metrics", false),
         ("/v1/.%2E/metrics", false),
         ("/v1/x%2f..%2fy", false),
+        ("/v1/%2e%2e%2fmetrics", false),
         ("/v1/a\\b", false),
         ("/v1/a%5Cb", false),
         ("/v1/%00", false),

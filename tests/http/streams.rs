@@ -70,8 +70,8 @@ async fn cancelled(phase: &str, request: &str, early: &'static str) -> Duration 
 
 #[tokio::test]
 async fn rule_13_a_client_that_leaves_ends_the_request_at_the_backend_in_every_phase() {
-    let half = format!("POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n{{\"model\":\"m\",\"x\":\"");
-    let uploading = cancelled("uploading", &half, "").await;
+    let half = "POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n{\"model\":\"m\",\"x\":\"";
+    let uploading = cancelled("uploading", half, "").await;
     let waiting = cancelled("waiting", &post("/v1/x", MODEL), "").await;
     let streaming = cancelled("streaming", &post("/v1/x", MODEL), EVENTS).await;
     println!(

@@ -49,6 +49,11 @@ impl Signal {
         *self.0.borrow()
     }
 
+    /// Waits for it for as long as it takes.
+    pub async fn until_given(&self) {
+        let _ = self.0.subscribe().wait_for(|given| *given).await;
+    }
+
     pub async fn given(&self) {
         let _ = soon("a signal", self.0.subscribe().wait_for(|given| *given)).await;
     }

@@ -2,6 +2,7 @@
 
 mod ask;
 pub mod demo;
+pub mod descriptors;
 pub mod doctor;
 pub mod healthcheck;
 pub mod logging;

@@ -12,11 +12,22 @@ use super::guarded_io::Phase;
 use crate::app::answer::AnswerBody as Carried;
 use crate::ports::upstream::BodyError;
 
+/// How much of an answer waits for its reader, in bytes, and one piece more. hyper would hold four times as much.
+const UNREAD_MAX: usize = 16 * 1024;
+
 /// What a client's connection writes.
 pub struct AnswerBody {
     source: Source,
     phase: Option<Arc<Phase>>,
     broken: Option<Broken>,
+    unread: Unread,
+}
+
+/// What was handed over since everything had left.
+#[derive(Default)]
+struct Unread {
+    bytes: usize,
+    flushes_before: u32,
 }
 
 /// An answer that broke off. The error waits until what came before it has left: hyper drops what it still holds.
@@ -34,23 +45,39 @@ enum Source {
 impl AnswerBody {
     /// Made here.
     pub fn here(bytes: Bytes) -> Self {
-        Self { source: Source::Here(Full::new(bytes)), phase: None, broken: None }
+        Self { source: Source::Here(Full::new(bytes)), phase: None, broken: None, unread: Unread::default() }
     }
 
     /// Carried from a backend.
     pub fn carried(body: Carried) -> Self {
-        Self { source: Source::Carried(body), phase: None, broken: None }
+        Self { source: Source::Carried(body), phase: None, broken: None, unread: Unread::default() }
     }
 
     /// From the router.
     pub fn routed(body: axum::body::Body) -> Self {
-        Self { source: Source::Routed(body), phase: None, broken: None }
+        Self { source: Source::Routed(body), phase: None, broken: None, unread: Unread::default() }
     }
 
     /// Tells the connection when the answer is over.
     pub fn ending(mut self, phase: Arc<Phase>) -> Self {
         self.phase = Some(phase);
         self
+    }
+}
+
+impl Unread {
+    /// Whether nothing may follow until it has left; whoever drives the connection is woken then.
+    fn is_enough(&mut self, phase: &Phase) -> bool {
+        if self.bytes < UNREAD_MAX {
+            return false;
+        }
+        if phase.has_flushed_since(self.flushes_before) {
+            *self = Self { bytes: 0, flushes_before: phase.flushes() };
+            return false;
+        }
+        phase.await_flush();
+        // It may have left in between.
+        !phase.has_flushed_since(self.flushes_before)
     }
 }
 
@@ -66,8 +93,17 @@ impl Body for AnswerBody {
                 false => Poll::Pending,
             };
         }
+        if let Some(phase) = &this.phase
+            && this.unread.is_enough(phase)
+        {
+            return Poll::Pending;
+        }
         match &mut this.source {
             Source::Carried(body) => match (Pin::new(body).poll_frame(cx), &this.phase) {
+                (Poll::Ready(Some(Ok(frame))), _) => {
+                    this.unread.bytes += frame.data_ref().map_or(0, Bytes::len);
+                    Poll::Ready(Some(Ok(frame)))
+                }
                 (Poll::Ready(Some(Err(error))), Some(phase)) => {
                     this.broken = Some(Broken { error, flushes_before: phase.await_flush() });
                     Poll::Pending

@@ -45,6 +45,7 @@ pub(super) async fn serve(
     let phase = Phase::new();
     let deadlines = server.deadlines();
     let io = GuardedIo::new(socket, Arc::clone(&phase), Arc::clone(&interrupt), deadlines);
+    let standing = Arc::clone(&phase);
     let connection = Arc::new(Connection { peer, interrupt: Arc::clone(&interrupt), phase });
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
@@ -66,7 +67,11 @@ pub(super) async fn serve(
             served.as_mut().graceful_shutdown();
         }
         // Why a client's connection ended is its own business: broken answers were logged with their reasons.
-        served.as_mut().poll(cx).map(drop)
+        match served.as_mut().poll(cx) {
+            // What was there has been read, and it is no request yet: hyper would wait for the rest of it.
+            Poll::Pending if closing && standing.awaits_head() => Poll::Ready(()),
+            polled => polled.map(drop),
+        }
     })
     .await;
 }

@@ -109,10 +109,11 @@ pub fn path_is_plain(path: &str) -> bool {
         return true;
     }
     // A slash in disguise begins a segment of its own for whoever decodes it.
-    unescaped(bytes).is_some_and(|path| {
-        let odd = |byte: &u8| matches!(byte, b'\\' | b'#' | 0..0x20 | 0x7f);
-        !path.iter().any(odd) && !path.split(|byte| *byte == b'/').any(|part| part == b"." || part == b"..")
-    })
+    !bytes.contains(&b'#')
+        && unescaped(bytes).is_some_and(|path| {
+            let odd = |byte: &u8| matches!(byte, b'\\' | 0..0x20 | 0x7f);
+            !path.iter().any(odd) && !path.split(|byte| *byte == b'/').any(|part| part == b"." || part == b"..")
+        })
 }
 
 /// The bytes behind the escapes; `None` where an escape is none.
@@ -161,6 +162,7 @@ mod tests {
             "/v1/a.b/..c/d..",
             "/v1/x//y",
             "/v1/%7Euser",
+            "/v1/files/%23a",
             "/v1/@169.254.169.254/",
             "/v1/…",
         ] {
@@ -181,6 +183,8 @@ mod tests {
             "/v1/%2E/x",
             "/v1/.%2e/x",
             "/v1/%2e%2e%2fmetrics",
+            "/v1/..%2fmetrics",
+            "/v1/x%2f%2e",
             "/v1/x%2f..%2fy",
             "/v1/a\\b",
             "/v1/a%5cb",

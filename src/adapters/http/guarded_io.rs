@@ -44,6 +44,11 @@ impl Phase {
         self.stands.store(IDLE, Ordering::Relaxed);
     }
 
+    /// Whether a head is due, and not complete.
+    pub fn awaits_head(&self) -> bool {
+        self.get() == HEAD
+    }
+
     fn get(&self) -> u8 {
         self.stands.load(Ordering::Relaxed)
     }
@@ -51,6 +56,11 @@ impl Phase {
     /// How often everything that was written has left. The next time, whoever drives the connection is woken.
     pub fn await_flush(&self) -> u32 {
         self.awaited.store(true, Ordering::Relaxed);
+        self.flushes.load(Ordering::Relaxed)
+    }
+
+    /// How often everything that was written has left.
+    pub fn flushes(&self) -> u32 {
         self.flushes.load(Ordering::Relaxed)
     }
 

@@ -112,7 +112,7 @@ impl Bound {
                 }
             };
             failing = false;
-            if tasks.len() >= server.settings().max_connections {
+            if tasks.len() + server.tunnels().len() >= server.settings().max_connections {
                 turn_away(&socket);
                 continue;
             }

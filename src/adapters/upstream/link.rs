@@ -20,7 +20,7 @@ use super::wire::{Wire, WireState};
 use crate::ports::upstream::{BoxBody, SendFailure};
 
 /// The most that is buffered of an answer on its way, in bytes; its head must fit as well.
-const BUFFER_BYTES: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 16 * 1024;
 /// How long a connection may be silent before the kernel asks whether the other end still lives.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 /// How long the kernel waits between such questions.

@@ -1,0 +1,61 @@
+//! Descriptors: the limit is raised, connections fit into it, and running out of them stops nothing for good.
+
+use std::time::Duration;
+
+use super::proxy_process::ProxyProcess;
+use super::support::raw_client::{RawClient, get};
+use super::{OK, serving};
+
+#[tokio::test]
+async fn rule_26_the_soft_limit_is_raised_and_connections_fit_into_the_hard_one() {
+    let backend = serving(|mut peer, _| async move { peer.send(OK).await }).await;
+    let proxy = ProxyProcess::start_under(&["prlimit", "--nofile=64:512"], &[backend.address()], &[]).await;
+    println!("rule 26: soft limit 64, hard limit 512: now {}", proxy.descriptor_limit());
+    assert_eq!(proxy.descriptor_limit(), 512);
+    assert!(proxy.output().contains("fewer connections than wanted"), "{}", proxy.output());
+    // (512 - 128) / 2 connections fit; those over it are told so, and descriptors are left for backends.
+    let mut clients: Vec<RawClient> = Vec::new();
+    let (mut served, mut refused) = (0, 0);
+    for _ in 0..300 {
+        let mut client = proxy.client().await;
+        let _ = client.try_send(get("/v1/x?model=m")).await;
+        match client.answer().await.map(|answer| answer.status) {
+            Some(200) => served += 1,
+            Some(503) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+        clients.push(client);
+    }
+    println!("rule 26: of 300 connections {served} were served and {refused} were told 503");
+    assert_eq!((served, refused), (192, 108));
+    drop(clients);
+    proxy.until("the connections to close", |proxy| proxy.descriptors() < 100).await;
+    assert_eq!(proxy.ask(get("/v1/x?model=m")).await.status, 200);
+}
+
+#[tokio::test]
+async fn rule_26_out_of_descriptors_it_waits_and_recovers() {
+    let backend = serving(|mut peer, _| async move { peer.send(OK).await }).await;
+    let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
+    // Lowered while it runs: no count of connections can foresee that.
+    let limit = proxy.descriptors() + 8;
+    let pid = proxy.pid().to_string();
+    let lowered = std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}")]).status();
+    assert!(lowered.unwrap().success());
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(proxy.client().await);
+    }
+    proxy.until("the warning", |proxy| proxy.output().contains("connections cannot be accepted")).await;
+    let before = proxy.ticks();
+    let window = Duration::from_secs(1);
+    proxy.pass(window).await;
+    let used = proxy.ticks() - before;
+    let warnings = proxy.output().matches("connections cannot be accepted").count();
+    println!("rule 26: out of descriptors: {}% of a processor, {warnings} line of log", used);
+    assert!(used < 20, "{used} ticks of 10 ms within {window:?}");
+    assert_eq!(warnings, 1);
+    drop(clients);
+    let answer = super::support::raw_backend::soon("service", proxy.ask(get("/healthz"))).await;
+    assert_eq!(answer.status, 200);
+}

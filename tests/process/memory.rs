@@ -1,0 +1,145 @@
+//! Memory: what connections, streams, stalled readers and uploads cost. Figures are of the binary that tests build.
+
+use std::time::Duration;
+
+use super::proxy_process::ProxyProcess;
+use super::support::raw_backend::{Signal, soon};
+use super::support::raw_client::{RawClient, get, post};
+use super::{MODEL, OK, holding, serving};
+
+/// Waits until the process's memory stands still, and answers it in KiB.
+async fn settled(proxy: &ProxyProcess) -> i64 {
+    let mut before = proxy.memory_kib();
+    for _ in 0..50 {
+        proxy.pass(Duration::from_millis(100)).await;
+        let now = proxy.memory_kib();
+        if (now - before).abs() < 64 {
+            return now;
+        }
+        before = now;
+    }
+    before
+}
+
+fn report(what: &str, before: i64, after: i64, count: i64, limit: i64) {
+    let each = (after - before) / count;
+    println!("rule 16: {what}: {each} KiB each ({count}, {before} KiB before, {after} KiB after; limit {limit} KiB)");
+    assert!(each <= limit, "{what}: {each} KiB each");
+}
+
+/// The descriptors that these tests need.
+fn raise() {
+    rlimit::increase_nofile_limit(65_536).unwrap();
+}
+
+#[tokio::test]
+async fn rule_16_idle_connections_cost_at_most_16_kib() {
+    raise();
+    let backend = serving(|mut peer, _| async move { peer.send(OK).await }).await;
+    let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
+    let mut clients = Vec::new();
+    // The first ones pay for what all share.
+    open_idle(&proxy, &mut clients, 100).await;
+    let before = settled(&proxy).await;
+    open_idle(&proxy, &mut clients, 1000).await;
+    report("idle connections", before, settled(&proxy).await, 1000, 16);
+}
+
+async fn open_idle(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count: usize) {
+    for _ in 0..count {
+        let mut client = proxy.client().await;
+        assert_eq!(client.ask(get("/healthz")).await.status, 200);
+        clients.push(client);
+    }
+}
+
+#[tokio::test]
+async fn rule_16_open_streams_cost_at_most_40_kib() {
+    raise();
+    let end = Signal::new();
+    let backend = holding(&end).await;
+    let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
+    let mut clients = Vec::new();
+    open_streams(&proxy, &mut clients, 100).await;
+    let before = settled(&proxy).await;
+    open_streams(&proxy, &mut clients, 800).await;
+    report("open streams", before, settled(&proxy).await, 800, 40);
+}
+
+async fn open_streams(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count: usize) {
+    for _ in 0..count {
+        let mut client = proxy.client().await;
+        client.send(post("/v1/x", MODEL)).await;
+        client.head().await.unwrap();
+        client.next_chunk().await.unwrap();
+        clients.push(client);
+    }
+}
+
+#[tokio::test]
+async fn rule_16_stalled_readers_cost_at_most_64_kib() {
+    raise();
+    let backend = serving(|mut peer, head| async move {
+        peer.rest(head).await?;
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await?;
+        peer.flood(Duration::from_secs(30)).await.map(drop)
+    })
+    .await;
+    let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
+    let mut clients = Vec::new();
+    open_stalled(&proxy, &mut clients, 50).await;
+    let before = settled(&proxy).await;
+    open_stalled(&proxy, &mut clients, 200).await;
+    report("stalled readers", before, settled(&proxy).await, 200, 64);
+}
+
+async fn open_stalled(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count: usize) {
+    for _ in 0..count {
+        let mut client = proxy.client().await;
+        client.send(post("/v1/x", MODEL)).await;
+        client.head().await.unwrap();
+        clients.push(client);
+    }
+}
+
+#[tokio::test]
+async fn rule_16_uploads_into_a_backend_that_does_not_read_cost_under_50_mib_together() {
+    raise();
+    let backend = serving(|peer, head| async move {
+        std::future::pending::<()>().await;
+        drop((peer, head));
+        Ok(())
+    })
+    .await;
+    let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
+    let before = settled(&proxy).await;
+    let mut uploads = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let mut client = proxy.client().await;
+        uploads.spawn(async move {
+            let head = "POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\n{\"model\":\"m\",\"x\":\"";
+            client.send(head).await;
+            let (block, mut sent) = ([b'x'; 65536], 0);
+            let pause = Duration::from_millis(500);
+            while let Ok(written) =
+                tokio::time::timeout(pause, tokio::io::AsyncWriteExt::write(&mut client.stream, &block)).await
+            {
+                sent += written.unwrap();
+            }
+            (client, sent)
+        });
+    }
+    let (mut clients, mut sent) = (Vec::new(), 0);
+    while let Some(done) = soon("an upload to stand still", uploads.join_next()).await {
+        let (client, bytes) = done.unwrap();
+        clients.push(client);
+        sent += bytes;
+    }
+    let after = settled(&proxy).await;
+    println!(
+        "rule 16: 100 uploads of 100 MB stood still after {} MiB together (kernel buffers); memory grew by {} KiB",
+        sent >> 20,
+        after - before
+    );
+    assert!(after - before < 50 << 10, "{} KiB", after - before);
+}

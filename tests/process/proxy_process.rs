@@ -1,0 +1,159 @@
+//! One run of the binary: started with its own environment, its output kept, its memory and descriptors looked at.
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+
+use super::support::raw_backend::{nobody, soon};
+use super::support::raw_client::{RawAnswer, RawClient, get};
+
+/// How often a condition outside this process is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+pub struct ProxyProcess {
+    pub address: SocketAddr,
+    child: Child,
+    output: Arc<Mutex<String>>,
+}
+
+impl ProxyProcess {
+    /// Starts it before these backends, and waits until it is ready.
+    pub async fn start(backends: &[SocketAddr], environment: &[(&str, &str)]) -> Self {
+        Self::start_under(&[], backends, environment).await
+    }
+
+    /// The same, started by another program, such as `prlimit`.
+    pub async fn start_under(by: &[&str], backends: &[SocketAddr], environment: &[(&str, &str)]) -> Self {
+        let address = nobody();
+        let binary = env!("CARGO_BIN_EXE_lw-inference-proxy");
+        let words: Vec<&str> = by.iter().copied().chain([binary]).collect();
+        let urls: Vec<_> = backends.iter().map(|backend| format!("http://{backend}/v1")).collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PROXY_BIND", "127.0.0.1")
+            .env("PROXY_PORT", address.port().to_string())
+            .env("PROXY_BACKENDS", urls.join(","))
+            .env("PROXY_DOCKER", "off")
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let output = Arc::new(Mutex::new(String::new()));
+        keep(child.stdout.take().unwrap(), &output);
+        keep(child.stderr.take().unwrap(), &output);
+        let mut process = Self { address, child, output };
+        let until = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !process.is_ready().await {
+            let ended = process.child.try_wait().unwrap();
+            assert!(ended.is_none() && tokio::time::Instant::now() < until, "{ended:?}: {}", process.output());
+            process.tick().await;
+        }
+        process
+    }
+
+    async fn is_ready(&self) -> bool {
+        if tokio::net::TcpStream::connect(self.address).await.is_err() {
+            return false;
+        }
+        let ready = self.ask(get("/readyz")).await.status == 200;
+        ready && self.ask(get("/v1/models/m")).await.status == 200
+    }
+
+    /// Waits a moment.
+    pub async fn tick(&self) {
+        self.pass(LOOK_EVERY).await;
+    }
+
+    /// Lets time pass in which nothing is expected to happen.
+    pub async fn pass(&self, time: Duration) {
+        let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
+    }
+
+    pub async fn client(&self) -> RawClient {
+        RawClient::connect(self.address).await
+    }
+
+    pub async fn ask(&self, request: impl AsRef<[u8]>) -> RawAnswer {
+        self.client().await.ask(request).await
+    }
+
+    /// Waits for something outside this process.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        soon(what, async {
+            while !holds(self) {
+                self.tick().await;
+            }
+        })
+        .await;
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        assert!(std::process::Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        soon("the end of the process", self.child.wait()).await.unwrap()
+    }
+
+    /// What it wrote so far.
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap()
+    }
+
+    /// Resident memory, in KiB.
+    pub fn memory_kib(&self) -> i64 {
+        let status = self.proc("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// The soft limit of open descriptors.
+    pub fn descriptor_limit(&self) -> u64 {
+        let limits = self.proc("limits");
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        line.split_whitespace().nth(3).unwrap().parse().unwrap()
+    }
+
+    /// Processor time that it has used, in clock ticks of 10 ms.
+    pub fn ticks(&self) -> u64 {
+        let stat = self.proc("stat");
+        let behind_name = stat.rsplit_once(')').unwrap().1;
+        let fields: Vec<_> = behind_name.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+}
+
+fn keep(stream: impl AsyncRead + Unpin + Send + 'static, output: &Arc<Mutex<String>>) {
+    let output = Arc::clone(output);
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut output = output.lock().unwrap();
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}
