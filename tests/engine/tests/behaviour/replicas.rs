@@ -1,11 +1,11 @@
 //! Two containers, one model: the last to turn healthy serves, and the other takes over without a failed request.
 
-use crate::scene::{Seen, Steady, warnings};
+use crate::scene::{Seen, Steady, Stream, warnings};
 use engine_tests::{Engine, Mock, MockContainer, ProxyProcess, require_engine};
 use std::time::Duration;
 
-/// The one request that may be at a container in the moment in which its process dies: the container may have begun to
-/// work on it, so it is not sent again.
+/// The one request that may be on its way to a container in the moment in which its process dies: its bytes were sent,
+/// nobody can tell whether they were read, so it is not sent again.
 const AT_ITS_DEATH: usize = 1;
 
 /// Two replicas, of which the later one serves; and requests that run.
@@ -59,7 +59,9 @@ async fn the_last_to_turn_healthy_wins_with_a_warning_that_names_both() {
 async fn the_other_takes_over_when_the_winner_stops_after_its_work() {
     let engine = require_engine!();
     let pair = Pair::start(&engine, "finish").await;
-    pair.later.stop(None).await;
+    // Something is in flight, so that it is still there when the engine tells of the signal.
+    let stream = Stream::begin(&pair.proxy, &pair.model, 20, 50).await;
+    tokio::join!(pair.later.stop(None), stream.finish_whole());
     pair.taken_over(0).await;
 }
 
