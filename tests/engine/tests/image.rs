@@ -135,7 +135,7 @@ async fn names_of_compose_services_resolve_inside_those_of_backends_and_of_the_c
     let mock = mock.start_healthy(&engine).await;
     let backends = format!("PROXY_BACKENDS=http://{}:8000/v1", mock.name());
     // The mock is the collector as well: what it makes of metrics does not matter, only that they come.
-    let collector = format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://{}:8000/collected", mock.name());
+    let collector = format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://{}:8000", mock.name());
     let host = HostConfig { network_mode: Some(network.name().to_owned()), ..HostConfig::default() };
     let mut body = body(&[&backends, "PROXY_DOCKER=off", &collector, "OTEL_METRIC_EXPORT_INTERVAL=200"], host);
     body.user = Some(NOBODY.to_owned());
@@ -144,7 +144,7 @@ async fn names_of_compose_services_resolve_inside_those_of_backends_and_of_the_c
     until_models(&base, &proxy, &model, true).await;
     assert_eq!(chat(&base, &model).await.mock.as_deref(), Some(mock.name()));
     until("metrics come to the collector's name", BOUND, async || {
-        mock.logs().await.contains("POST /collected/v1/metrics").then_some(())
+        mock.logs().await.contains("POST /v1/metrics").then_some(())
     })
     .await;
     stops_at_once(&proxy).await;
