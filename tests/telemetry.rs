@@ -1,4 +1,5 @@
 //! What a collector receives of the proxy's work, over gRPC and over HTTP.
+#![cfg(feature = "otel")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "support/otlp_receiver.rs"]
