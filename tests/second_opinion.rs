@@ -23,6 +23,9 @@ const LANES: usize = 8;
 /// After which silence a case is over.
 const QUIET: Duration = Duration::from_millis(250);
 
+/// Writes the configuration for fronts and backs into a folder; answers the program and its arguments.
+type Configure = fn(&Path, &[(SocketAddr, SocketAddr)]) -> (String, Vec<String>);
+
 fn nginx(folder: &Path, lanes: &[(SocketAddr, SocketAddr)]) -> (String, Vec<String>) {
     let servers: String = lanes
         .iter()
@@ -59,10 +62,7 @@ fn start((program, arguments): (String, Vec<String>)) -> Option<Child> {
 }
 
 /// How many requests each case made of itself at the backend.
-async fn counts(
-    cases: &Arc<Vec<Case>>,
-    configure: fn(&Path, &[(SocketAddr, SocketAddr)]) -> (String, Vec<String>),
-) -> Option<Vec<usize>> {
+async fn counts(cases: &Arc<Vec<Case>>, configure: Configure) -> Option<Vec<usize>> {
     let mut backends = Vec::new();
     for _ in 0..LANES {
         backends.push(RawBackend::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await);
