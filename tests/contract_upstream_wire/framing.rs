@@ -178,7 +178,7 @@ async fn what_breaks_the_protocol_is_an_invalid_answer_and_ends_the_connection()
 #[tokio::test]
 async fn a_head_may_be_large_but_not_endless() {
     let padded = |bytes: usize| format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx: {}\r\n\r\nok", "x".repeat(bytes));
-    let backend = RawBackend::answering(padded(48 * 1024)).await;
+    let backend = RawBackend::answering(padded(12 * 1024)).await;
     assert_eq!(text(respond(&channel(&backend), get("/")).await).await, "ok");
     let backend = RawBackend::answering(padded(128 * 1024)).await;
     let error = fail(&channel(&backend), get("/")).await;

@@ -57,6 +57,20 @@ async fn rule_27_no_secret_is_printed_at_any_level() {
 }
 
 #[tokio::test]
+async fn rule_14_a_broken_answer_is_logged_with_the_bytes_that_were_sent() {
+    let backend = serving(|mut peer, head| async move {
+        peer.rest(head).await?;
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await
+    })
+    .await;
+    let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
+    let answer = proxy.ask(post_with("/v1/x", "x-request-id: r-14\r\n", MODEL)).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "half"));
+    let says = |line: &str| ["broke off", "\"answer_bytes\":4", "\"r-14\""].iter().all(|part| line.contains(part));
+    proxy.until("a line of log", |proxy| proxy.output().lines().any(says)).await;
+}
+
+#[tokio::test]
 async fn rule_09_what_requests_say_cannot_make_lines_of_log() {
     let backend = serving(|mut peer, head| async move {
         peer.rest(head).await?;

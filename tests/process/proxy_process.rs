@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use super::support::raw_backend::{nobody, soon};
 use super::support::raw_client::{RawAnswer, RawClient, get};
@@ -18,6 +19,7 @@ pub struct ProxyProcess {
     pub address: SocketAddr,
     child: Child,
     output: Arc<Mutex<String>>,
+    keepers: Vec<JoinHandle<()>>,
 }
 
 impl ProxyProcess {
@@ -47,9 +49,8 @@ impl ProxyProcess {
             .spawn()
             .unwrap();
         let output = Arc::new(Mutex::new(String::new()));
-        keep(child.stdout.take().unwrap(), &output);
-        keep(child.stderr.take().unwrap(), &output);
-        let mut process = Self { address, child, output };
+        let keepers = vec![keep(child.stdout.take().unwrap(), &output), keep(child.stderr.take().unwrap(), &output)];
+        let mut process = Self { address, child, output, keepers };
         let until = tokio::time::Instant::now() + Duration::from_secs(20);
         while !process.is_ready().await {
             let ended = process.child.try_wait().unwrap();
@@ -104,9 +105,13 @@ impl ProxyProcess {
         self.child.id().expect("it runs")
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for the last of its output.
     pub async fn ended(&mut self) -> ExitStatus {
-        soon("the end of the process", self.child.wait()).await.unwrap()
+        let status = soon("the end of the process", self.child.wait()).await.unwrap();
+        for keeper in self.keepers.drain(..) {
+            soon("the end of its output", keeper).await.unwrap();
+        }
+        status
     }
 
     /// What it wrote so far.
@@ -146,7 +151,7 @@ impl ProxyProcess {
     }
 }
 
-fn keep(stream: impl AsyncRead + Unpin + Send + 'static, output: &Arc<Mutex<String>>) {
+fn keep(stream: impl AsyncRead + Unpin + Send + 'static, output: &Arc<Mutex<String>>) -> JoinHandle<()> {
     let output = Arc::clone(output);
     tokio::spawn(async move {
         let mut lines = BufReader::new(stream).lines();
@@ -155,5 +160,5 @@ fn keep(stream: impl AsyncRead + Unpin + Send + 'static, output: &Arc<Mutex<Stri
             output.push_str(&line);
             output.push('\n');
         }
-    });
+    })
 }

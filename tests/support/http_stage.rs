@@ -28,6 +28,9 @@ use super::fake_upstream::listed;
 use super::raw_backend::soon;
 use super::raw_client::{RawAnswer, RawClient};
 
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 /// The real way to backends, but for what they list: that a test says.
 pub struct Known {
     lists: Mutex<HashMap<SocketAddr, Vec<ListedModel>>>,
@@ -133,9 +136,10 @@ impl Stage {
 
     /// Waits until the table is as a test wants it.
     pub async fn until(&self, what: &str, holds: impl Fn(&Shared) -> bool) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
         soon(what, async {
             while !holds(&self.shared) {
-                tokio::task::yield_now().await;
+                look.tick().await;
             }
         })
         .await;

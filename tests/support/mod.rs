@@ -1,5 +1,7 @@
 //! What several test files use.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+// The port's error carries the request back, and is that large.
+#![allow(clippy::result_large_err)]
 
 pub mod bodies;
 pub mod corpus_case;
