@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
+use super::forward;
 use super::guarded_io::{GuardedIo, Phase};
 use super::server::{Connection, HttpSettings, Server};
 use crate::app::interrupt::Interrupt;
@@ -46,7 +47,8 @@ pub(super) async fn serve(
     let deadlines = server.deadlines();
     let io = GuardedIo::new(socket, Arc::clone(&phase), Arc::clone(&interrupt), deadlines);
     let standing = Arc::clone(&phase);
-    let connection = Arc::new(Connection { peer, interrupt: Arc::clone(&interrupt), phase });
+    let client = forward::client(peer.ip());
+    let connection = Arc::new(Connection { peer, client, interrupt: Arc::clone(&interrupt), phase });
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
         // Now, not when the answer is first polled: hyper looks at the socket once more in between, which would set a

@@ -31,12 +31,50 @@ const PROTECTED: [&str; 9] = [
     "cookie",
 ];
 
+/// The client of a connection, as it is noted in `X-Forwarded-For`.
+pub fn client(peer: IpAddr) -> HeaderValue {
+    HeaderValue::try_from(peer.to_canonical().to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
 /// Takes away what belongs to the client's own connection, and notes the client. Gives the protocol that the request
 /// wants to switch to, if it does.
-pub fn prepare_request(version: Version, headers: &mut HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
-    // HTTP/1.0 knows no switch (RFC 9110, section 7.8), and needs no host; what goes on is HTTP/1.1.
-    let switch = wanted_protocol(headers).filter(|_| version == Version::HTTP_11);
+pub fn prepare_request(version: Version, headers: &mut HeaderMap, client: &HeaderValue) -> Option<HeaderValue> {
+    // HTTP/1.0 needs no host; what goes on is HTTP/1.1.
     headers.entry(HOST).or_insert(HeaderValue::from_static(""));
+    let switch = match headers.keys().any(stays_behind) {
+        true => take_away(version, headers),
+        false => {
+            strip_connection(headers);
+            None
+        }
+    };
+    note_client(headers, client);
+    switch
+}
+
+/// Whether a header is one of those that do not go on, `Connection` aside. A look at each name costs less than a search
+/// for each of these, and most messages have none of them.
+fn stays_behind(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "expect"
+            | "http2-settings"
+            | "x_forwarded_for"
+            | "x_forwarded_host"
+            | "x_forwarded_proto"
+    )
+}
+
+fn take_away(version: Version, headers: &mut HeaderMap) -> Option<HeaderValue> {
+    // HTTP/1.0 knows no switch (RFC 9110, section 7.8).
+    let switch = wanted_protocol(headers).filter(|_| version == Version::HTTP_11);
     let trailers = headers.get(TE).is_some_and(|te| has_token(te.as_bytes(), b"trailers"));
     strip(headers);
     headers.remove(EXPECT);
@@ -51,12 +89,14 @@ pub fn prepare_request(version: Version, headers: &mut HeaderMap, peer: IpAddr) 
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol.clone());
     }
-    note_client(headers, peer);
     switch
 }
 
 /// Takes away what belongs to the backend's own connection. `Trailer` stays: it announces what comes behind the body.
 pub fn prepare_answer(status: StatusCode, headers: &mut HeaderMap) {
+    if !headers.keys().any(stays_behind) {
+        return strip_connection(headers);
+    }
     let switched = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| headers.get(UPGRADE).cloned()).flatten();
     strip(headers);
     if let Some(protocol) = switched {
@@ -79,15 +119,19 @@ fn has_token(value: &[u8], token: &[u8]) -> bool {
 }
 
 fn strip(headers: &mut HeaderMap) {
+    strip_connection(headers);
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE]
+    {
+        headers.remove(name);
+    }
+}
+
+fn strip_connection(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         for name in named_by_connection(headers) {
             headers.remove(name);
         }
         headers.remove(CONNECTION);
-    }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE]
-    {
-        headers.remove(name);
     }
 }
 
@@ -108,16 +152,12 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Adds the client to `X-Forwarded-For`; the host and the scheme only where no proxy before us has noted them.
-fn note_client(headers: &mut HeaderMap, peer: IpAddr) {
-    let mut hops = Vec::with_capacity(64);
-    for value in headers.get_all(X_FORWARDED_FOR) {
-        hops.extend_from_slice(value.as_bytes());
-        hops.extend_from_slice(b", ");
-    }
-    hops.extend_from_slice(peer.to_canonical().to_string().as_bytes());
-    if let Ok(hops) = HeaderValue::from_bytes(&hops) {
-        headers.insert(X_FORWARDED_FOR, hops);
-    }
+fn note_client(headers: &mut HeaderMap, client: &HeaderValue) {
+    let hops = match headers.contains_key(X_FORWARDED_FOR) {
+        true => behind_the_others(headers, client),
+        false => client.clone(),
+    };
+    headers.insert(X_FORWARDED_FOR, hops);
     if !headers.contains_key(X_FORWARDED_HOST)
         && let Some(host) = headers.get(HOST).cloned()
     {
@@ -128,11 +168,21 @@ fn note_client(headers: &mut HeaderMap, peer: IpAddr) {
     }
 }
 
+fn behind_the_others(headers: &HeaderMap, client: &HeaderValue) -> HeaderValue {
+    let mut hops = Vec::with_capacity(64);
+    for value in headers.get_all(X_FORWARDED_FOR) {
+        hops.extend_from_slice(value.as_bytes());
+        hops.extend_from_slice(b", ");
+    }
+    hops.extend_from_slice(client.as_bytes());
+    HeaderValue::try_from(hops).unwrap_or_else(|_| client.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+    const PEER: HeaderValue = HeaderValue::from_static("192.0.2.7");
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
@@ -153,11 +203,31 @@ mod tests {
             ("expect", "100-continue"),
             ("x-other", "2"),
         ]);
-        assert_eq!(prepare_request(Version::HTTP_11, &mut request, PEER), None);
+        assert_eq!(prepare_request(Version::HTTP_11, &mut request, &PEER), None);
         for gone in ["connection", "x-mine", "keep-alive", "proxy-authorization", "expect"] {
             assert!(!request.contains_key(gone), "{gone}");
         }
         assert!(has(&request, "te", "trailers") && has(&request, "x-other", "2"));
+    }
+
+    #[test]
+    fn each_of_them_stays_behind_also_where_it_stands_alone() {
+        for name in [KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING]
+            .into_iter()
+            .chain([UPGRADE, EXPECT, HTTP2_SETTINGS, CONNECTION])
+            .chain(FORWARDED_TWINS.map(HeaderName::from_static))
+        {
+            let mut request = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x-mine"))]);
+            prepare_request(Version::HTTP_11, &mut request, &PEER);
+            assert!(!request.contains_key(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_noted_by_its_plain_address() {
+        assert_eq!(client([192, 0, 2, 7].into()), &PEER);
+        assert_eq!(client(std::net::Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped().into()), &PEER);
+        assert_eq!(client(std::net::Ipv6Addr::LOCALHOST.into()), "::1");
     }
 
     #[test]
@@ -171,7 +241,7 @@ mod tests {
             ("host", "h"),
             ("traceparent", "t"),
         ]);
-        prepare_request(Version::HTTP_11, &mut request, PEER);
+        prepare_request(Version::HTTP_11, &mut request, &PEER);
         for kept in ["authorization", "x-api-key", "content-type", "host", "traceparent"] {
             assert!(request.contains_key(kept), "{kept}");
         }
@@ -181,25 +251,25 @@ mod tests {
     #[test]
     fn the_client_is_noted_once_and_a_proxy_before_us_is_believed() {
         let mut request = headers(&[("host", "llm.example"), ("x_forwarded_for", "10.0.0.1")]);
-        prepare_request(Version::HTTP_11, &mut request, PEER);
+        prepare_request(Version::HTTP_11, &mut request, &PEER);
         assert!(has(&request, "x-forwarded-for", "192.0.2.7"));
         assert!(has(&request, "x-forwarded-host", "llm.example") && has(&request, "x-forwarded-proto", "http"));
         assert!(!request.contains_key("x_forwarded_for"));
 
         let mut request = headers(&[("host", "inside"), ("x-forwarded-host", "out"), ("x-forwarded-proto", "https")]);
-        prepare_request(Version::HTTP_11, &mut request, PEER);
+        prepare_request(Version::HTTP_11, &mut request, &PEER);
         assert!(has(&request, "x-forwarded-host", "out") && has(&request, "x-forwarded-proto", "https"));
     }
 
     #[test]
     fn a_switch_of_protocols_goes_on_but_not_to_http_2() {
         let mut request = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        assert!(prepare_request(Version::HTTP_11, &mut request, PEER).is_some());
+        assert!(prepare_request(Version::HTTP_11, &mut request, &PEER).is_some());
         assert!(has(&request, "connection", "upgrade") && has(&request, "upgrade", "websocket"));
 
         let mut request =
             headers(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "AAMA")]);
-        assert!(prepare_request(Version::HTTP_11, &mut request, PEER).is_none());
+        assert!(prepare_request(Version::HTTP_11, &mut request, &PEER).is_none());
         assert!(!request.contains_key("upgrade") && !request.contains_key("http2-settings"));
     }
 

@@ -82,6 +82,8 @@ pub struct Server {
 /// What a request needs to know of its connection.
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
+    /// The peer as it is noted for backends: written once, not for each request.
+    pub(super) client: HeaderValue,
     pub(super) interrupt: Arc<Interrupt>,
     pub(super) phase: Arc<Phase>,
 }
@@ -228,7 +230,7 @@ impl Server {
             Ok(named) => named,
             Err(error) => return Err((error, exchange)),
         };
-        let switch = forward::prepare_request(parts.version, &mut parts.headers, connection.peer.ip());
+        let switch = forward::prepare_request(parts.version, &mut parts.headers, &connection.client);
         let client = switch.and_then(|_| parts.extensions.remove::<OnUpgrade>());
         let request = Request::from_parts(parts, Box::pin(body) as _);
         match self.proxy.carry(&model, request, &connection.interrupt, exchange).await {
