@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lw_inference_proxy::domain::container::{
-    Condition, Container, ContainerEvent, ContainerId, EngineTime, Reach,
-};
+use lw_inference_proxy::domain::container::{Condition, Container, ContainerEvent, ContainerId, EngineTime, Reach};
 use lw_inference_proxy::domain::drain::DrainPolicy;
 use lw_inference_proxy::domain::labels;
 use lw_inference_proxy::domain::signal::Signal;

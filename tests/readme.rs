@@ -24,7 +24,11 @@ fn the_table_of_settings_is_the_one_of_help() {
     // The README names some of those for telemetry, and no other than there are; the rest has a page of its own.
     let expected: Vec<_> = known.filter(in_full).collect();
     let rows = |table: &[Vec<String>]| table.iter().map(|row| row.join(" | ")).collect::<Vec<_>>().join("\n");
-    assert_eq!(rows(&told), rows(&expected), "take the rows of the README from src/app/settings.rs, in its order");
+    assert_eq!(
+        rows(&told),
+        rows(&expected),
+        "take the rows of the README from src/app/settings/documented.rs, in its order"
+    );
 }
 
 /// The documents whose words about places are checked.

@@ -13,9 +13,12 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.t{font-we
     .b{fill:#545d68}.o{fill:#3fb68b}}";
 const PEERS: [Peer; 4] = [Peer::Ours, Peer::Nginx, Peer::Haproxy, Peer::Sglang];
 
+/// A panel: its title, what it is measured in, and a bar for each peer.
+type Panel = (&'static str, &'static str, Vec<(Peer, f64)>);
+
 /// The figure.
 pub fn svg(findings: &Findings) -> String {
-    let mut panels: Vec<(&str, &str, Vec<(Peer, f64)>)> = Vec::new();
+    let mut panels: Vec<Panel> = Vec::new();
     for (title, scenario) in [
         ("CPU per small request, nginx = 1", Scenario::Small),
         ("CPU per streamed event, nginx = 1", Scenario::ZeroGap),

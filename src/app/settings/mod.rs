@@ -1,5 +1,7 @@
 //! The settings: as typed in the environment, then as values that can be used. One function between.
 
+mod documented;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use crate::domain::backend_url::BackendUrl;
 use crate::domain::drain::DrainPolicy;
 use crate::domain::table::TableRules;
+
+pub use documented::{Documented, SETTINGS};
 
 /// Everything that can be set. [`Settings::read`] makes it from the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,93 +91,6 @@ impl fmt::Display for SettingError {
 }
 
 impl std::error::Error for SettingError {}
-
-/// One setting, for `--help` and for the README.
-pub struct Documented {
-    /// The variable.
-    pub variable: &'static str,
-    /// What holds where it is unset.
-    pub default: &'static str,
-    /// What it means.
-    pub meaning: &'static str,
-}
-
-const fn documented(variable: &'static str, default: &'static str, meaning: &'static str) -> Documented {
-    Documented { variable, default, meaning }
-}
-
-/// Every setting that there is.
-pub const SETTINGS: &[Documented] = &[
-    documented("PROXY_PORT", "8080", "port the proxy listens on"),
-    documented("PROXY_BIND", "::", "address the proxy listens on; :: takes IPv4 as well"),
-    documented(
-        "PROXY_DRAIN_TIMEOUT",
-        "60s",
-        "longest wait for in-flight requests when a backend goes, and when the proxy itself is told to stop",
-    ),
-    documented(
-        "PROXY_STOP_DELAY",
-        "0s",
-        "how long the proxy still takes requests after it was told to stop, with /readyz at 503",
-    ),
-    documented(
-        "PROXY_TAKE_BACK_AFTER",
-        "5m",
-        "after which time a container that ignored its stop signal and is healthy is taken back",
-    ),
-    documented("PROXY_MODELS_REFRESH", "30s", "how often a backend in service is asked for its models anew"),
-    documented("PROXY_MAX_HELD_BODY", "64MiB", "most of one body that is held, or decoded, to find its model"),
-    documented("PROXY_MAX_HELD_TOTAL", "512MiB", "most of all bodies together that is held to find their models"),
-    documented("PROXY_MAX_CONNECTIONS", "16384", "most client connections; more are answered 503"),
-    documented("PROXY_STATUS", "on", "off: no status page and no JSON at /status"),
-    documented("PROXY_LOG_FORMAT", "auto", "json, text, or auto: text on a terminal, JSON elsewhere"),
-    documented("RUST_LOG", "info", "which log lines are written, such as debug or lw_inference_proxy=debug"),
-    documented(
-        "PROXY_BACKENDS",
-        "none",
-        "base URLs of backends that are no containers, such as http://localhost:8080/v1, between commas or spaces; without a path: /v1",
-    ),
-    documented("PROXY_DOCKER", "auto", "auto or on: a Docker engine is watched; off: PROXY_BACKENDS alone"),
-    documented("DOCKER_HOST", "the default socket", "where the engine is, as for the docker command"),
-    documented("DOCKER_TLS_VERIFY", "unset", "set to anything: TLS to the engine, as for the docker command"),
-    documented("DOCKER_CERT_PATH", "~/.docker", "where ca.pem, cert.pem and key.pem are, as for the docker command"),
-    documented(
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "unset",
-        "URL of an OTLP collector; unset: no telemetry. This and the other OTEL_EXPORTER_OTLP_ variables exist for one \
-         signal alone, too: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT and so on",
-    ),
-    documented("OTEL_EXPORTER_OTLP_PROTOCOL", "by the port", "grpc (which port 4317 means) or http/protobuf"),
-    documented("OTEL_EXPORTER_OTLP_HEADERS", "none", "headers of each export: name=value,name=value"),
-    documented("OTEL_EXPORTER_OTLP_TIMEOUT", "10000", "longest time for one try to export, in milliseconds"),
-    documented("OTEL_EXPORTER_OTLP_COMPRESSION", "none", "gzip or none"),
-    documented(
-        "OTEL_EXPORTER_OTLP_CERTIFICATE",
-        "the usual roots",
-        "PEM file that an https collector is checked against",
-    ),
-    documented("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "none", "PEM file with the certificate shown to the collector"),
-    documented("OTEL_EXPORTER_OTLP_CLIENT_KEY", "none", "PEM file with the key of that certificate"),
-    documented("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative", "cumulative or delta"),
-    documented("OTEL_SERVICE_NAME", "inference-proxy", "name of the service in traces and metrics"),
-    documented("OTEL_RESOURCE_ATTRIBUTES", "none", "attributes of the resource: key=value,key=value"),
-    documented("OTEL_SDK_DISABLED", "false", "true: no telemetry, whatever else is set"),
-    documented("OTEL_TRACES_EXPORTER", "otlp", "otlp or none"),
-    documented("OTEL_METRICS_EXPORTER", "otlp", "otlp or none"),
-    documented("OTEL_PROPAGATORS", "tracecontext,baggage", "which headers of a caller's trace are taken up; or none"),
-    documented(
-        "OTEL_TRACES_SAMPLER",
-        "parentbased_always_on",
-        "always_on, always_off or traceidratio, or one of them with parentbased_ before it",
-    ),
-    documented("OTEL_TRACES_SAMPLER_ARG", "1.0", "share of the traces for traceidratio, from 0 to 1"),
-    documented("OTEL_METRIC_EXPORT_INTERVAL", "60000", "time between exports of metrics, in milliseconds"),
-    documented("OTEL_METRIC_EXPORT_TIMEOUT", "30000", "longest time for one export of metrics, in milliseconds"),
-    documented("OTEL_BSP_SCHEDULE_DELAY", "5000", "longest time that a span waits for its export, in milliseconds"),
-    documented("OTEL_BSP_MAX_QUEUE_SIZE", "2048", "most spans that wait; more are dropped and counted"),
-    documented("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "512", "most spans that are exported at once"),
-    documented("OTEL_BSP_EXPORT_TIMEOUT", "30000", "longest time for one export of spans, in milliseconds"),
-];
 
 /// The most time that a setting may name.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
