@@ -225,8 +225,8 @@ mod tests {
 
     #[test]
     fn a_client_is_noted_by_its_plain_address() {
-        assert_eq!(client([192, 0, 2, 7].into()), &PEER);
-        assert_eq!(client(std::net::Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped().into()), &PEER);
+        assert_eq!(client([192, 0, 2, 7].into()), PEER);
+        assert_eq!(client(std::net::Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped().into()), PEER);
         assert_eq!(client(std::net::Ipv6Addr::LOCALHOST.into()), "::1");
     }
 
