@@ -243,6 +243,7 @@ defaults
   timeout http-request 60s
   timeout http-keep-alive 120s
   option http-buffer-request
+  option http-no-delay
   http-reuse always
 frontend clients
   bind 127.0.0.1:{port}
