@@ -86,7 +86,8 @@ proptest! {
         first: bool,
         places in places(),
     ) {
-        prop_assume!(!name.trim().is_empty());
+        // A client chooses a boundary that stands in none of its fields.
+        prop_assume!(!name.trim().is_empty() && !name.contains("--b"));
         prop_assume!(!file.windows(3).any(|w| w == b"--b"));
         let model = format!("--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{name}\r\n").into_bytes();
         let head = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
