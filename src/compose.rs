@@ -3,10 +3,11 @@
 use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lw_inference_proxy::adapters::cli::descriptors;
+use lw_inference_proxy::adapters::cli::{self, descriptors};
 use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource};
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::samples::Sample;
@@ -43,7 +44,9 @@ pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
         sources.push(Arc::new(DockerSource::new(DockerSettings {
             host: engine.host,
             tls_verify: engine.tls_verify,
-            cert_path: engine.cert_path,
+            cert_path: engine
+                .cert_path
+                .or_else(|| cli::variable("HOME").map(|home| PathBuf::from(home).join(".docker"))),
             ..DockerSettings::default()
         })?));
     }

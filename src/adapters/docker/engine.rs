@@ -8,6 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_rustls::TlsConnector;
+
 use bollard::{API_DEFAULT_VERSION, Docker};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
@@ -71,7 +73,7 @@ impl EngineError {
                     _ => format!("cannot connect to the socket {path}: {text}"),
                 }
             }
-            (Self::Connect(_, text), Address::Tcp(host)) => {
+            (Self::Connect(_, text), Address::Tcp(host) | Address::Tls(host)) => {
                 format!("cannot connect to the engine at {host}: {text}; check DOCKER_HOST and that the engine is up")
             }
             (Self::Timeout(limit), _) => format!("the engine at {address} did not answer within {limit:?}"),
@@ -130,8 +132,8 @@ impl Engine {
     ///
     /// # Errors
     /// bollard refuses the address.
-    pub fn new(address: Address, timeout: Duration) -> Result<Self, EngineError> {
-        let transport = Transport::new(address);
+    pub fn new(address: Address, tls: Option<TlsConnector>, timeout: Duration) -> Result<Self, EngineError> {
+        let transport = Transport::new(address, tls);
         let docker = Docker::connect_with_custom_transport(
             move |request| transport.clone().carry(request),
             Some("http://docker"),

@@ -12,10 +12,12 @@ mod requests;
 mod session;
 pub mod settings;
 mod time;
+mod tls;
 mod transport;
 mod wire;
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -34,6 +36,8 @@ pub use networks::OwnAddress;
 use requests::Requests;
 use session::{End, Session};
 pub use settings::{Address, DockerSettings, DockerSettingsError};
+pub use tls::TlsError;
+use tokio_rustls::TlsConnector;
 
 /// How many items wait for the reader of the stream. When it falls behind, events wait in their own, larger queue.
 const ITEMS_WAITING: usize = 1024;
@@ -42,10 +46,22 @@ const STEADY_AFTER: Duration = Duration::from_secs(5);
 /// How many different reasons for a loss are told before it is over; after that it is clear enough.
 const REASONS_MAX: usize = 16;
 
+/// Why there can be no source.
+#[derive(Debug, thiserror::Error)]
+pub enum DockerError {
+    /// A variable cannot be used.
+    #[error(transparent)]
+    Settings(#[from] DockerSettingsError),
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
 /// Watches the containers of one engine.
 pub struct DockerSource {
     name: String,
     address: Address,
+    tls: Option<TlsConnector>,
     settings: Arc<DockerSettings>,
     watches: Mutex<Vec<Weak<Requests>>>,
 }
@@ -54,10 +70,20 @@ impl DockerSource {
     /// A source for the engine that the settings name. Nothing is opened yet, and the engine need not be there.
     ///
     /// # Errors
-    /// The settings name no address that can be used.
-    pub fn new(settings: DockerSettings) -> Result<Self, DockerSettingsError> {
+    /// The settings name no address that can be used, or TLS without its files.
+    pub fn new(settings: DockerSettings) -> Result<Self, DockerError> {
         let address = settings.address()?;
-        Ok(Self { name: format!("docker {address}"), address, settings: Arc::new(settings), watches: Mutex::default() })
+        let tls = match &address {
+            Address::Tls(_) => Some(tls::connector(settings.cert_path.as_deref().unwrap_or(Path::new("")))?),
+            Address::Unix(_) | Address::Tcp(_) => None,
+        };
+        Ok(Self {
+            name: format!("docker {address}"),
+            address,
+            tls,
+            settings: Arc::new(settings),
+            watches: Mutex::default(),
+        })
     }
 }
 
@@ -73,7 +99,8 @@ impl ContainerSource for DockerSource {
         let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
         watches.retain(|watch| watch.strong_count() > 0);
         watches.push(Arc::downgrade(&requests));
-        let task = tokio::spawn(supervise(Arc::clone(&self.settings), self.address.clone(), requests, out));
+        let task =
+            tokio::spawn(supervise(Arc::clone(&self.settings), self.address.clone(), self.tls.clone(), requests, out));
         Box::pin(Watch { items, _task: AbortOnDropHandle::new(task) })
     }
 
@@ -101,6 +128,7 @@ impl Stream for Watch {
 async fn supervise(
     settings: Arc<DockerSettings>,
     address: Address,
+    tls: Option<TlsConnector>,
     requests: Arc<Requests>,
     out: mpsc::Sender<ContainerEvent>,
 ) {
@@ -109,7 +137,7 @@ async fn supervise(
     let mut failures = 0;
     loop {
         let began = Instant::now();
-        let error = match connection(&settings, &address, &mut memory, &requests, &out).await {
+        let error = match connection(&settings, &address, tls.clone(), &mut memory, &requests, &out).await {
             (_, End::Unwatched) => return,
             (had_snapshot, End::Lost(error)) => {
                 if had_snapshot {
@@ -142,11 +170,12 @@ async fn supervise(
 async fn connection(
     settings: &DockerSettings,
     address: &Address,
+    tls: Option<TlsConnector>,
     memory: &mut Memory,
     requests: &Requests,
     out: &mpsc::Sender<ContainerEvent>,
 ) -> (bool, End) {
-    let engine = match Engine::new(address.clone(), settings.request_timeout) {
+    let engine = match Engine::new(address.clone(), tls, settings.request_timeout) {
         Ok(engine) => engine,
         Err(error) => return (false, End::Lost(error)),
     };

@@ -121,7 +121,7 @@ impl DockerSettings {
     /// The address that these settings name.
     ///
     /// # Errors
-    /// `DOCKER_HOST` names a scheme that is not spoken, or no host, or TLS that is not compiled in.
+    /// `DOCKER_HOST` names a scheme that is not spoken, or or no host.
     pub fn address(&self) -> Result<Address, DockerSettingsError> {
         let Some(host) = self.host.as_deref() else {
             return Ok(Address::Unix(PathBuf::from(DEFAULT_SOCKET)));
@@ -141,14 +141,7 @@ impl DockerSettings {
                 let tls = scheme == "https" || (scheme == "tcp" && self.tls_verify);
                 let authority = tcp_authority(rest, if tls { DEFAULT_TLS_PORT } else { DEFAULT_TCP_PORT })
                     .ok_or_else(|| error("it names no host and port", "tcp://docker-proxy:2375"))?;
-                match tls {
-                    false => Ok(Address::Tcp(authority)),
-                    true => Err(error(
-                        "it asks for TLS, which is not compiled in; reach the engine through a socket proxy on a \
-                         private network",
-                        "tcp://docker-proxy:2375, with DOCKER_TLS_VERIFY unset",
-                    )),
-                }
+                Ok(if tls { Address::Tls(authority) } else { Address::Tcp(authority) })
             }
             "ssh" => Err(error("ssh is not spoken here", "unix:///var/run/docker.sock, or a forwarded tcp port")),
             _ => Err(error("its scheme is not one of unix, tcp, http", "tcp://docker-proxy:2375")),
@@ -163,6 +156,8 @@ pub enum Address {
     Unix(PathBuf),
     /// On `host:port`.
     Tcp(String),
+    /// On `host:port`, behind TLS.
+    Tls(String),
 }
 
 impl Address {
@@ -170,7 +165,7 @@ impl Address {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
-            Self::Tcp(authority) => {
+            Self::Tcp(authority) | Self::Tls(authority) => {
                 let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host);
                 let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
                 host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
@@ -184,6 +179,7 @@ impl fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(authority) => write!(f, "tcp://{authority}"),
+            Self::Tls(authority) => write!(f, "https://{authority}"),
         }
     }
 }
@@ -223,6 +219,8 @@ mod tests {
             (&[("DOCKER_HOST", "tcp://proxy")], "tcp://proxy:2375"),
             (&[("DOCKER_HOST", "http://[::1]:99/")], "tcp://[::1]:99"),
             (&[("DOCKER_HOST", "tcp://proxy"), ("DOCKER_TLS_VERIFY", "")], "tcp://proxy:2375"),
+            (&[("DOCKER_HOST", "tcp://proxy"), ("DOCKER_TLS_VERIFY", "1")], "https://proxy:2376"),
+            (&[("DOCKER_HOST", "https://proxy:99")], "https://proxy:99"),
         ] {
             assert_eq!(read(pairs).unwrap().to_string(), expected, "{pairs:?}");
         }
@@ -238,8 +236,6 @@ mod tests {
             &[("DOCKER_HOST", "tcp://host:99999")],
             &[("DOCKER_HOST", "ssh://me@host")],
             &[("DOCKER_HOST", "npipe:////./pipe/docker_engine")],
-            &[("DOCKER_HOST", "https://host")],
-            &[("DOCKER_HOST", "tcp://host"), ("DOCKER_TLS_VERIFY", "1")],
         ] {
             let text = read(pairs).unwrap_err().to_string();
             assert!(text.contains("DOCKER_HOST is"), "{text}");

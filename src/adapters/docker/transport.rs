@@ -15,10 +15,13 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response, Uri};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::settings::Address;
 
@@ -41,13 +44,14 @@ impl std::error::Error for ConnectFailed {}
 #[derive(Clone)]
 pub struct Transport {
     address: Arc<Address>,
+    tls: Option<TlsConnector>,
     connections: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Transport {
     /// A transport to this address. Nothing is opened yet.
-    pub fn new(address: Address) -> Self {
-        Self { address: Arc::new(address), connections: Arc::default() }
+    pub fn new(address: Address, tls: Option<TlsConnector>) -> Self {
+        Self { address: Arc::new(address), tls, connections: Arc::default() }
     }
 
     /// Sends one request; what bollard calls for each.
@@ -61,11 +65,19 @@ impl Transport {
         let response = match &*self.address {
             Address::Unix(path) => self.exchange(UnixStream::connect(path).await.map_err(failed)?, request).await?,
             Address::Tcp(host) => self.exchange(TcpStream::connect(host).await.map_err(failed)?, request).await?,
+            Address::Tls(host) => self.exchange(self.secured(host).await.map_err(failed)?, request).await?,
         };
         if let Some(slot) = slot {
             slot.send_replace(Some(response.headers().clone()));
         }
         Ok(response)
+    }
+
+    async fn secured(&self, authority: &str) -> io::Result<TlsStream<TcpStream>> {
+        let tls = self.tls.as_ref().ok_or_else(|| io::Error::other("there are no certificates for TLS"))?;
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        tls.connect(name, TcpStream::connect(authority).await?).await
     }
 
     async fn exchange<S>(&self, stream: S, request: BollardRequest) -> Result<Response<Incoming>, Error>
@@ -91,7 +103,9 @@ fn origin_form(request: &mut BollardRequest, address: &Address) -> Result<(), Er
     *request.uri_mut() = Uri::from(target);
     let host = match address {
         Address::Unix(_) => HeaderValue::from_static("docker"),
-        Address::Tcp(authority) => HeaderValue::from_str(authority).map_err(http::Error::from)?,
+        Address::Tcp(authority) | Address::Tls(authority) => {
+            HeaderValue::from_str(authority).map_err(http::Error::from)?
+        }
     };
     request.headers_mut().insert(HOST, host);
     Ok(())

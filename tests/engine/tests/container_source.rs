@@ -124,6 +124,7 @@ async fn carry(mut client: UnixStream, address: &Address) {
     match address {
         Address::Unix(path) => between(&mut client, UnixStream::connect(path).await.unwrap()).await,
         Address::Tcp(host) => between(&mut client, TcpStream::connect(host).await.unwrap()).await,
+        Address::Tls(host) => panic!("the relay to {host} speaks no TLS"),
     }
 }
 

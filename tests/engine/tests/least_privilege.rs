@@ -114,6 +114,7 @@ async fn carry(client: UnixStream, address: &Address, head: &[u8]) {
     match address {
         Address::Unix(path) => between(client, UnixStream::connect(path).await.unwrap(), head).await,
         Address::Tcp(host) => between(client, TcpStream::connect(host).await.unwrap(), head).await,
+        Address::Tls(host) => panic!("the filter before {host} speaks no TLS"),
     }
 }
 
