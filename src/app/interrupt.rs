@@ -65,6 +65,11 @@ impl Interrupt {
         self.raise(ABORT);
     }
 
+    /// Asks for nothing but a look at how the connection stands.
+    pub fn look(&self) {
+        self.waker.wake();
+    }
+
     /// Whether the request must not wait for its backend any more.
     pub fn is_severed(&self) -> bool {
         self.any(SEVERED)

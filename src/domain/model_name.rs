@@ -26,6 +26,10 @@ impl ModelName {
         if name.len() > MODEL_NAME_MAX_BYTES {
             return Err(InvalidModelName::TooLong);
         }
+        // Nearly every name is printable ASCII.
+        if name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self(Arc::from(name)));
+        }
         if let Some(fault) = name.chars().find_map(fault_of) {
             return Err(fault);
         }

@@ -10,12 +10,12 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::forward;
 use super::guarded_io::{GuardedIo, Phase};
-use super::server::{Connection, HttpSettings, Server};
+use super::server::{Connection, Server};
 use crate::app::interrupt::Interrupt;
 
 /// The largest head, in bytes, and the largest piece of a body that is read at once.
@@ -24,14 +24,10 @@ const BUFFER_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 
 /// How connections are served. hyper's automatic builder is not used: it does not end a connection that is silent.
-pub(super) fn builder(settings: &HttpSettings) -> http1::Builder {
+pub(super) fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.idle_timeout)
-        .max_buf_size(BUFFER_MAX)
-        .max_headers(HEADERS_MAX)
-        .auto_date_header(false);
+    // No timer: the deadlines are kept below it, by the socket, and beside it, by the rounds of the listener.
+    builder.max_buf_size(BUFFER_MAX).max_headers(HEADERS_MAX).auto_date_header(false);
     builder
 }
 
@@ -42,8 +38,8 @@ pub(super) async fn serve(
     socket: TcpStream,
     peer: SocketAddr,
     interrupt: Arc<Interrupt>,
+    phase: Arc<Phase>,
 ) {
-    let phase = Phase::new();
     let deadlines = server.deadlines();
     let io = GuardedIo::new(socket, Arc::clone(&phase), Arc::clone(&interrupt), deadlines);
     let standing = Arc::clone(&phase);
@@ -72,6 +68,8 @@ pub(super) async fn serve(
         match served.as_mut().poll(cx) {
             // What was there has been read, and it is no request yet: hyper would wait for the rest of it.
             Poll::Pending if closing && standing.awaits_head() => Poll::Ready(()),
+            // The same: a request that came in time is being answered now.
+            Poll::Pending if standing.has_expired() => Poll::Ready(()),
             polled => polled.map(drop),
         }
     })

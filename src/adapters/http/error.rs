@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, Response, StatusCode, Uri};
+use http::{HeaderName, Response, StatusCode, Uri};
 use serde_json::json;
 
 use super::body::AnswerBody;
+use super::noted::Noted;
 use crate::app::proxy::Refusal;
 use crate::domain::finder::FindError;
 use crate::ports::upstream::BodyError;
@@ -29,10 +30,10 @@ pub enum Dialect {
 
 impl Dialect {
     /// Anthropic's on `/v1/messages…` or with an `anthropic-version` header, OpenAI's otherwise.
-    pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+    pub fn of(uri: &Uri, noted: Noted) -> Self {
         let path = uri.path();
         let messages = path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        match messages || headers.contains_key("anthropic-version") {
+        match messages || noted.any(Noted::ANTHROPIC_VERSION) {
             true => Self::Anthropic,
             false => Self::OpenAi,
         }

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, StatusCode, Version};
 
 use super::framing::X_FORWARDED_FOR;
+use super::noted::Noted;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -38,38 +39,27 @@ pub fn client(peer: IpAddr) -> HeaderValue {
 
 /// Takes away what belongs to the client's own connection, and notes the client. Gives the protocol that the request
 /// wants to switch to, if it does.
-pub fn prepare_request(version: Version, headers: &mut HeaderMap, client: &HeaderValue) -> Option<HeaderValue> {
-    // HTTP/1.0 needs no host; what goes on is HTTP/1.1.
-    headers.entry(HOST).or_insert(HeaderValue::from_static(""));
-    let switch = match headers.keys().any(stays_behind) {
+pub fn prepare_request(
+    version: Version,
+    headers: &mut HeaderMap,
+    noted: Noted,
+    client: &HeaderValue,
+) -> Option<HeaderValue> {
+    if !noted.any(Noted::HOST) {
+        // HTTP/1.0 needs no host; what goes on is HTTP/1.1.
+        headers.insert(HOST, HeaderValue::from_static(""));
+    }
+    let switch = match noted.any(Noted::STAYS_BEHIND) {
         true => take_away(version, headers),
         false => {
-            strip_connection(headers);
+            if noted.any(Noted::CONNECTION) {
+                strip_connection(headers);
+            }
             None
         }
     };
-    note_client(headers, client);
+    note_client(headers, noted, client);
     switch
-}
-
-/// Whether a header is one of those that do not go on, `Connection` aside. A look at each name costs less than a search
-/// for each of these, and most messages have none of them.
-fn stays_behind(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            | "expect"
-            | "http2-settings"
-            | "x_forwarded_for"
-            | "x_forwarded_host"
-            | "x_forwarded_proto"
-    )
 }
 
 fn take_away(version: Version, headers: &mut HeaderMap) -> Option<HeaderValue> {
@@ -94,8 +84,9 @@ fn take_away(version: Version, headers: &mut HeaderMap) -> Option<HeaderValue> {
 
 /// Takes away what belongs to the backend's own connection. `Trailer` stays: it announces what comes behind the body.
 pub fn prepare_answer(status: StatusCode, headers: &mut HeaderMap) {
-    if !headers.keys().any(stays_behind) {
-        return strip_connection(headers);
+    let noted = Noted::of(headers);
+    if !noted.any(Noted::STAYS_BEHIND | Noted::CONNECTION) {
+        return;
     }
     let switched = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| headers.get(UPGRADE).cloned()).flatten();
     strip(headers);
@@ -127,12 +118,10 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 fn strip_connection(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        for name in named_by_connection(headers) {
-            headers.remove(name);
-        }
-        headers.remove(CONNECTION);
+    for name in named_by_connection(headers) {
+        headers.remove(name);
     }
+    headers.remove(CONNECTION);
 }
 
 /// What `Connection` names, as far as it may. `close` and `keep-alive` are no headers and cost nothing here.
@@ -152,18 +141,18 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Adds the client to `X-Forwarded-For`; the host and the scheme only where no proxy before us has noted them.
-fn note_client(headers: &mut HeaderMap, client: &HeaderValue) {
-    let hops = match headers.contains_key(X_FORWARDED_FOR) {
+fn note_client(headers: &mut HeaderMap, noted: Noted, client: &HeaderValue) {
+    let hops = match noted.any(Noted::FORWARDED_FOR) {
         true => behind_the_others(headers, client),
         false => client.clone(),
     };
     headers.insert(X_FORWARDED_FOR, hops);
-    if !headers.contains_key(X_FORWARDED_HOST)
+    if !noted.any(Noted::FORWARDED_HOST)
         && let Some(host) = headers.get(HOST).cloned()
     {
         headers.insert(X_FORWARDED_HOST, host);
     }
-    if !headers.contains_key(X_FORWARDED_PROTO) && !headers.contains_key(FORWARDED) {
+    if !noted.any(Noted::FORWARDED_PROTO | Noted::FORWARDED) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
 }
@@ -188,6 +177,11 @@ mod tests {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
     }
 
+    fn prepare(request: &mut HeaderMap) -> Option<HeaderValue> {
+        let noted = Noted::of(request);
+        prepare_request(Version::HTTP_11, request, noted, &PEER)
+    }
+
     fn has(headers: &HeaderMap, name: &str, value: &str) -> bool {
         headers.get(name).is_some_and(|v| v == value)
     }
@@ -203,7 +197,7 @@ mod tests {
             ("expect", "100-continue"),
             ("x-other", "2"),
         ]);
-        assert_eq!(prepare_request(Version::HTTP_11, &mut request, &PEER), None);
+        assert_eq!(prepare(&mut request), None);
         for gone in ["connection", "x-mine", "keep-alive", "proxy-authorization", "expect"] {
             assert!(!request.contains_key(gone), "{gone}");
         }
@@ -218,7 +212,7 @@ mod tests {
             .chain(FORWARDED_TWINS.map(HeaderName::from_static))
         {
             let mut request = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x-mine"))]);
-            prepare_request(Version::HTTP_11, &mut request, &PEER);
+            prepare(&mut request);
             assert!(!request.contains_key(&name), "{name}");
         }
     }
@@ -241,7 +235,7 @@ mod tests {
             ("host", "h"),
             ("traceparent", "t"),
         ]);
-        prepare_request(Version::HTTP_11, &mut request, &PEER);
+        prepare(&mut request);
         for kept in ["authorization", "x-api-key", "content-type", "host", "traceparent"] {
             assert!(request.contains_key(kept), "{kept}");
         }
@@ -251,25 +245,25 @@ mod tests {
     #[test]
     fn the_client_is_noted_once_and_a_proxy_before_us_is_believed() {
         let mut request = headers(&[("host", "llm.example"), ("x_forwarded_for", "10.0.0.1")]);
-        prepare_request(Version::HTTP_11, &mut request, &PEER);
+        prepare(&mut request);
         assert!(has(&request, "x-forwarded-for", "192.0.2.7"));
         assert!(has(&request, "x-forwarded-host", "llm.example") && has(&request, "x-forwarded-proto", "http"));
         assert!(!request.contains_key("x_forwarded_for"));
 
         let mut request = headers(&[("host", "inside"), ("x-forwarded-host", "out"), ("x-forwarded-proto", "https")]);
-        prepare_request(Version::HTTP_11, &mut request, &PEER);
+        prepare(&mut request);
         assert!(has(&request, "x-forwarded-host", "out") && has(&request, "x-forwarded-proto", "https"));
     }
 
     #[test]
     fn a_switch_of_protocols_goes_on_but_not_to_http_2() {
         let mut request = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        assert!(prepare_request(Version::HTTP_11, &mut request, &PEER).is_some());
+        assert!(prepare(&mut request).is_some());
         assert!(has(&request, "connection", "upgrade") && has(&request, "upgrade", "websocket"));
 
         let mut request =
             headers(&[("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c"), ("http2-settings", "AAMA")]);
-        assert!(prepare_request(Version::HTTP_11, &mut request, &PEER).is_none());
+        assert!(prepare(&mut request).is_none());
         assert!(!request.contains_key("upgrade") && !request.contains_key("http2-settings"));
     }
 

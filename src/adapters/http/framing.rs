@@ -7,6 +7,7 @@ use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 
 use super::error::ErrorAnswer;
+use super::noted::Noted;
 
 /// The longest target that is passed on, in bytes.
 const TARGET_MAX_BYTES: usize = 8 * 1024;
@@ -19,7 +20,7 @@ pub const X_FORWARDED_FOR: http::HeaderName = http::HeaderName::from_static("x-f
 ///
 /// # Errors
 /// The answer to the client, where it cannot be passed on.
-pub fn check(parts: &Parts) -> Result<(), ErrorAnswer> {
+pub fn check(parts: &Parts, noted: Noted) -> Result<(), ErrorAnswer> {
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         let message = "the proxy takes no CONNECT and no TRACE";
         return Err(ErrorAnswer {
@@ -28,9 +29,14 @@ pub fn check(parts: &Parts) -> Result<(), ErrorAnswer> {
         });
     }
     host(parts)?;
-    transfer_encoding(parts)?;
+    if noted.any(Noted::TRANSFER_ENCODING) {
+        transfer_encoding(parts)?;
+    }
     target(parts)?;
-    hops(parts)
+    if noted.any(Noted::FORWARDED_FOR) {
+        hops(parts)?;
+    }
+    Ok(())
 }
 
 /// Exactly one valid `Host`, which a target in absolute form must not contradict (RFC 9112, section 3.2).

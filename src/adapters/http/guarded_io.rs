@@ -20,10 +20,16 @@ const BUSY: u8 = 1;
 /// The last answer is over and no byte of a further request has come.
 const IDLE: u8 = 2;
 
+/// How many rounds an idle connection lives: the more, the closer to its limit it ends, and the more often all
+/// connections are looked at.
+pub const IDLE_ROUNDS: u8 = 16;
+
 /// Where a connection stands; shared by its socket and the service that answers on it.
 #[derive(Debug)]
 pub struct Phase {
     stands: AtomicU8,
+    idle_rounds: AtomicU8,
+    stalled: AtomicBool,
     flushes: AtomicU32,
     awaited: AtomicBool,
 }
@@ -31,7 +37,13 @@ pub struct Phase {
 impl Phase {
     /// A new connection: a head is due.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { stands: AtomicU8::new(HEAD), flushes: AtomicU32::new(0), awaited: AtomicBool::new(false) })
+        Arc::new(Self {
+            stands: AtomicU8::new(HEAD),
+            idle_rounds: AtomicU8::new(0),
+            stalled: AtomicBool::new(false),
+            flushes: AtomicU32::new(0),
+            awaited: AtomicBool::new(false),
+        })
     }
 
     /// A head was read.
@@ -41,7 +53,22 @@ impl Phase {
 
     /// An answer is over.
     pub fn answered(&self) {
+        self.idle_rounds.store(0, Ordering::Relaxed);
         self.stands.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// Another round of whoever looks for idle connections: says whether it has been idle for too many of them. That
+    /// costs a connection nothing, where a timer of its own would have to be set for each request.
+    pub fn grows_older(&self) -> bool {
+        match self.get() == IDLE && !self.stalled.load(Ordering::Relaxed) {
+            true => self.idle_rounds.fetch_add(1, Ordering::Relaxed) >= IDLE_ROUNDS,
+            false => false,
+        }
+    }
+
+    /// Whether it has been idle for too many rounds, and still is.
+    pub fn has_expired(&self) -> bool {
+        self.get() == IDLE && self.idle_rounds.load(Ordering::Relaxed) > IDLE_ROUNDS
     }
 
     /// Whether a head is due, and not complete.
@@ -131,10 +158,14 @@ impl GuardedIo {
     fn wrote(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(written) => {
-                self.no_wait(Waits::ForReader);
+                if self.timer.is_some() {
+                    self.no_wait(Waits::ForReader);
+                    self.phase.stalled.store(false, Ordering::Relaxed);
+                }
                 Poll::Ready(written)
             }
             Poll::Pending => {
+                self.phase.stalled.store(true, Ordering::Relaxed);
                 let limit = self.deadlines.write_stall;
                 self.poll_deadline(Waits::ForReader, limit, cx).map(Err)
             }

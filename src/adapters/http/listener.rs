@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join;
 use hyper::server::conn::http1;
 use slab::Slab;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::connection;
+use super::guarded_io::{IDLE_ROUNDS, Phase};
 use super::server::Server;
 use crate::app::interrupt::Interrupt;
 
@@ -20,6 +22,8 @@ use crate::app::interrupt::Interrupt;
 const BACKLOG: u32 = 4096;
 /// The wait after a failed accept. Out of descriptors, it would fail again at once, and for ever.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// The shortest time between two looks at all connections.
+const LEAST_ROUND: Duration = Duration::from_millis(10);
 /// What a connection over the bound is told.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 2\r\n\
 connection: close\r\ncontent-length: 124\r\n\r\n{\"error\":{\"message\":\"the proxy has as many connections as it \
@@ -42,7 +46,7 @@ pub struct Bound {
 
 /// The connections that are open.
 #[derive(Default)]
-struct Open(Mutex<Slab<Arc<Interrupt>>>);
+struct Open(Mutex<Slab<(Arc<Interrupt>, Arc<Phase>)>>);
 
 impl Bound {
     /// Binds. Where all IPv6 addresses are asked for and the host has none, all IPv4 addresses are taken.
@@ -72,11 +76,12 @@ impl Bound {
     /// server is aborted. Returns how many connections were ended.
     pub async fn serve(self, server: Arc<Server>, stop_accepting: CancellationToken) -> usize {
         let (open, tasks) = (Arc::new(Open::default()), TaskTracker::new());
-        let builder = connection::builder(server.settings());
+        let builder = connection::builder();
         let accepting = self.accept(&server, &builder, &open, &tasks);
-        stop_accepting.run_until_cancelled(accepting).await;
+        let ageing = open.age(server.settings().idle_timeout);
+        stop_accepting.run_until_cancelled(join(accepting, ageing)).await;
         drop(self);
-        open.each(Interrupt::close);
+        open.each(|interrupt, _| interrupt.close());
         tasks.close();
         let tunnels = server.tunnels();
         tunnels.close();
@@ -85,7 +90,7 @@ impl Bound {
             return 0;
         }
         let left = tasks.len() + tunnels.len();
-        open.each(Interrupt::abort);
+        open.each(|interrupt, _| interrupt.abort());
         server.cut_tunnels().cancel();
         tokio::join!(tasks.wait(), tunnels.wait());
         left
@@ -118,9 +123,9 @@ impl Bound {
             }
             // Events are small and must leave at once.
             let _ = socket.set_nodelay(true);
-            let interrupt = Arc::new(Interrupt::new());
-            let guard = open.enter(&interrupt);
-            let served = connection::serve(Arc::clone(server), builder.clone(), socket, peer, interrupt);
+            let (interrupt, phase) = (Arc::new(Interrupt::new()), Phase::new());
+            let guard = open.enter(&interrupt, &phase);
+            let served = connection::serve(Arc::clone(server), builder.clone(), socket, peer, interrupt, phase);
             tasks.spawn(async move {
                 served.await;
                 drop(guard);
@@ -148,13 +153,28 @@ struct Entered {
 }
 
 impl Open {
-    fn enter(self: &Arc<Self>, interrupt: &Arc<Interrupt>) -> Entered {
-        let key = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(interrupt));
+    fn enter(self: &Arc<Self>, interrupt: &Arc<Interrupt>, phase: &Arc<Phase>) -> Entered {
+        let entry = (Arc::clone(interrupt), Arc::clone(phase));
+        let key = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(entry);
         Entered { open: Arc::clone(self), key }
     }
 
-    fn each(&self, ask: impl Fn(&Interrupt)) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|(_, interrupt)| ask(interrupt));
+    fn each(&self, ask: impl Fn(&Interrupt, &Phase)) {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().for_each(|(_, (interrupt, phase))| ask(interrupt, phase));
+    }
+
+    /// Has connections end that were idle for this long, or a little longer.
+    async fn age(&self, limit: Duration) -> std::convert::Infallible {
+        let round = (limit / u32::from(IDLE_ROUNDS)).max(LEAST_ROUND);
+        loop {
+            tokio::time::sleep(round).await;
+            self.each(|interrupt, phase| {
+                if phase.grows_older() {
+                    interrupt.look();
+                }
+            });
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod held_body;
 mod listener;
 mod models;
 mod name_model;
+mod noted;
 mod request_id;
 mod routes;
 mod server;

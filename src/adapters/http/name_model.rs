@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 
 use super::decode::{DecodeError, Decoder};
 use super::error::ErrorAnswer;
+use super::noted::Noted;
 use super::held_body::{Held, HeldBody, HeldTotal, Patience, Search, SearchError, broken};
 use crate::domain::finder::{AmbiguousModel, FindError, InvalidModel, ModelFinder};
 use crate::domain::model_name::ModelName;
@@ -36,6 +37,7 @@ pub struct SearchLimits {
 /// The answer to the client, where no model can be named.
 pub async fn name_model(
     parts: &Parts,
+    noted: Noted,
     body: Incoming,
     limits: &SearchLimits,
 ) -> Result<(ModelName, HeldBody), ErrorAnswer> {
@@ -49,7 +51,10 @@ pub async fn name_model(
     let kind = parts.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
     let mut search = Search {
         finder: ModelFinder::for_content_type(kind).map_err(|error| ErrorAnswer::no_model(&error))?,
-        decoder: Decoder::for_headers(&parts.headers, limits.held_body)?,
+        decoder: match noted.any(Noted::CONTENT_ENCODING) {
+            true => Decoder::for_headers(&parts.headers, limits.held_body)?,
+            false => None,
+        },
     };
     let model = from_body(&mut body, &mut search, limits.held_body).await?;
     body.search = Some(search);

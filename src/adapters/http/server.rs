@@ -21,6 +21,7 @@ use super::error::{Dialect, ErrorAnswer};
 use super::guarded_io::{Deadlines, Phase};
 use super::held_body::HeldTotal;
 use super::name_model::{SearchLimits, name_model};
+use super::noted::Noted;
 use super::request_id::{RequestIds, X_REQUEST_ID};
 use super::routes::{self, Absent};
 use super::{forward, framing, tunnel};
@@ -132,9 +133,11 @@ impl Server {
 
     /// Answers one request. Whatever goes wrong in it, this one alone is answered with an error.
     pub(super) async fn answer(&self, connection: &Connection, request: Request<Incoming>) -> Response<AnswerBody> {
-        let id = self.ids.id_for(request.headers());
+        let noted = Noted::of(request.headers());
+        let theirs = noted.any(Noted::REQUEST_ID).then(|| request.headers().get(X_REQUEST_ID)).flatten();
+        let id = self.ids.id_for(theirs);
         let id_text = id.to_str().unwrap_or_default();
-        let dialect = Dialect::of(request.uri(), request.headers());
+        let dialect = Dialect::of(request.uri(), noted);
         let exchange = Exchange::begin(
             self.proxy.telemetry(),
             &Arrival {
@@ -146,7 +149,7 @@ impl Server {
             },
         );
         let (parts, body) = request.into_parts();
-        let answered = std::panic::AssertUnwindSafe(self.dispatch(connection, parts, body, exchange));
+        let answered = std::panic::AssertUnwindSafe(self.dispatch(connection, parts, noted, body, exchange));
         let mut response = match answered.catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(dialect, id_text),
@@ -171,17 +174,18 @@ impl Server {
         &self,
         connection: &Connection,
         parts: Parts,
+        noted: Noted,
         body: Incoming,
         mut exchange: Exchange,
     ) -> Result<Response<AnswerBody>, ErrorAnswer> {
-        let answered = match framing::check(&parts) {
+        let answered = match framing::check(&parts, noted) {
             Err(error) => Err((error, exchange)),
             Ok(()) if routes::is_ours(&parts.method, parts.uri.path()) => {
                 let answered = self.remembered(parts).await;
                 exchange.answered_here(answered.as_ref().map_or_else(|error| error.status, Response::status));
                 return answered;
             }
-            Ok(()) => self.carry(connection, parts, body, exchange).await,
+            Ok(()) => self.carry(connection, parts, noted, body, exchange).await,
         };
         answered.map_err(|(error, mut exchange)| {
             exchange.answered_here(error.status);
@@ -220,17 +224,18 @@ impl Server {
         &self,
         connection: &Connection,
         mut parts: Parts,
+        noted: Noted,
         body: Incoming,
         exchange: Exchange,
     ) -> Result<Response<AnswerBody>, (ErrorAnswer, Exchange)> {
         if connection.interrupt.is_closing() {
             return Err((ErrorAnswer::shutting_down(), exchange));
         }
-        let (model, body) = match name_model(&parts, body, &self.limits).await {
+        let (model, body) = match name_model(&parts, noted, body, &self.limits).await {
             Ok(named) => named,
             Err(error) => return Err((error, exchange)),
         };
-        let switch = forward::prepare_request(parts.version, &mut parts.headers, &connection.client);
+        let switch = forward::prepare_request(parts.version, &mut parts.headers, noted, &connection.client);
         let client = switch.and_then(|_| parts.extensions.remove::<OnUpgrade>());
         let request = Request::from_parts(parts, Box::pin(body) as _);
         match self.proxy.carry(&model, request, &connection.interrupt, exchange).await {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::bell::unwoken;
 use super::failure::body_failure;
 use super::pool::Lent;
 use crate::ports::upstream::BodyError;
@@ -27,7 +28,7 @@ impl AnswerBody {
 
     /// What is there already. Being woken is the connection's part.
     fn next(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop()))
+        unwoken(|| Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop())))
     }
 
     /// Moves what the connection has; says whether anything can have changed.

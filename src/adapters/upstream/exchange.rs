@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+use super::bell::unwoken;
 use super::failure::send_failure;
 use super::pool::Lent;
 use crate::ports::upstream::{BoxBody, SendFailure};
@@ -28,16 +29,16 @@ pub(super) async fn carry(lent: &mut Lent, request: Request<BoxBody>) -> Result<
         return Err(NoAnswer::Unused(Box::new(request), SendFailure::Broken("no connection".into())));
     };
     link.wire.look_first();
-    let mut answer = pin!(link.sender.try_send_request(request));
+    let mut answer = pin!(unwoken(|| link.sender.try_send_request(request)));
     let answered = poll_fn(|cx| {
         let ended = link.drive(cx);
         // Only driving the connection can bring the answer, and that was just done: no need to be woken for it.
-        let mut unwoken = Context::from_waker(Waker::noop());
-        match answer.as_mut().poll(&mut unwoken) {
+        let mut unheard = Context::from_waker(Waker::noop());
+        match answer.as_mut().poll(&mut unheard) {
             Poll::Pending if ended => {
                 // A request that still waits in the connection comes back when that is gone.
                 link.close();
-                answer.as_mut().poll(&mut unwoken)
+                answer.as_mut().poll(&mut unheard)
             }
             other => other,
         }

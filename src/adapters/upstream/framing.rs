@@ -22,35 +22,93 @@ pub(super) fn settle_request(request: &mut Request<BoxBody>) -> Result<(), BodyE
     let ended = request.body().is_end_stream();
     let exact = request.body().size_hint().exact();
     let headers = request.headers_mut();
+    let said = Said::of(headers);
     // Only the body decides; this is about one connection and cannot come from the caller.
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if said.codings > 0 {
         headers.remove(TRANSFER_ENCODING);
     }
     let holds = if ended { Some(0) } else { exact };
-    match (single_length(headers), holds) {
+    match (said.length, holds) {
         (Err(reason), _) => Err(BodyError::Malformed(reason.into())),
-        (Ok(Some(says)), Some(holds)) if says != holds => {
-            Err(BodyError::Malformed(format!("its length is said to be {says}, but {holds} bytes are there")))
+        (Ok(Some(Length { bytes, .. })), Some(holds)) if bytes != holds => {
+            Err(BodyError::Malformed(format!("its length is said to be {bytes}, but {holds} bytes are there")))
         }
         (Ok(None), None) => {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             Ok(())
         }
         (Ok(Some(length)), _) => {
-            write_plainly(headers, length);
+            length.write_plainly(headers);
             Ok(())
         }
         (Ok(None), Some(_)) => Ok(()),
     }
 }
 
-/// Makes the length one decimal number: some servers read a leading zero as octal.
-fn write_plainly(headers: &mut HeaderMap, length: u64) {
-    let lines = headers.get_all(CONTENT_LENGTH).iter().count();
-    let leading_zero = headers.get(CONTENT_LENGTH).is_some_and(|v| v.len() > 1 && v.as_bytes().starts_with(b"0"));
-    let list = headers.get(CONTENT_LENGTH).is_some_and(|v| v.as_bytes().contains(&b','));
-    if lines > 1 || leading_zero || list {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+/// What a head says of where its body ends. One pass costs less than a search for each of these headers.
+struct Said {
+    codings: usize,
+    /// Whether one of the codings is `chunked`.
+    chunked: bool,
+    length: Result<Option<Length>, &'static str>,
+    keep_alive: Option<Reuse>,
+}
+
+impl Said {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut said = Self { codings: 0, chunked: false, length: Ok(None), keep_alive: None };
+        for (name, value) in headers {
+            if name == CONTENT_LENGTH {
+                said.length = said.length.and_then(|before| Length::read(before, value.as_bytes()).map(Some));
+            } else if name == TRANSFER_ENCODING {
+                said.codings += 1;
+                said.chunked |= value.as_bytes().eq_ignore_ascii_case(b"chunked");
+            } else if name == KEEP_ALIVE && said.keep_alive.is_none() {
+                said.keep_alive = Some(keep_alive(value));
+            }
+        }
+        said
+    }
+
+    /// Whether there is a transfer coding; the only one that is understood is `chunked`, once.
+    fn is_chunked(&self) -> Result<bool, &'static str> {
+        match (self.codings, self.chunked) {
+            (0, _) => Ok(false),
+            (1, true) => Ok(true),
+            _ => Err("a Transfer-Encoding that is not chunked"),
+        }
+    }
+}
+
+/// A declared length: digits only, and if it stands there more than once, always the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Length {
+    bytes: u64,
+    /// Whether it stands there once, as one decimal number without leading zeros.
+    plain: bool,
+}
+
+impl Length {
+    /// Reads one more line.
+    fn read(before: Option<Self>, line: &[u8]) -> Result<Self, &'static str> {
+        let mut length = before;
+        for value in line.split(|byte| *byte == b',') {
+            let text = value.trim_ascii();
+            let bytes = digits(text).ok_or("an invalid Content-Length")?;
+            if length.is_some_and(|before| before.bytes != bytes) {
+                return Err("Content-Lengths that differ");
+            }
+            let leading_zero = text.len() > 1 && text.starts_with(b"0");
+            length = Some(Self { bytes, plain: length.is_none() && !leading_zero });
+        }
+        length.ok_or("an invalid Content-Length")
+    }
+
+    /// Makes it one decimal number: some servers read a leading zero as octal.
+    fn write_plainly(self, headers: &mut HeaderMap) {
+        if !self.plain {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(self.bytes));
+        }
     }
 }
 
@@ -68,17 +126,15 @@ pub(super) struct Reuse {
 /// # Errors
 /// What contradicts itself: nobody could say where this answer ends.
 pub(super) fn check_answer(version: Version, headers: &mut HeaderMap) -> Result<Reuse, &'static str> {
-    let chunked = one_chunked(headers)?;
-    if let Some(length) = single_length(headers)? {
+    let said = Said::of(headers);
+    let chunked = said.is_chunked()?;
+    if let Some(length) = said.length? {
         if chunked {
             return Err("both Transfer-Encoding and Content-Length");
         }
-        write_plainly(headers, length);
+        length.write_plainly(headers);
     }
-    let mut reuse = match headers.get(KEEP_ALIVE) {
-        Some(value) => keep_alive(value),
-        None => Reuse { more: u32::MAX, within: None },
-    };
+    let mut reuse = said.keep_alive.unwrap_or(Reuse { more: u32::MAX, within: None });
     if version != Version::HTTP_11 {
         // An older backend may keep it open, but hyper would then speak the older version to it.
         reuse.more = 0;
@@ -92,31 +148,6 @@ pub(super) fn switch_was_asked(asked: Option<&HeaderValue>, answered: &HeaderMap
     let (Ok(asked), Ok(answered)) = (asked.to_str(), answered.to_str()) else { return false };
     let is_asked = |protocol: &str| asked.split(',').any(|one| one.trim().eq_ignore_ascii_case(protocol.trim()));
     answered.split(',').all(is_asked)
-}
-
-/// Whether there is a transfer coding; the only one that is understood is `chunked`, once.
-fn one_chunked(headers: &HeaderMap) -> Result<bool, &'static str> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(false),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err("a Transfer-Encoding that is not chunked"),
-    }
-}
-
-/// The declared length: digits only, and if it stands there more than once, always the same.
-fn single_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
-    let mut length = None;
-    for line in headers.get_all(CONTENT_LENGTH) {
-        for value in line.as_bytes().split(|byte| *byte == b',') {
-            let value = digits(value.trim_ascii()).ok_or("an invalid Content-Length")?;
-            if length.is_some_and(|before| before != value) {
-                return Err("Content-Lengths that differ");
-            }
-            length = Some(value);
-        }
-    }
-    Ok(length)
 }
 
 fn digits(text: &[u8]) -> Option<u64> {

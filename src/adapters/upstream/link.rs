@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use super::bell::Bell;
 use super::wire::{Wire, WireState};
 use crate::ports::upstream::{BoxBody, SendFailure};
 
@@ -35,6 +36,8 @@ pub(super) struct Link {
     conn: Option<Connection<Wire, BoxBody>>,
     ended: bool,
     failure: Option<hyper::Error>,
+    bell: Arc<Bell>,
+    ring: Waker,
     pub(super) wire: Arc<WireState>,
     /// How many answers it has brought.
     pub(super) served: u32,
@@ -71,19 +74,29 @@ impl Link {
             .handshake(Wire::new(stream, Arc::clone(&wire)))
             .await
             .map_err(|error| SendFailure::Unreachable(error.to_string()))?;
-        Ok(Self { sender, conn: Some(conn), ended: false, failure: None, wire, served: 0, serves: u32::MAX, may_idle })
+        let bell = Arc::new(Bell::default());
+        let ring = Waker::from(Arc::clone(&bell));
+        let (conn, failure, serves) = (Some(conn), None, u32::MAX);
+        Ok(Self { sender, conn, ended: false, failure, bell, ring, wire, served: 0, serves, may_idle })
     }
 
     /// Moves bytes both ways as far as that goes now. Says whether the connection has ended.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.ended
             && let Some(conn) = &mut self.conn
-            && let Poll::Ready(end) = Pin::new(conn).poll(cx)
         {
-            self.ended = true;
-            self.failure = end.err();
+            self.bell.is_heard_by(cx.waker());
+            if let Poll::Ready(end) = Pin::new(conn).poll(&mut Context::from_waker(&self.ring)) {
+                self.ended = true;
+                self.failure = end.err();
+            }
         }
         self.ended
+    }
+
+    /// Nobody waits for it until it is driven again.
+    pub(super) fn rest(&self) {
+        self.bell.is_heard_by_nobody();
     }
 
     /// Closes the socket. What was read of the answer stays readable.

@@ -5,6 +5,7 @@
 
 mod answer_body;
 mod asking;
+mod bell;
 mod channel;
 mod exchange;
 mod failure;

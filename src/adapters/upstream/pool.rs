@@ -167,6 +167,7 @@ impl Lent {
     /// Keeps the connection for the next request, if it is fit for one; else closes it.
     pub(super) fn give_back(mut self) {
         if let Some(link) = self.link.take_if(|link| link.is_free()) {
+            link.rest();
             match self.pool.park(link) {
                 // The place goes with the idle connection.
                 Ok(()) => self.has_place = false,

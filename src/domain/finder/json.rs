@@ -81,8 +81,8 @@ pub(super) struct JsonFinder {
     key: Key,
     key_kind: KeyKind,
     value: Value,
-    ascii_only: bool,
-    model: Option<ModelName>,
+    pub(super) ascii_only: bool,
+    pub(super) model: Option<ModelName>,
 }
 
 impl JsonFinder {

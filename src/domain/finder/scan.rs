@@ -1,5 +1,6 @@
-//! Passes over many bytes at a time, without unsafe code: the loops are written so that the compiler makes vector
-//! instructions of them.
+//! Passes over many bytes at a time: short runs eight at a time in place, long ones with the vectors of `memchr`.
+
+use memchr::memchr2;
 
 use super::bytes::{is_escaped, is_hex, is_space, is_word_byte};
 
@@ -14,9 +15,6 @@ const TOPS: u64 = u64::from_le_bytes([0x80; WORD]);
 
 /// A word of eight spaces.
 const SPACES: u64 = u64::from_le_bytes([b' '; WORD]);
-
-/// Bytes that are looked at together in a longer run: four vector registers.
-const BLOCK: usize = 64;
 
 /// Passes over the rest of a string up to its closing quote. If what is left does not begin with that, it is empty, or
 /// begins with a backslash whose escape is wrong or not complete in this chunk.
@@ -48,7 +46,7 @@ fn to_quote_past_escapes(bytes: &[u8]) -> &[u8] {
 
 /// What is left from the first quote or backslash on.
 #[inline(always)]
-fn to_special(bytes: &[u8]) -> &[u8] {
+pub(super) fn to_special(bytes: &[u8]) -> &[u8] {
     let Some((word, after)) = bytes.split_first_chunk::<WORD>() else {
         return find_either::<b'"', b'\\'>(bytes);
     };
@@ -105,52 +103,10 @@ pub(super) fn pass_word(bytes: &[u8]) -> &[u8] {
 }
 
 /// What is left from the first byte on that is `A` or `B`; nothing if there is none.
-///
-/// Not inlined: beside other code the compiler loses sight of the vectors.
-#[inline(never)]
+#[inline]
 pub(super) fn find_either<const A: u8, const B: u8>(bytes: &[u8]) -> &[u8] {
-    let mut rest = bytes;
-    while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
-        // No early exit, and bytes instead of booleans: that is what makes vectors of it.
-        let mut found = [0; BLOCK];
-        let mut any = 0;
-        for (found, &byte) in found.iter_mut().zip(block) {
-            *found = u8::from((byte == A) | (byte == B));
-            any |= *found;
-        }
-        if any != 0 {
-            return from_found(rest, &found);
-        }
-        rest = after;
-    }
-    while let Some((word, after)) = rest.split_first_chunk::<WORD>() {
-        let marks = marks::<A, B>(*word);
-        if marks != 0 {
-            return from_mark(rest, marks);
-        }
-        rest = after;
-    }
-    while let Some((&byte, after)) = rest.split_first()
-        && byte != A
-        && byte != B
-    {
-        rest = after;
-    }
-    rest
-}
-
-/// What is left from the first byte on that was found.
-#[inline(always)]
-fn from_found<'a>(bytes: &'a [u8], found: &[u8; BLOCK]) -> &'a [u8] {
-    let (words, _) = found.as_chunks::<WORD>();
-    for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        if word != 0 {
-            let hit = at * WORD + (word.trailing_zeros() / u8::BITS) as usize;
-            return bytes.get(hit..).unwrap_or_default();
-        }
-    }
-    bytes
+    let hit = memchr2(A, B, bytes).unwrap_or(bytes.len());
+    bytes.get(hit..).unwrap_or_default()
 }
 
 /// Marks the bytes of a word that are `A` or `B`, which are ASCII, with their top bit. The lowest mark is right;

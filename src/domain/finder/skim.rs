@@ -1,11 +1,13 @@
-//! The fast path through the parts of a body that cannot hold the model: nested values, and strings nobody needs.
+//! The fast path through the parts of a body that hold no surprise: nested values, strings nobody needs, and members of
+//! the top level that are complete in one chunk and have no escapes in their keys.
 //!
 //! It follows the rules of [`super::json`] and stops before the first byte that it does not take: an error, or
 //! something that goes on in the next chunk. The byte-by-byte path then says what is wrong, or remembers where it is.
 
 use super::bytes::{begins_word, is_space};
 use super::json::{JsonFinder, Role, State};
-use super::scan::{pass_space, pass_word, to_quote};
+use super::scan::{pass_space, pass_word, to_quote, to_special};
+use super::text::{Key, KeyKind, plain_name};
 
 impl JsonFinder {
     /// Passes over what can be passed over. Returns what is left of the chunk.
@@ -15,10 +17,57 @@ impl JsonFinder {
         if self.state == State::Text && self.role.is_skipped() {
             rest = self.text_of(self.role, rest);
         }
-        if self.nesting.depth() > 1 {
-            rest = self.skim_nested(rest);
+        loop {
+            if self.nesting.depth() > 1 {
+                rest = self.skim_nested(rest);
+            }
+            if self.nesting.depth() != 1 || !matches!(self.state, State::Key | State::KeyOrEnd | State::CommaOrEnd) {
+                return rest;
+            }
+            let before = rest.len();
+            rest = self.skim_top(rest);
+            if rest.len() == before {
+                return rest;
+            }
         }
-        rest
+    }
+
+    /// Passes over members of the top level, until one of them is unusual or opens a bracket.
+    fn skim_top<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut rest = bytes;
+        loop {
+            rest = match (self.state, spaces(rest)) {
+                (State::CommaOrEnd, [b',', after @ ..]) => self.next(State::Key, after),
+                (State::Key | State::KeyOrEnd, [b'"', after @ ..]) => match self.top_member(after) {
+                    Some(after) => after,
+                    None => return rest,
+                },
+                _ => return rest,
+            };
+            if self.state != State::CommaOrEnd && self.state != State::Key {
+                return rest;
+            }
+        }
+    }
+
+    /// Passes over one member of the top level from behind the quote that opens its key: over all of it if its value is
+    /// a string, a number or a word, else up to its value. `None`, and nothing is changed, if it needs a closer look.
+    #[inline]
+    fn top_member<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (key, after) = plain_text(bytes)?;
+        let [b':', after @ ..] = spaces(after) else { return None };
+        let value = spaces(after);
+        match Key::plain(key).kind() {
+            Ok(KeyKind::Other) if value.first().copied().is_some_and(begins_scalar) => Some(self.scalar(value)),
+            Ok(KeyKind::Other) => Some(self.next(State::Value, value)),
+            Ok(KeyKind::Model) if self.model.is_none() => {
+                let [b'"', after @ ..] = value else { return None };
+                let (name, after) = plain_text(after)?;
+                self.model = Some(plain_name(name, self.ascii_only).ok()?);
+                Some(self.next(State::CommaOrEnd, after))
+            }
+            _ => None,
+        }
     }
 
     /// Passes over nested values, until the top level or something unusual comes.
@@ -149,6 +198,14 @@ impl JsonFinder {
         self.state = state;
         rest
     }
+}
+
+/// The rest of a string that closes in this chunk and has no escapes, and what follows it.
+#[inline(always)]
+fn plain_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [b'"', after @ ..] = to_special(bytes) else { return None };
+    let text = bytes.get(..bytes.len() - after.len() - 1)?;
+    Some((text, after))
 }
 
 /// Whether a string, a number or a word begins with this byte.

@@ -47,6 +47,13 @@ impl Key {
         }
     }
 
+    /// A whole key that has no escapes.
+    pub(super) fn plain(text: &[u8]) -> Self {
+        let mut key = Self::default();
+        text.iter().for_each(|&byte| key.push(byte.into()));
+        key
+    }
+
     /// Decides what the complete key is.
     pub(super) fn kind(&self) -> Result<KeyKind, FindError> {
         let kept = self.kept.get(..self.len).unwrap_or_default();
@@ -105,11 +112,7 @@ impl Value {
     /// Checks the complete value. `ascii_only`: the body's charset makes other bytes mean different things.
     pub(super) fn name(&self, ascii_only: bool) -> Result<ModelName, InvalidModel> {
         self.no_half()?;
-        if ascii_only && !self.bytes.is_ascii() {
-            return Err(InvalidModel::NotAscii);
-        }
-        let text = str::from_utf8(&self.bytes).map_err(|_| InvalidModel::NotUtf8)?;
-        ModelName::parse(text).map_err(InvalidModel::Name)
+        plain_name(&self.bytes, ascii_only)
     }
 
     fn no_half(&self) -> Result<(), InvalidModel> {
@@ -118,6 +121,15 @@ impl Value {
             Some(_) => Err(InvalidModel::LoneSurrogate),
         }
     }
+}
+
+/// Checks a whole value that has no escapes. `ascii_only`: the body's charset makes other bytes mean different things.
+pub(super) fn plain_name(text: &[u8], ascii_only: bool) -> Result<ModelName, InvalidModel> {
+    if ascii_only && !text.is_ascii() {
+        return Err(InvalidModel::NotAscii);
+    }
+    let text = str::from_utf8(text).map_err(|_| InvalidModel::NotUtf8)?;
+    ModelName::parse(text).map_err(InvalidModel::Name)
 }
 
 #[cfg(test)]

@@ -1,0 +1,99 @@
+//! Wakes whoever waits for a connection.
+//!
+//! hyper's two halves of a connection wake each other, as if each had a task of its own. Here both are in the hands of
+//! one task, which polls the connection anyway after it has talked to the other half: being woken for that would only
+//! poll it, and everything around it, once more.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+use futures_util::task::AtomicWaker;
+
+thread_local! {
+    /// Whether this thread is talking to a connection that it will poll right afterwards.
+    static TALKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What a connection rings when it can go on.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    heard_by: AtomicWaker,
+}
+
+impl Bell {
+    /// From now on it is this task that is woken.
+    pub(super) fn is_heard_by(&self, waker: &Waker) {
+        self.heard_by.register(waker);
+    }
+
+    /// From now on nobody is woken.
+    pub(super) fn is_heard_by_nobody(&self) {
+        self.heard_by.take();
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !TALKING.get() {
+            self.heard_by.wake();
+        }
+    }
+}
+
+/// Talks to a connection without being woken by it for that. Whoever calls this polls the connection before it waits.
+/// News from elsewhere, of the socket above all, wake all the same: they come from other threads, or at other times.
+pub(super) fn unwoken<T>(talk: impl FnOnce() -> T) -> T {
+    /// Ends the talk also where it panics.
+    struct Talk;
+    impl Drop for Talk {
+        fn drop(&mut self) {
+            TALKING.set(false);
+        }
+    }
+    TALKING.set(true);
+    let _talk = Talk;
+    talk()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn only_what_is_said_in_the_talk_itself_wakes_nobody() {
+        let (bell, count) = (Arc::new(Bell::default()), Arc::new(Count::default()));
+        let (ring, waker) = (Waker::from(Arc::clone(&bell)), Waker::from(Arc::clone(&count)));
+        let woken = || count.0.load(Ordering::Relaxed);
+        bell.is_heard_by(&waker);
+        unwoken(|| ring.wake_by_ref());
+        assert_eq!(woken(), 0);
+        ring.wake_by_ref();
+        assert_eq!(woken(), 1);
+
+        bell.is_heard_by(&waker);
+        let other = ring.clone();
+        unwoken(|| std::thread::spawn(move || other.wake()).join().unwrap());
+        assert_eq!(woken(), 2);
+
+        bell.is_heard_by(&waker);
+        bell.is_heard_by_nobody();
+        ring.wake();
+        assert_eq!(woken(), 2);
+    }
+}
