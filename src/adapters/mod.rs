@@ -1,5 +1,6 @@
 //! What touches the world. Adapters never import each other; only `http` drives `app`.
 
+mod bell;
 pub mod cli;
 pub mod docker;
 pub mod fixed;

@@ -91,17 +91,16 @@ impl Proxy {
         interrupt: &Arc<Interrupt>,
         mut exchange: Exchange,
     ) -> Result<Carried, (Refusal, Exchange)> {
-        let target = std::mem::take(request.uri_mut());
+        let mut target = None;
         let mut tried: Vec<Arc<Backend>> = Vec::new();
         loop {
             let lease = match self.lease(model, &tried, interrupt, &mut exchange) {
                 Ok(lease) => lease,
                 Err(refusal) => return Err((refusal, exchange)),
             };
-            let Some(uri) = upstream_target(&target, lease.backend()) else {
+            if aim(&mut request, &mut target, lease.backend()).is_none() {
                 return Err((Refusal::Target, exchange));
-            };
-            *request.uri_mut() = uri;
+            }
             exchange.attempt(&lease, request.headers_mut());
             match attempt(&lease, request).await {
                 Tried::Answered(answer) => return Ok(carried(answer, lease, exchange)),
@@ -211,10 +210,22 @@ fn carried(answer: Answer, lease: Lease, mut exchange: Exchange) -> Carried {
     }
 }
 
-/// The backend's base path in place of `/v1`; every other byte of path and query stays.
-fn upstream_target(target: &Uri, backend: &Backend) -> Option<Uri> {
-    let whole = target.path_and_query()?;
+/// Aims a request at a backend; `None` if its target cannot be written. The caller's own target moves to `target` when
+/// the request gets another one, so that it can be aimed again.
+fn aim(request: &mut http::Request<BoxBody>, target: &mut Option<Uri>, backend: &Backend) -> Option<()> {
     let base = backend.base_path.as_str();
+    if target.is_none() && base == API_PREFIX && request.uri().authority().is_none() {
+        // It is what it has to be.
+        return request.uri().path_and_query().map(drop);
+    }
+    let target = target.get_or_insert_with(|| std::mem::take(request.uri_mut()));
+    *request.uri_mut() = upstream_target(target, base)?;
+    Some(())
+}
+
+/// The backend's base path in place of `/v1`; every other byte of path and query stays.
+fn upstream_target(target: &Uri, base: &str) -> Option<Uri> {
+    let whole = target.path_and_query()?;
     if base == API_PREFIX {
         return Some(Uri::from(whole.clone()));
     }

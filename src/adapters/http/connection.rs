@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use http::Request;
 use hyper::body::Incoming;
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use super::forward;
 use super::guarded_io::{GuardedIo, Phase};
 use super::server::{Connection, Server};
+use crate::adapters::bell::Bell;
 use crate::app::interrupt::Interrupt;
 
 /// The largest head, in bytes, and the largest piece of a body that is read at once.
@@ -54,9 +55,11 @@ pub(super) async fn serve(
         Box::pin(async move { Ok::<_, std::convert::Infallible>(server.answer(&connection, request).await) })
     });
     let mut served = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
-    let mut closing = false;
+    let (bell, mut closing) = (Arc::new(Bell::default()), false);
+    let ring = Waker::from(Arc::clone(&bell));
     poll_fn(|cx| {
         interrupt.register(cx.waker());
+        bell.is_heard_by(cx.waker());
         if interrupt.is_aborted() {
             return Poll::Ready(());
         }
@@ -65,7 +68,7 @@ pub(super) async fn serve(
             served.as_mut().graceful_shutdown();
         }
         // Why a client's connection ended is its own business: broken answers were logged with their reasons.
-        match served.as_mut().poll(cx) {
+        match served.as_mut().poll(&mut Context::from_waker(&ring)) {
             // What was there has been read, and it is no request yet: hyper would wait for the rest of it.
             Poll::Pending if closing && standing.awaits_head() => Poll::Ready(()),
             // The same: a request that came in time is being answered now.

@@ -118,8 +118,12 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 fn strip_connection(headers: &mut HeaderMap) {
-    for name in named_by_connection(headers) {
-        headers.remove(name);
+    // Nearly all say nothing else.
+    let common = |value: &HeaderValue| value == "keep-alive" || value == "Keep-Alive" || value == "close";
+    if !headers.get_all(CONNECTION).iter().all(common) {
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
     }
     headers.remove(CONNECTION);
 }

@@ -51,6 +51,9 @@ fn host(parts: &Parts) -> Result<(), ErrorAnswer> {
     if host.is_empty() && parts.uri.authority().is_none() {
         return Ok(());
     }
+    if is_common_host(host) && parts.uri.authority().is_none() {
+        return Ok(());
+    }
     let plain = host.iter().all(|b| b.is_ascii_alphanumeric() || b".-_:[]%~!$&'()*+,;=".contains(b));
     if !plain || !Authority::try_from(host).is_ok_and(|host| port_is_plain(host.as_str())) {
         return Err(ErrorAnswer::malformed("the request's Host header is not a host"));
@@ -61,6 +64,14 @@ fn host(parts: &Parts) -> Result<(), ErrorAnswer> {
         }
         _ => Ok(()),
     }
+}
+
+/// A name or an IPv4 address, perhaps with a port: what nearly every host is, and what needs no closer look.
+fn is_common_host(host: &[u8]) -> bool {
+    let of_name = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+    let name = host.iter().take_while(of_name).count();
+    let port = host.get(name..).unwrap_or_default();
+    name > 0 && (port.is_empty() || port.strip_prefix(b":").is_some_and(|port| port.iter().all(u8::is_ascii_digit)))
 }
 
 /// Digits or nothing behind the last colon that is not within the brackets of an IPv6 address.

@@ -239,3 +239,66 @@ impl AsyncWrite for GuardedIo {
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whether so many rounds end a connection.
+    fn survives(phase: &Phase, rounds: u8) -> bool {
+        !(0..rounds).any(|_| phase.grows_older()) && !phase.has_expired()
+    }
+
+    #[test]
+    fn only_a_connection_that_is_idle_for_long_expires() {
+        let phase = Phase::new();
+        assert!(survives(&phase, 100), "its first head is due");
+        phase.head_read();
+        assert!(survives(&phase, 100), "an answer is on its way");
+        phase.answered();
+        assert!(survives(&phase, IDLE_ROUNDS));
+        phase.head_begins();
+        assert!(survives(&phase, 100), "a head is on its way");
+        phase.answered();
+        assert!(survives(&phase, IDLE_ROUNDS) && !survives(&phase, 1));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_waits_for_its_reader_is_not_idle() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut reader = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (phase, interrupt) = (Phase::new(), Arc::new(Interrupt::new()));
+        let long = Duration::from_secs(60);
+        let deadlines = Deadlines { head: long, write_stall: long };
+        let mut io = GuardedIo::new(listener.accept().await.unwrap().0, Arc::clone(&phase), interrupt, deadlines);
+
+        let (piece, mut written) = (vec![0; 64 * 1024], 0);
+        let one = async |io: &mut GuardedIo| {
+            poll_fn(|cx| match Pin::new(&mut *io).poll_write(cx, &piece) {
+                Poll::Ready(taken) => Poll::Ready(taken.unwrap()),
+                Poll::Pending => Poll::Ready(0),
+            })
+            .await
+        };
+        // The socket is full when it takes nothing several times: it may still be growing.
+        let mut full = 0;
+        while full < 3 {
+            match one(&mut io).await {
+                0 => full += 1,
+                taken => (full, written) = (0, written + taken),
+            }
+            tokio::task::yield_now().await;
+        }
+        phase.answered();
+        assert!(survives(&phase, 100));
+
+        reader.read_exact(&mut vec![0; written]).await.unwrap();
+        io.write_all(b"the rest").await.unwrap();
+        assert!(!survives(&phase, IDLE_ROUNDS + 1));
+    }
+}

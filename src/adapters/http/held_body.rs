@@ -17,6 +17,7 @@ use tokio::time::Sleep;
 
 use super::decode::{DecodeError, Decoder};
 use super::error::BODY_TOO_LARGE;
+use crate::adapters::bell::unwoken;
 use crate::domain::finder::{FindError, ModelFinder};
 use crate::ports::upstream::BodyError;
 
@@ -183,7 +184,7 @@ impl Body for HeldBody {
             return Poll::Ready(Some(Ok(piece)));
         }
         let Some(rest) = &mut this.rest else { return Poll::Ready(None) };
-        match Pin::new(rest).poll_frame(cx) {
+        match take(rest, cx) {
             Poll::Pending => this.patience.wait(this.idle, cx).map(|error| Some(Err(error))),
             Poll::Ready(None) => {
                 this.rest = None;
@@ -216,6 +217,16 @@ impl Body for HeldBody {
         }
         hint
     }
+}
+
+/// Takes the next piece of a client's body. Taking one wakes the client's connection, so that it reads the next one;
+/// behind the last one there is none.
+pub fn take(body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    let (taken, rang) = unwoken(|| Pin::new(&mut *body).poll_frame(cx));
+    if rang && !(taken.is_ready() && body.is_end_stream()) {
+        cx.waker().wake_by_ref();
+    }
+    taken
 }
 
 /// What hyper says of a client's body that broke off.

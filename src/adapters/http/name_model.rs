@@ -1,7 +1,6 @@
 //! Reads just enough of a request to name its model.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -15,8 +14,8 @@ use hyper::body::Incoming;
 
 use super::decode::{DecodeError, Decoder};
 use super::error::ErrorAnswer;
+use super::held_body::{Held, HeldBody, HeldTotal, Patience, Search, SearchError, broken, take};
 use super::noted::Noted;
-use super::held_body::{Held, HeldBody, HeldTotal, Patience, Search, SearchError, broken};
 use crate::domain::finder::{AmbiguousModel, FindError, InvalidModel, ModelFinder};
 use crate::domain::model_name::ModelName;
 
@@ -95,7 +94,7 @@ fn whole(search: &mut Search) -> Result<ModelName, ErrorAnswer> {
 async fn next_piece(body: &mut HeldBody) -> Result<Option<Frame<Bytes>>, ErrorAnswer> {
     poll_fn(|cx| {
         let Some(rest) = &mut body.rest else { return Poll::Ready(Ok(None)) };
-        match Pin::new(rest).poll_frame(cx) {
+        match take(rest, cx) {
             Poll::Pending => body.patience.wait(body.idle, cx).map(|error| Err(ErrorAnswer::body(&error))),
             Poll::Ready(None) => {
                 body.rest = None;

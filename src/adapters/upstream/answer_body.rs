@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::bell::unwoken;
 use super::failure::body_failure;
 use super::pool::Lent;
+use crate::adapters::bell::unwoken;
 use crate::ports::upstream::BodyError;
 
 /// A body on its way from the backend. Dropping it before its end closes the connection.
@@ -28,7 +28,7 @@ impl AnswerBody {
 
     /// What is there already. Being woken is the connection's part.
     fn next(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        unwoken(|| Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop())))
+        unwoken(|| Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop()))).0
     }
 
     /// Moves what the connection has; says whether anything can have changed.

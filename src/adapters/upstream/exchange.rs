@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use super::bell::unwoken;
 use super::failure::send_failure;
 use super::pool::Lent;
+use crate::adapters::bell::unwoken;
 use crate::ports::upstream::{BoxBody, SendFailure};
 
 /// How a request ended that got no answer.
@@ -29,7 +29,7 @@ pub(super) async fn carry(lent: &mut Lent, request: Request<BoxBody>) -> Result<
         return Err(NoAnswer::Unused(Box::new(request), SendFailure::Broken("no connection".into())));
     };
     link.wire.look_first();
-    let mut answer = pin!(unwoken(|| link.sender.try_send_request(request)));
+    let mut answer = pin!(unwoken(|| link.sender.try_send_request(request)).0);
     let answered = poll_fn(|cx| {
         let ended = link.drive(cx);
         // Only driving the connection can bring the answer, and that was just done: no need to be woken for it.

@@ -16,8 +16,8 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use super::bell::Bell;
 use super::wire::{Wire, WireState};
+use crate::adapters::bell::Bell;
 use crate::ports::upstream::{BoxBody, SendFailure};
 
 /// The most that is buffered of an answer on its way, in bytes; its head must fit as well. It decides what a reader that

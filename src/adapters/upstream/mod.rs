@@ -5,7 +5,6 @@
 
 mod answer_body;
 mod asking;
-mod bell;
 mod channel;
 mod exchange;
 mod failure;

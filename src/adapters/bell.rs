@@ -1,7 +1,7 @@
-//! Wakes whoever waits for a connection.
+//! Wakes whoever waits for a connection. The adapters that run hyper's connections share it.
 //!
-//! hyper's two halves of a connection wake each other, as if each had a task of its own. Here both are in the hands of
-//! one task, which polls the connection anyway after it has talked to the other half: being woken for that would only
+//! hyper's halves of a connection wake each other, as if each had a task of its own. Here all of them are in the hands
+//! of one task, which polls the connection anyway after it has talked to its other half: being woken for that would only
 //! poll it, and everything around it, once more.
 
 use std::cell::Cell;
@@ -11,8 +11,17 @@ use std::task::{Wake, Waker};
 use futures_util::task::AtomicWaker;
 
 thread_local! {
-    /// Whether this thread is talking to a connection that it will poll right afterwards.
-    static TALKING: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread is talking to a connection now.
+    static TALK: Cell<Talk> = const { Cell::new(Talk::No) };
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Talk {
+    No,
+    /// Talking, and nothing has rung.
+    Silent,
+    /// Talking, and a bell has rung and not been heard.
+    Unheard,
 }
 
 /// What a connection rings when it can go on.
@@ -39,25 +48,29 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !TALKING.get() {
-            self.heard_by.wake();
+        match TALK.get() {
+            Talk::No => self.heard_by.wake(),
+            Talk::Silent | Talk::Unheard => TALK.set(Talk::Unheard),
         }
     }
 }
 
-/// Talks to a connection without being woken by it for that. Whoever calls this polls the connection before it waits.
+/// Talks to a connection without being woken by it for that, and says whether it would have been. Then whoever calls
+/// this polls the connection before it waits, or wakes itself.
+///
 /// News from elsewhere, of the socket above all, wake all the same: they come from other threads, or at other times.
-pub(super) fn unwoken<T>(talk: impl FnOnce() -> T) -> T {
+pub(super) fn unwoken<T>(talk: impl FnOnce() -> T) -> (T, bool) {
     /// Ends the talk also where it panics.
-    struct Talk;
-    impl Drop for Talk {
+    struct End;
+    impl Drop for End {
         fn drop(&mut self) {
-            TALKING.set(false);
+            TALK.set(Talk::No);
         }
     }
-    TALKING.set(true);
-    let _talk = Talk;
-    talk()
+    TALK.set(Talk::Silent);
+    let _end = End;
+    let said = talk();
+    (said, TALK.get() == Talk::Unheard)
 }
 
 #[cfg(test)]
@@ -81,7 +94,8 @@ mod tests {
         let (ring, waker) = (Waker::from(Arc::clone(&bell)), Waker::from(Arc::clone(&count)));
         let woken = || count.0.load(Ordering::Relaxed);
         bell.is_heard_by(&waker);
-        unwoken(|| ring.wake_by_ref());
+        assert!(unwoken(|| ring.wake_by_ref()).1, "it tells");
+        assert!(!unwoken(|| ()).1);
         assert_eq!(woken(), 0);
         ring.wake_by_ref();
         assert_eq!(woken(), 1);
