@@ -74,6 +74,7 @@ pub(super) fn unwoken<T>(talk: impl FnOnce() -> T) -> (T, bool) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 

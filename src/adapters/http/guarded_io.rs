@@ -241,6 +241,7 @@ impl AsyncWrite for GuardedIo {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::future::poll_fn;
 
