@@ -11,7 +11,6 @@ const FUNCTION_MAX_LINES: usize = 70;
 /// Files that may be longer than [`FILE_MAX_LINES`], each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[
     ("tests/support/fake_engine.rs", "one engine, one conversation; to be split"),
-    ("tests/telemetry.rs", "one receiver, one scene for each way a request ends; to be split"),
     ("tests/docker_source.rs", "what engines tell, one test each; to be split by subject"),
     ("tests/support/raw_backend.rs", "one server that misbehaves in many ways; to be split"),
 ];
