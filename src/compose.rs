@@ -37,7 +37,11 @@ pub struct Outside {
 /// Makes it. Opens nothing yet.
 pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
     settings.check_sources()?;
-    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(UpstreamSettings::default())?);
+    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(UpstreamSettings {
+        // One backend may have all of them: a client's connection carries one request at a time.
+        max_connections: settings.max_connections.unwrap_or(MAX_CONNECTIONS),
+        ..UpstreamSettings::default()
+    })?);
     let mut sources: Vec<Arc<dyn ContainerSource>> = Vec::new();
     if settings.docker {
         let engine = settings.engine.clone();
