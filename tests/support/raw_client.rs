@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::raw_backend::soon;
 
@@ -73,6 +73,18 @@ pub struct RawClient {
 impl RawClient {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = soon("a connection", TcpStream::connect(address)).await.unwrap();
+        Self::on(stream)
+    }
+
+    /// The same, from this address of the machine and with this much room for what is not yet read.
+    pub async fn connect_from(ip: IpAddr, address: SocketAddr, room: u32) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(room)?;
+        socket.bind(SocketAddr::new(ip, 0))?;
+        Ok(Self::on(soon("a connection", socket.connect(address)).await?))
+    }
+
+    fn on(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: Vec::new() }
     }
