@@ -29,6 +29,10 @@ scale: ## 5,000 streams, 1,000 stalled readers, 200 uploads, 10,000 silent conne
 	cargo build --release --locked --bin lw-inference-proxy
 	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test scale -- --ignored --nocapture --test-threads 1
 
+soak: ## Ten minutes of traffic while backends come and go; SOAK_SECONDS=60 is shorter, SOAK_TELEMETRY=1 with telemetry
+	cargo build --release --locked --bin lw-inference-proxy
+	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test soak -- --ignored --nocapture
+
 bench: ## Measure the proxy beside others, some 10 minutes; ARGS=--write writes BENCHMARKS.md and the figure
 	cargo build --release --locked --bin lw-inference-proxy
 	cargo run --release --locked --package bench -- compare $(ARGS)
