@@ -2,6 +2,8 @@
 #![cfg(feature = "otel")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../support/not_run.rs"]
+mod not_run;
 #[path = "../support/otlp_receiver.rs"]
 mod otlp_receiver;
 #[path = "../support/proxy_process.rs"]
