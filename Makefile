@@ -25,11 +25,11 @@ demo: ## Run the proxy in front of two sample servers, without Docker or a GPU
 test: ## Run every test; those on containers need a Docker engine. ARGS='-E "test(drain)"' picks some
 	@tests/run.sh $(ARGS)
 
-scale: ## 5,000 streams, 1,000 stalled readers, 200 uploads, 10,000 silent connections at the release binary; 2 minutes
+scale: ## 5,000 streams, 1,000 stalled readers, 200 uploads, 10,000 silent connections; a minute
 	cargo build --release --locked --bin lw-inference-proxy
 	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test scale -- --ignored --nocapture --test-threads 1
 
-soak: ## Ten minutes of traffic while backends come and go; SOAK_SECONDS=60 is shorter, SOAK_TELEMETRY=1 with telemetry
+soak: ## Ten minutes of traffic while backends come and go; SOAK_SECONDS=60 is shorter
 	cargo build --release --locked --bin lw-inference-proxy
 	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test soak -- --ignored --nocapture
 

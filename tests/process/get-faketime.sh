@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Prints the library of faketime, which gives a process another wall clock. Where it is not installed it comes out of the
-# Debian package, into .cache/faketime, so that the machine's packages stay as they are. Exit 3: not to be had here.
+# Debian package, into .cache/faketime, so that the machine's packages stay as they are; with `look` nothing is fetched.
+# Exit 3: not to be had here.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,6 +12,7 @@ library() {
 }
 
 if [ -z "$(library)" ]; then
+    [ "${1:-}" != look ] || exit 3
     command -v apt-get >/dev/null || { echo "no libfaketime, and no apt-get" >&2; exit 3; }
     mkdir -p "$cache"
     fetch() { (cd "$cache" && apt-get -qq download libfaketime >&2); }

@@ -1,13 +1,12 @@
 //! The clients: many at a time come, stay, and leave.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tokio::task::JoinSet;
 
-use super::sources;
 use super::support::raw_backend::{Signal, soon};
 use super::support::raw_client::{End, RawClient, post};
 
@@ -57,9 +56,9 @@ impl Crowd {
     where
         Fut: Future<Output = RawClient>,
     {
-        let come = sources().take(count).map(|ip| {
+        let come = (0..count).map(|_| {
             let first = first.clone();
-            async move { first(connected(ip, self.address).await).await }
+            async move { first(connected(self.address).await).await }
         });
         stream::iter(come).buffer_unordered(AT_A_TIME).collect().await
     }
@@ -136,8 +135,8 @@ impl Crowd {
     }
 }
 
-async fn connected(ip: IpAddr, address: SocketAddr) -> RawClient {
-    RawClient::connect_from(ip, address, ROOM).await.expect("a connection")
+async fn connected(address: SocketAddr) -> RawClient {
+    RawClient::connect_with_room(address, ROOM).await.expect("a connection")
 }
 
 async fn upload(mut client: RawClient, end: Signal) {

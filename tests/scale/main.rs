@@ -8,6 +8,9 @@ mod support;
 #[path = "../process/proxy_process.rs"]
 mod proxy_process;
 
+#[path = "../support/not_run.rs"]
+mod not_run;
+
 mod backend;
 mod crowd;
 mod health;
@@ -16,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use crowd::{Crowd, Ends};
 use health::Health;
+use not_run::not_run;
 use proxy_process::ProxyProcess;
 use support::raw_backend::Signal;
 
@@ -44,6 +48,8 @@ const SILENT_KIB: i64 = 16;
 const CROWDS: usize = 3;
 /// How much more memory the last crowd may leave behind than the one before it, in hundredths of what it took.
 const LEFT_BEHIND_PERCENT: i64 = 20;
+/// How many descriptors proxy and clients each need besides two for each client.
+const SPARE_DESCRIPTORS: usize = 600;
 /// How many connections more than the bound are tried.
 const TOO_MANY: usize = 50;
 /// The longest wait for descriptors to be given back. Silent connections are closed 10 s after they came.
@@ -73,7 +79,11 @@ async fn rule_16_ten_thousand_silent_connections() {
 
 /// Streams, stalled readers and uploads side by side, again and again.
 async fn together(size: &Size) {
-    rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    let descriptors = 2 * (size.streams + size.stalled + size.uploads) + SPARE_DESCRIPTORS;
+    if rlimit::increase_nofile_limit(u64::MAX).unwrap() < descriptors as u64 {
+        not_run(&format!("so many streams need a limit of open files of {descriptors}: raise it (ulimit -Hn)"));
+        return;
+    }
     let ends = Ends::default();
     let backend = backend::start(&ends).await;
     let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
@@ -188,9 +198,4 @@ impl<'a> Seen<'a> {
         assert!(each <= most, "{what}: {each} KiB each");
         now
     }
-}
-
-/// Addresses of the loopback network, so that no one of them runs out of ports.
-fn sources() -> impl Iterator<Item = std::net::IpAddr> {
-    (1..=8).map(|last| std::net::Ipv4Addr::new(127, 0, 0, last).into()).cycle()
 }

@@ -1,7 +1,7 @@
 //! Steady traffic of every kind, and what came of it.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -246,7 +246,7 @@ async fn uploads(mut client: RawClient) -> Ended {
 
 async fn reads_slowly(proxy: SocketAddr) -> Ended {
     const ROOM: u32 = 4096;
-    let connected = RawClient::connect_from(Ipv4Addr::LOCALHOST.into(), proxy, ROOM).await;
+    let connected = RawClient::connect_with_room(proxy, ROOM).await;
     let mut client = connected.map_err(|error| format!("slow reader: {error}"))?;
     client.send(post_with("/v1/blob", "connection: close\r\n", &body("m"))).await;
     let (mut read, mut piece) = (0, vec![0; 16 << 10]);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -76,12 +76,13 @@ impl RawClient {
         Self::on(stream)
     }
 
-    /// The same, from this address of the machine and with this much room for what is not yet read.
-    pub async fn connect_from(ip: IpAddr, address: SocketAddr, room: u32) -> io::Result<Self> {
+    /// The same, with this much room for what is not yet read. It ends with a reset, so that its port is free at once.
+    pub async fn connect_with_room(address: SocketAddr, room: u32) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(room)?;
-        socket.bind(SocketAddr::new(ip, 0))?;
-        Ok(Self::on(soon("a connection", socket.connect(address)).await?))
+        let stream = soon("a connection", socket.connect(address)).await?;
+        stream.set_zero_linger()?;
+        Ok(Self::on(stream))
     }
 
     fn on(stream: TcpStream) -> Self {
