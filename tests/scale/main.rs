@@ -34,7 +34,7 @@ struct Size {
 
 /// What `make scale` runs, on the release binary.
 const WHOLE: Size =
-    Size { streams: 5000, stalled: 1000, uploads: 200, silent: 10_000, health_within: Duration::from_secs(1) };
+    Size { streams: 5000, stalled: 1000, uploads: 200, silent: 10_000, health_within: Duration::from_secs(2) };
 /// What runs with the other tests, which may be many at a time.
 const TENTH: Size =
     Size { streams: 500, stalled: 100, uploads: 20, silent: 1000, health_within: Duration::from_secs(4) };
