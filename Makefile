@@ -7,7 +7,7 @@ IMAGE ?= lw-inference-proxy:latest
 # The image that the Dockerfile compiles in. Where it is not to be had, the binary is compiled outside.
 BUILDER ?= rust:1-slim-trixie
 
-.PHONY: help build run demo test bench bench-count venv llama mock docker compose fmt lint layers deny clean
+.PHONY: help build run demo test scale soak bench bench-count venv llama mock docker compose fmt lint layers deny clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -24,6 +24,14 @@ demo: ## Run the proxy in front of two sample servers, without Docker or a GPU
 
 test: ## Run every test; those on containers need a Docker engine. ARGS='-E "test(drain)"' picks some
 	@tests/run.sh $(ARGS)
+
+scale: ## 5,000 streams, 1,000 stalled readers, 200 uploads, 10,000 silent connections; a minute
+	cargo build --release --locked --bin lw-inference-proxy
+	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test scale -- --ignored --nocapture --test-threads 1
+
+soak: ## Ten minutes of traffic while backends come and go; SOAK_SECONDS=60 is shorter
+	cargo build --release --locked --bin lw-inference-proxy
+	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test soak -- --ignored --nocapture
 
 bench: ## Measure the proxy beside others, some 10 minutes; ARGS=--write writes BENCHMARKS.md and the figure
 	cargo build --release --locked --bin lw-inference-proxy

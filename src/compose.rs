@@ -12,14 +12,14 @@ use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource};
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::samples::Sample;
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
-use lw_inference_proxy::app::settings::Settings;
+use lw_inference_proxy::app::settings::{MAX_CONNECTIONS, Settings};
 use lw_inference_proxy::app::stop;
 use lw_inference_proxy::domain::backend_url::BackendUrl;
 use lw_inference_proxy::ports::container_source::ContainerSource;
 use lw_inference_proxy::ports::upstream::UpstreamClient;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// What the sample servers of the demonstration serve, each its own model.
 const DEMO_MODELS: [&str; 2] = ["sample/small", "sample/large"];
@@ -37,7 +37,11 @@ pub struct Outside {
 /// Makes it. Opens nothing yet.
 pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
     settings.check_sources()?;
-    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(UpstreamSettings::default())?);
+    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(UpstreamSettings {
+        // One backend may have all of them: a client's connection carries one request at a time.
+        max_connections: settings.max_connections.unwrap_or(MAX_CONNECTIONS),
+        ..UpstreamSettings::default()
+    })?);
     let mut sources: Vec<Arc<dyn ContainerSource>> = Vec::new();
     if settings.docker {
         let engine = settings.engine.clone();
@@ -101,8 +105,10 @@ pub async fn sample(port: u16, models: Vec<String>) -> io::Result<()> {
     sample.serve(stop::at_a_signal()?).await
 }
 
-/// As many connections as are wanted, or as there are descriptors for.
-pub fn connections(wanted: usize) -> usize {
+/// As many client connections as are wanted, or as there are descriptors for. Only who asked for more is warned: a
+/// default that does not fit is nobody's wish.
+pub fn connections(asked: Option<usize>) -> usize {
+    let wanted = asked.unwrap_or(MAX_CONNECTIONS);
     let limit = match descriptors::raise_limit() {
         Ok(limit) => limit,
         Err(error) => {
@@ -110,9 +116,18 @@ pub fn connections(wanted: usize) -> usize {
             return wanted;
         }
     };
-    let most = descriptors::connections_within(limit, wanted);
-    if most < wanted {
-        warn!(limit, wanted, most, "fewer connections than wanted; raise the limit of open files (ulimit -n)");
+    let at_most = descriptors::connections_within(limit, wanted);
+    if asked.is_some() && at_most < wanted {
+        let variable = "PROXY_MAX_CONNECTIONS";
+        warn!(
+            variable,
+            wanted,
+            at_most,
+            open_files = limit,
+            "fewer client connections than asked for; raise the limit of open files (ulimit -n)"
+        );
+    } else {
+        info!(at_most, open_files = limit, "client connections are bounded");
     }
-    most
+    at_most
 }

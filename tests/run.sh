@@ -32,6 +32,7 @@ if docker version >/dev/null 2>&1; then
     docker image prune --force --filter label=lw-inference-proxy.test=image >/dev/null
 fi
 prepare "the Python clients" tests/clients/make-venv.sh
+prepare "faketime, for a wall clock that jumps" tests/process/get-faketime.sh
 prepare "the image of llama.cpp" tests/llama/build-image.sh
 
 step "the compose files"

@@ -11,7 +11,6 @@ const FUNCTION_MAX_LINES: usize = 70;
 /// Files that may be longer than [`FILE_MAX_LINES`], each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[
     ("tests/support/fake_engine.rs", "one engine, one conversation; to be split"),
-    ("tests/telemetry.rs", "one receiver, one scene for each way a request ends; to be split"),
     ("tests/docker_source.rs", "what engines tell, one test each; to be split by subject"),
     ("tests/support/raw_backend.rs", "one server that misbehaves in many ways; to be split"),
 ];
@@ -64,6 +63,8 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("tests/engine/tests/behaviour/scene.rs", "a gentle, steady stream of requests"),
     ("tests/engine/tests/behaviour/sight.rs", "a relay that cuts connections every second"),
     ("tests/support/proxy_process.rs", "polls of an outside process, with a bound"),
+    ("tests/soak/", "steady traffic, at a pace of its own"),
+    ("tests/scale/health.rs", "asks all the while, with a pause between two questions"),
     ("tests/contract_upstream_wire/connections.rs", "how long a connection was idle is its subject"),
     ("tests/contract_upstream_wire/flowing.rs", "looks, with a bound, whether an upload stands still"),
     ("tests/contract_upstream_wire/framing.rs", "gives stray bytes time to come first; it holds in either order"),

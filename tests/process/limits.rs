@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::proxy_process::ProxyProcess;
 use super::support::raw_client::{RawClient, get};
 use super::{OK, serving};
@@ -12,7 +14,9 @@ async fn rule_26_the_soft_limit_is_raised_and_connections_fit_into_the_hard_one(
     let proxy = ProxyProcess::start_under(&["prlimit", "--nofile=64:512"], &[backend.address()], &[]).await;
     println!("rule 26: soft limit 64, hard limit 512: now {}", proxy.descriptor_limit());
     assert_eq!(proxy.descriptor_limit(), 512);
-    assert!(proxy.output().contains("fewer connections than wanted"), "{}", proxy.output());
+    // Nobody asked for more: a line that says how many, and no warning.
+    let said = line_with(&proxy, "client connections").expect("it says how many connections fit");
+    assert_eq!((&said["level"], &said["at_most"]), (&"INFO".into(), &192.into()), "{said}");
     // (512 - 128) / 2 connections fit; those over it are told so, and descriptors are left for backends.
     let mut clients: Vec<RawClient> = Vec::new();
     let (mut served, mut refused) = (0, 0);
@@ -31,6 +35,25 @@ async fn rule_26_the_soft_limit_is_raised_and_connections_fit_into_the_hard_one(
     drop(clients);
     proxy.until("the connections to close", |proxy| proxy.descriptors() < 100).await;
     assert_eq!(proxy.ask(get("/v1/x?model=m")).await.status, 200);
+}
+
+/// The first line of log with this message.
+fn line_with(proxy: &ProxyProcess, message: &str) -> Option<Value> {
+    let output = proxy.output();
+    let mut lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.find(|line| line["message"].as_str().is_some_and(|text| text.contains(message)))
+}
+
+#[tokio::test]
+async fn rule_26_connections_that_were_asked_for_and_do_not_fit_are_a_warning() {
+    let backend = serving(|mut peer, _| async move { peer.send(OK).await }).await;
+    for (asked, level, at_most) in [("193", "WARN", 192), ("192", "INFO", 192), ("20", "INFO", 20)] {
+        let environment = [("PROXY_MAX_CONNECTIONS", asked)];
+        let by = ["prlimit", "--nofile=64:512"];
+        let proxy = ProxyProcess::start_under(&by, &[backend.address()], &environment).await;
+        let said = line_with(&proxy, "client connections").expect("it says how many connections fit");
+        assert_eq!((&said["level"], &said["at_most"]), (&level.into(), &at_most.into()), "{asked}: {said}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/fake_engine.rs"]
+mod fake_engine;
+#[path = "../support/not_run.rs"]
+mod not_run;
+
+mod clock;
 mod environment;
 mod limits;
 mod memory;

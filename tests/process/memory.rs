@@ -7,20 +7,6 @@ use super::support::raw_backend::{Signal, soon};
 use super::support::raw_client::{RawClient, get, post};
 use super::{MODEL, OK, holding, serving};
 
-/// Waits until the process's memory stands still, and answers it in KiB.
-async fn settled(proxy: &ProxyProcess) -> i64 {
-    let mut before = proxy.memory_kib();
-    for _ in 0..50 {
-        proxy.pass(Duration::from_millis(100)).await;
-        let now = proxy.memory_kib();
-        if (now - before).abs() < 64 {
-            return now;
-        }
-        before = now;
-    }
-    before
-}
-
 fn report(what: &str, before: i64, after: i64, count: i64, limit: i64) {
     let each = (after - before) / count;
     println!("rule 16: {what}: {each} KiB each ({count}, {before} KiB before, {after} KiB after; limit {limit} KiB)");
@@ -40,9 +26,9 @@ async fn rule_16_idle_connections_cost_at_most_16_kib() {
     let mut clients = Vec::new();
     // The first ones pay for what all share.
     open_idle(&proxy, &mut clients, 100).await;
-    let before = settled(&proxy).await;
+    let before = proxy.settled_kib().await;
     open_idle(&proxy, &mut clients, 1000).await;
-    report("idle connections", before, settled(&proxy).await, 1000, 16);
+    report("idle connections", before, proxy.settled_kib().await, 1000, 16);
 }
 
 async fn open_idle(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count: usize) {
@@ -61,9 +47,9 @@ async fn rule_16_open_streams_cost_at_most_40_kib() {
     let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
     let mut clients = Vec::new();
     open_streams(&proxy, &mut clients, 100).await;
-    let before = settled(&proxy).await;
+    let before = proxy.settled_kib().await;
     open_streams(&proxy, &mut clients, 800).await;
-    report("open streams", before, settled(&proxy).await, 800, 40);
+    report("open streams", before, proxy.settled_kib().await, 800, 40);
 }
 
 async fn open_streams(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count: usize) {
@@ -88,9 +74,9 @@ async fn rule_16_stalled_readers_cost_at_most_64_kib() {
     let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
     let mut clients = Vec::new();
     open_stalled(&proxy, &mut clients, 50).await;
-    let before = settled(&proxy).await;
+    let before = proxy.settled_kib().await;
     open_stalled(&proxy, &mut clients, 200).await;
-    report("stalled readers", before, settled(&proxy).await, 200, 64);
+    report("stalled readers", before, proxy.settled_kib().await, 200, 64);
 }
 
 async fn open_stalled(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count: usize) {
@@ -112,7 +98,7 @@ async fn rule_16_uploads_into_a_backend_that_does_not_read_cost_under_50_mib_tog
     })
     .await;
     let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
-    let before = settled(&proxy).await;
+    let before = proxy.settled_kib().await;
     let mut uploads = tokio::task::JoinSet::new();
     for _ in 0..100 {
         let mut client = proxy.client().await;
@@ -135,7 +121,7 @@ async fn rule_16_uploads_into_a_backend_that_does_not_read_cost_under_50_mib_tog
         clients.push(client);
         sent += bytes;
     }
-    let after = settled(&proxy).await;
+    let after = proxy.settled_kib().await;
     println!(
         "rule 16: 100 uploads of 100 MB stood still after {} MiB together (kernel buffers); memory grew by {} KiB",
         sent >> 20,

@@ -1,4 +1,6 @@
 //! One run of the binary: started with its own environment, its output kept, its memory and descriptors looked at.
+// Several test files use it, each of them a part.
+#![allow(dead_code)]
 
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
@@ -31,8 +33,8 @@ impl ProxyProcess {
     /// The same, started by another program, such as `prlimit`.
     pub async fn start_under(by: &[&str], backends: &[SocketAddr], environment: &[(&str, &str)]) -> Self {
         let address = nobody();
-        let binary = env!("CARGO_BIN_EXE_lw-inference-proxy");
-        let words: Vec<&str> = by.iter().copied().chain([binary]).collect();
+        let binary = binary();
+        let words: Vec<&str> = by.iter().copied().chain([&*binary]).collect();
         let urls: Vec<_> = backends.iter().map(|backend| format!("http://{backend}/v1")).collect();
         let mut child = Command::new(words[0])
             .args(&words[1..])
@@ -130,9 +132,45 @@ impl ProxyProcess {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// Resident memory when it stands still, in KiB.
+    pub async fn settled_kib(&self) -> i64 {
+        let mut before = self.memory_kib();
+        for _ in 0..50 {
+            self.pass(Duration::from_millis(100)).await;
+            let now = self.memory_kib();
+            if (now - before).abs() < 64 {
+                return now;
+            }
+            before = now;
+        }
+        before
+    }
+
+    /// Threads.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
+    }
+
     /// Open descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Open descriptors when they change no more: connections to backends wait for a next request for 3 s at most.
+    pub async fn descriptors_at_rest(&self) -> usize {
+        const REST: Duration = Duration::from_secs(4);
+        const LONGEST: Duration = Duration::from_secs(60);
+        let begun = tokio::time::Instant::now();
+        let (mut last, mut since) = (self.descriptors(), begun);
+        while since.elapsed() < REST {
+            assert!(begun.elapsed() < LONGEST, "{last} descriptors, and still changing");
+            self.tick().await;
+            let now = self.descriptors();
+            if now != last {
+                (last, since) = (now, tokio::time::Instant::now());
+            }
+        }
+        last
     }
 
     /// The soft limit of open descriptors.
@@ -149,6 +187,12 @@ impl ProxyProcess {
         let fields: Vec<_> = behind_name.split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
+}
+
+/// The binary that `LW_PROXY_BIN` names, or the one that was built with the tests.
+#[allow(clippy::disallowed_methods, reason = "which binary is tested is no setting of the proxy")]
+fn binary() -> String {
+    std::env::var("LW_PROXY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lw-inference-proxy").to_owned())
 }
 
 fn keep(stream: impl AsyncRead + Unpin + Send + 'static, output: &Arc<Mutex<String>>) -> JoinHandle<()> {

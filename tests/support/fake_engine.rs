@@ -52,6 +52,7 @@ pub struct FakeContainer {
     pub network: String,
     pub network_mode: String,
     pub stop_signal: String,
+    pub gateway: String,
 }
 
 #[derive(Default)]
@@ -272,6 +273,7 @@ impl FakeEngine {
             network: "net".to_owned(),
             network_mode: "net".to_owned(),
             stop_signal: String::new(),
+            gateway: "10.1.0.1".to_owned(),
         };
         let id = ContainerId::new(container.id.as_str());
         inner.containers.insert(container.id.clone(), container);
@@ -330,6 +332,19 @@ impl FakeEngine {
         id
     }
 
+    /// `docker run --network host` of a server that listens on this port of the machine.
+    pub fn run_here(&self, name: &str, port: u16) -> ContainerId {
+        let port = port.to_string();
+        let id = self.add(name, &[("inference.enable", "true"), ("inference.port", &*port)], Some("healthy"));
+        self.change(&id, |container| {
+            container.network_mode = "host".to_owned();
+            container.gateway = own_address().unwrap_or_else(|| container.gateway.clone());
+        });
+        self.event(&id, "start", &[]);
+        self.event(&id, "health_status: healthy", &[]);
+        id
+    }
+
     /// The process ends and says so: the state first, then the event.
     pub fn die(&self, id: &ContainerId, exit_code: i64) {
         self.change(id, |c| {
@@ -378,6 +393,13 @@ impl Drop for FakeEngine {
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// One of this machine's addresses: as the gateway of a container's network it tells the proxy that it is on the host.
+fn own_address() -> Option<String> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let own = interfaces.iter().map(if_addrs::Interface::ip).find(|ip| ip.is_ipv4() && !ip.is_loopback());
+    own.map(|ip| ip.to_string())
 }
 
 /// Counts a connection for as long as it lives.
@@ -575,7 +597,7 @@ fn inspected(c: &FakeContainer) -> Value {
     json!({"Id": c.id, "Name": format!("/{}", c.name), "State": state,
         "Config": {"Labels": c.labels, "StopSignal": c.stop_signal, "Env": ["SECRET=canary"]},
         "HostConfig": {"NetworkMode": c.network_mode, "RestartPolicy": {"Name": "a-policy-of-the-future"}},
-        "NetworkSettings": {"Networks": {c.network.clone(): {"IPAddress": c.ip, "IPPrefixLen": 16, "Gateway": "10.1.0.1"}}}})
+        "NetworkSettings": {"Networks": {c.network.clone(): {"IPAddress": c.ip, "IPPrefixLen": 16, "Gateway": c.gateway}}}})
 }
 
 /// `Sun, 22 Nov 2026 13:20:15 GMT` and nanoseconds, as `2026-11-22T13:20:15.000000007Z`.

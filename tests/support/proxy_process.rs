@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 /// Longest wait for the proxy to do something.
 const SOON: Duration = Duration::from_secs(20);
@@ -17,6 +18,7 @@ pub struct ProxyProcess {
     pub address: SocketAddr,
     process: Child,
     log: Arc<Mutex<Vec<String>>>,
+    keeper: JoinHandle<()>,
 }
 
 /// A command that runs the proxy with nothing but these variables.
@@ -43,12 +45,12 @@ impl ProxyProcess {
         let log = Arc::new(Mutex::new(Vec::new()));
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let kept = Arc::clone(&log);
-        tokio::spawn(async move {
+        let keeper = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 kept.lock().unwrap().push(line);
             }
         });
-        let proxy = Self { address, process, log };
+        let proxy = Self { address, process, log, keeper };
         let ready = async {
             while proxy.get("/readyz").await.is_none_or(|answer| !answer.contains(" 200 ")) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -121,9 +123,14 @@ impl ProxyProcess {
         assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for the last of its log.
     pub async fn ended(&mut self) -> ExitStatus {
-        tokio::time::timeout(SOON, self.process.wait()).await.expect("it ends").unwrap()
+        let ended = async {
+            let status = self.process.wait().await.unwrap();
+            (&mut self.keeper).await.unwrap();
+            status
+        };
+        tokio::time::timeout(SOON, ended).await.expect("it ends")
     }
 
     /// Tells it to stop and waits for its end.

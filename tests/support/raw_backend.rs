@@ -209,6 +209,11 @@ impl RawBackend {
 
     /// Stops it: the port is closed, and every connection with it.
     pub async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// The same; what it saw can still be asked for.
+    pub async fn end(&mut self) {
         self.tasks.shutdown().await;
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::raw_backend::soon;
 
@@ -73,6 +73,19 @@ pub struct RawClient {
 impl RawClient {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = soon("a connection", TcpStream::connect(address)).await.unwrap();
+        Self::on(stream)
+    }
+
+    /// The same, with this much room for what is not yet read. It ends with a reset, so that its port is free at once.
+    pub async fn connect_with_room(address: SocketAddr, room: u32) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(room)?;
+        let stream = soon("a connection", socket.connect(address)).await?;
+        stream.set_zero_linger()?;
+        Ok(Self::on(stream))
+    }
+
+    fn on(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: Vec::new() }
     }

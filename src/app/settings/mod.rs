@@ -32,8 +32,9 @@ pub struct Settings {
     pub max_held_body: usize,
     /// The most bytes of all bodies together that are held to find their models.
     pub max_held_total: usize,
-    /// The most client connections.
-    pub max_connections: usize,
+    /// The most client connections, if somebody says how many; else [`MAX_CONNECTIONS`], or as many as there are
+    /// descriptors for.
+    pub max_connections: Option<usize>,
     /// How lines of log are written.
     pub log_format: LogFormat,
     /// Which lines of log are written, as `RUST_LOG` has it.
@@ -96,6 +97,8 @@ impl std::error::Error for SettingError {}
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The most of a bad value that an error repeats, in characters.
 const SHOWN_VALUE_CHARS: usize = 80;
+/// The most client connections where nobody says how many.
+pub const MAX_CONNECTIONS: usize = 16_384;
 /// The most backends that are no containers.
 const BACKENDS_MAX: usize = 64;
 /// The least that may be held of one body.
@@ -131,7 +134,11 @@ impl Settings {
             models_refresh: time("PROXY_MODELS_REFRESH", 30 * second, second / 10)?,
             max_held_body: size("PROXY_MAX_HELD_BODY", 64 << 20)?,
             max_held_total: size("PROXY_MAX_HELD_TOTAL", 512 << 20)?,
-            max_connections: parsed("PROXY_MAX_CONNECTIONS", &get, 16_384, "a number of connections", "16384")?,
+            max_connections: get("PROXY_MAX_CONNECTIONS")
+                .map(|text| {
+                    text.parse().map_err(|_| error("PROXY_MAX_CONNECTIONS", &text, "a number of connections", "16384"))
+                })
+                .transpose()?,
             log_format: log_format(&get)?,
             log_filter: get("RUST_LOG"),
             status: switch("PROXY_STATUS", &["on"], &get)?,
