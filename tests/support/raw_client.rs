@@ -74,6 +74,11 @@ impl RawClient {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = soon("a connection", TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::over(stream)
+    }
+
+    /// Over a connection that was made otherwise.
+    pub fn over(stream: TcpStream) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 
