@@ -33,6 +33,7 @@ if docker version >/dev/null 2>&1; then
 fi
 prepare "the Python clients" tests/clients/make-venv.sh
 prepare "the image of llama.cpp" tests/llama/build-image.sh
+prepare "nginx" tests/support/get-nginx.sh
 
 step "the compose files"
 tests/compose/check.sh || {
