@@ -142,6 +142,7 @@ async fn run(settings: Settings, outside: Outside, telemetry: Arc<dyn Telemetry>
         max_held_body: settings.max_held_body,
         max_held_total: settings.max_held_total,
         max_connections: compose::connections(settings.max_connections),
+        stop_delay: settings.stop_delay,
         status: settings.status,
         ..HttpSettings::default()
     };

@@ -34,6 +34,7 @@ fi
 prepare "the Python clients" tests/clients/make-venv.sh
 prepare "faketime, for a wall clock that jumps" tests/process/get-faketime.sh
 prepare "the image of llama.cpp" tests/llama/build-image.sh
+prepare "nginx" tests/support/get-nginx.sh
 
 step "the compose files"
 tests/compose/check.sh || {

@@ -1,4 +1,5 @@
-//! What touches the world. Adapters never import each other; only `http` drives `app`.
+//! What touches the world. Adapters never import each other; only `http` drives `app`. What several of them use stands
+//! beside them: `bell`.
 
 mod bell;
 pub mod cli;

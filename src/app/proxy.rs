@@ -4,16 +4,17 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
 use http::uri::{PathAndQuery, Uri};
 
-use super::Backend;
 use super::answer::{AnswerBody, Carried, Tunnel};
 use super::exchange::Exchange;
 use super::interrupt::Interrupt;
 use super::lease::Lease;
 use super::shared::Shared;
+use super::{Backend, Table};
 use crate::domain::model_name::ModelName;
 use crate::domain::table::Resolution;
 use crate::ports::telemetry::{Outcome, Telemetry};
@@ -23,6 +24,10 @@ use crate::ports::upstream::{Answer, BodyError, BoxBody, SendError, SendFailure,
 pub const API_PREFIX: &str = "/v1";
 /// At how many backends one request is tried. Only one that did not take it is followed by another.
 const MAX_ATTEMPTS: usize = 3;
+/// How long a request that comes while the proxy starts waits for it to know who serves what.
+const START_WAIT: Duration = Duration::from_secs(5);
+/// How often one request looks at the table, where it changes each time while a backend is chosen.
+const MAX_LOOKS: usize = 3;
 /// The most models that a refusal names.
 const MODELS_NAMED: usize = 20;
 
@@ -94,7 +99,13 @@ impl Proxy {
         let mut target = None;
         let mut tried: Vec<Arc<Backend>> = Vec::new();
         loop {
-            let lease = match self.lease(model, &tried, interrupt, &mut exchange) {
+            let mut lease = self.lease(model, &tried, interrupt, &mut exchange);
+            if matches!(lease, Err(Refusal::Unavailable)) && !self.shared.has_settled() {
+                // A proxy before us that does not ask whether we are ready sends requests from the first moment on.
+                let _ = Box::pin(tokio::time::timeout(START_WAIT, self.shared.until_settled())).await;
+                lease = self.lease(model, &tried, interrupt, &mut exchange);
+            }
+            let lease = match lease {
                 Ok(lease) => lease,
                 Err(refusal) => return Err((refusal, exchange)),
             };
@@ -133,7 +144,7 @@ impl Proxy {
     }
 
     /// Chooses a backend and takes a lease in one step: a gate that closes in between refuses, and the next in line is
-    /// asked.
+    /// asked. Where all refuse, others may have come since the table was loaded: it is looked at again.
     fn lease(
         &self,
         model: &ModelName,
@@ -141,8 +152,30 @@ impl Proxy {
         interrupt: &Arc<Interrupt>,
         exchange: &mut Exchange,
     ) -> Result<Lease, Refusal> {
-        let published = self.shared.load();
-        match published.table.resolve(model.as_str()) {
+        let mut published = self.shared.load();
+        for _ in 1..MAX_LOOKS {
+            let lease = self.lease_by(&published.table, model, tried, interrupt, exchange);
+            if lease.is_ok() {
+                return lease;
+            }
+            let now = self.shared.load();
+            if Arc::ptr_eq(&published, &now) {
+                return lease;
+            }
+            published = now;
+        }
+        self.lease_by(&published.table, model, tried, interrupt, exchange)
+    }
+
+    fn lease_by(
+        &self,
+        table: &Table,
+        model: &ModelName,
+        tried: &[Arc<Backend>],
+        interrupt: &Arc<Interrupt>,
+        exchange: &mut Exchange,
+    ) -> Result<Lease, Refusal> {
+        match table.resolve(model.as_str()) {
             Resolution::Claimed(claims) => {
                 if let Some(claim) = claims.first().filter(|_| tried.is_empty()) {
                     exchange.routed(&claim.model);
@@ -158,7 +191,7 @@ impl Proxy {
             Resolution::Unavailable => Err(Refusal::Unavailable),
             Resolution::Unknown if !self.shared.has_settled() => Err(Refusal::Unavailable),
             Resolution::Unknown => {
-                let mut names: Vec<_> = published.table.models().iter().map(|(_, m)| m.name.clone()).collect();
+                let mut names: Vec<_> = table.models().iter().map(|(_, m)| m.name.clone()).collect();
                 let more = names.len().saturating_sub(MODELS_NAMED);
                 names.truncate(MODELS_NAMED);
                 Err(Refusal::Unknown(names, more))

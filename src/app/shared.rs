@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::Table;
 use super::link::Link;
@@ -39,6 +39,7 @@ pub struct Shared {
     published: ArcSwap<Published>,
     events: mpsc::Sender<TableEvent<Link>>,
     ready: AtomicBool,
+    now_ready: Notify,
     stopping: AtomicBool,
     sources: ArcSwap<Vec<SourceLine>>,
 }
@@ -51,6 +52,7 @@ impl Shared {
             published: ArcSwap::from_pointee(Published::new(table)),
             events,
             ready: AtomicBool::new(false),
+            now_ready: Notify::new(),
             stopping: AtomicBool::new(false),
             sources: ArcSwap::default(),
         };
@@ -86,8 +88,17 @@ impl Shared {
         self.ready.load(Ordering::Acquire)
     }
 
+    /// Waits until the containers were listed once.
+    pub(super) async fn until_settled(&self) {
+        let told = self.now_ready.notified();
+        if !self.has_settled() {
+            told.await;
+        }
+    }
+
     pub(super) fn settled(&self) {
         self.ready.store(true, Ordering::Release);
+        self.now_ready.notify_waiters();
     }
 
     /// What is known of a source now: that it is lost, for this reason, or that it is seen.

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use lw_inference_proxy::adapters::http::HttpSettings;
 use lw_inference_proxy::domain::container::{ContainerId, Edge};
 use lw_inference_proxy::domain::signal;
 
 use super::support::http_stage::{Stage, Tuning};
 use super::support::raw_backend::{RawBackend, Signal};
-use super::support::raw_client::{End, get, post};
+use super::support::raw_client::{End, RawClient, get, post};
 use super::{EVENTS, MODEL, OK};
 
 /// A backend that streams until it is told to end.
@@ -48,17 +50,78 @@ async fn rule_25_streams_finish_idle_connections_close_and_new_ones_are_refused(
     assert_eq!((last.status, last.header("connection")), (200, Some("close")), "taken while the delay lasts");
     stage.stop_accepting.cancel();
     assert_eq!((idle.ended().await, silent.ended().await), (End::Fin, End::Fin));
-    let refused = super::support::raw_backend::soon("refusal", async {
-        while tokio::net::TcpStream::connect(stage.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    });
-    refused.await;
+    refused(&stage).await;
     end.give();
     assert_eq!(stream.next_chunk().await.unwrap().unwrap(), b"data: [DONE]\n\n");
     assert_eq!(stream.next_chunk().await.unwrap(), None, "a clean end");
     drop(stream);
     assert_eq!(stage.served().await, 0, "nothing was cut");
+}
+
+/// Waits until nobody accepts connections any more.
+async fn refused(stage: &Stage) {
+    super::support::raw_backend::soon("refusal", async {
+        while tokio::net::TcpStream::connect(stage.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rule_25_the_first_request_of_a_connection_is_answered_though_it_comes_behind_the_last_accept() {
+    let backend = RawBackend::answering(OK).await;
+    let mut stage = Stage::before(backend.address()).await;
+    let mut fresh = stage.client().await;
+    assert_eq!(stage.ask(get("/healthz")).await.status, 200, "what came first was accepted first");
+    stage.shared.begin_stop();
+    stage.stop_accepting.cancel();
+    refused(&stage).await;
+    let answer = fresh.ask(post("/v1/x", MODEL)).await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{answer:?}");
+    assert_eq!((fresh.ended().await, stage.served().await), (End::Fin, 0));
+}
+
+#[tokio::test]
+async fn rule_25_connections_that_wait_to_be_accepted_are_accepted_before_the_listener_closes() {
+    const WAITING: usize = 50;
+    let backend = RawBackend::answering(OK).await;
+    let mut stage = Stage::before(backend.address()).await;
+    // One thread runs all of this: between these lines nobody accepts.
+    let waiting: Vec<_> = (0..WAITING).map(|_| std::net::TcpStream::connect(stage.address).unwrap()).collect();
+    stage.shared.begin_stop();
+    stage.stop_accepting.cancel();
+    for client in waiting {
+        client.set_nonblocking(true).unwrap();
+        let mut client = RawClient::over(tokio::net::TcpStream::from_std(client).unwrap());
+        client.try_send(post("/v1/x", MODEL)).await.unwrap();
+        assert_eq!(client.answer().await.map(|answer| answer.status), Some(200));
+    }
+    assert_eq!(stage.served().await, 0);
+}
+
+#[tokio::test]
+async fn rule_25_a_connection_whose_answer_ends_during_the_stop_is_served_for_the_stop_delay() {
+    let end = Signal::new();
+    let backend = streaming(&end).await;
+    let http = HttpSettings { stop_delay: Duration::from_millis(1500), ..HttpSettings::default() };
+    let mut stage = Stage::tuned(&[("m", backend.address())], Tuning { http, ..Tuning::default() }).await;
+    let (mut used, mut unused, mut idle) = (stage.client().await, stage.client().await, stage.client().await);
+    assert_eq!(idle.ask(get("/v1/quick?model=m")).await.status, 200);
+    for stream in [&mut used, &mut unused] {
+        stream.send(post("/v1/x", MODEL)).await;
+        let head = stream.head().await.unwrap();
+        assert_eq!((head.status, head.header("connection")), (200, None), "the connection stays, says this");
+    }
+    stage.shared.begin_stop();
+    stage.stop_accepting.cancel();
+    assert_eq!(idle.ended().await, End::Fin, "it was idle when the stop began, a stop delay ago");
+    end.give();
+    used.through(b"0\r\n\r\n").await.unwrap();
+    unused.through(b"0\r\n\r\n").await.unwrap();
+    let answer = used.ask(get("/v1/quick?model=m")).await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{answer:?}");
+    assert_eq!((unused.ended().await, stage.served().await), (End::Fin, 0), "nobody waits for it for ever");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod environment;
 mod limits;
 mod memory;
 mod proxy_process;
+mod restarts;
 mod signals;
 
 use support::raw_backend::{Peer, RawBackend};

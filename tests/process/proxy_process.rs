@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use super::support::raw_backend::{nobody, soon};
+use super::support::raw_backend::{SOON, nobody, soon};
 use super::support::raw_client::{RawAnswer, RawClient, get};
 
 /// How often a condition outside this process is looked at.
@@ -32,7 +32,11 @@ impl ProxyProcess {
 
     /// The same, started by another program, such as `prlimit`.
     pub async fn start_under(by: &[&str], backends: &[SocketAddr], environment: &[(&str, &str)]) -> Self {
-        let address = nobody();
+        Self::spawn_at(nobody(), by, backends, environment).until_ready().await
+    }
+
+    /// Starts it at this address, and waits for nothing.
+    pub fn spawn_at(address: SocketAddr, by: &[&str], backends: &[SocketAddr], environment: &[(&str, &str)]) -> Self {
         let binary = binary();
         let words: Vec<&str> = by.iter().copied().chain([&*binary]).collect();
         let urls: Vec<_> = backends.iter().map(|backend| format!("http://{backend}/v1")).collect();
@@ -40,7 +44,7 @@ impl ProxyProcess {
             .args(&words[1..])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("PROXY_BIND", "127.0.0.1")
+            .env("PROXY_BIND", address.ip().to_string())
             .env("PROXY_PORT", address.port().to_string())
             .env("PROXY_BACKENDS", urls.join(","))
             .env("PROXY_DOCKER", "off")
@@ -52,14 +56,17 @@ impl ProxyProcess {
             .unwrap();
         let output = Arc::new(Mutex::new(String::new()));
         let keepers = vec![keep(child.stdout.take().unwrap(), &output), keep(child.stderr.take().unwrap(), &output)];
-        let mut process = Self { address, child, output, keepers };
+        Self { address, child, output, keepers }
+    }
+
+    pub async fn until_ready(mut self) -> Self {
         let until = tokio::time::Instant::now() + Duration::from_secs(20);
-        while !process.is_ready().await {
-            let ended = process.child.try_wait().unwrap();
-            assert!(ended.is_none() && tokio::time::Instant::now() < until, "{ended:?}: {}", process.output());
-            process.tick().await;
+        while !self.is_ready().await {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none() && tokio::time::Instant::now() < until, "{ended:?}: {}", self.output());
+            self.tick().await;
         }
-        process
+        self
     }
 
     async fn is_ready(&self) -> bool {
@@ -109,7 +116,13 @@ impl ProxyProcess {
 
     /// Waits for its end, and for the last of its output.
     pub async fn ended(&mut self) -> ExitStatus {
-        let status = soon("the end of the process", self.child.wait()).await.unwrap();
+        self.ended_within(SOON).await
+    }
+
+    /// The same, where it may take longer.
+    pub async fn ended_within(&mut self, bound: Duration) -> ExitStatus {
+        let ended = tokio::time::timeout(bound, self.child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("it runs after {bound:?}: {}", self.output())).unwrap();
         for keeper in self.keepers.drain(..) {
             soon("the end of its output", keeper).await.unwrap();
         }

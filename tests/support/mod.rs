@@ -8,6 +8,10 @@ pub mod corpus_case;
 pub mod fake_container_source;
 pub mod fake_upstream;
 pub mod http_stage;
+pub mod nginx;
+pub mod not_run;
 pub mod raw_backend;
 pub mod raw_client;
 pub mod upstream_contract;
+
+pub use not_run::not_run;

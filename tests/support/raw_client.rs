@@ -87,6 +87,11 @@ impl RawClient {
 
     fn on(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
+        Self::over(stream)
+    }
+
+    /// Over a connection that was made otherwise.
+    pub fn over(stream: TcpStream) -> Self {
         Self { stream, buffer: Vec::new() }
     }
 

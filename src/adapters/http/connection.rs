@@ -13,8 +13,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::ending::Ending;
 use super::forward;
-use super::guarded_io::{GuardedIo, Phase};
+use super::guarded_io::{GuardedIo, Phase, Stands};
 use super::server::{Connection, Server};
 use crate::adapters::bell::Bell;
 use crate::app::interrupt::Interrupt;
@@ -46,6 +47,7 @@ pub(super) async fn serve(
     let standing = Arc::clone(&phase);
     let client = forward::client(peer.ip());
     let connection = Arc::new(Connection { peer, client, interrupt: Arc::clone(&interrupt), phase });
+    let (shared, mut ending) = (Arc::clone(server.shared()), Ending::new(server.settings().stop_delay));
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
         // Now, not when the answer is first polled: hyper looks at the socket once more in between, which would set a
@@ -55,7 +57,7 @@ pub(super) async fn serve(
         Box::pin(async move { Ok::<_, std::convert::Infallible>(server.answer(&connection, request).await) })
     });
     let mut served = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
-    let (bell, mut closing) = (Arc::new(Bell::default()), false);
+    let bell = Arc::new(Bell::default());
     let ring = Waker::from(Arc::clone(&bell));
     poll_fn(|cx| {
         interrupt.register(cx.waker());
@@ -63,16 +65,27 @@ pub(super) async fn serve(
         if interrupt.is_aborted() {
             return Poll::Ready(());
         }
-        if interrupt.is_closing() && !closing {
-            closing = true;
-            served.as_mut().graceful_shutdown();
-        }
+        let before = standing.stands();
         // Why a client's connection ended is its own business: broken answers were logged with their reasons.
+        if served.as_mut().poll(&mut Context::from_waker(&ring)).is_ready() {
+            return Poll::Ready(());
+        }
+        // What was there has been read, and it is no request.
+        if standing.has_expired() {
+            return Poll::Ready(());
+        }
+        let closing = interrupt.is_closing();
+        if closing || shared.is_stopping() {
+            ending.look(before, standing.stands());
+        }
+        // What was on its way when the listener closed has had its time.
+        if !closing || ending.poll_due(standing.stands(), cx).is_pending() {
+            return Poll::Pending;
+        }
+        served.as_mut().graceful_shutdown();
         match served.as_mut().poll(&mut Context::from_waker(&ring)) {
-            // What was there has been read, and it is no request yet: hyper would wait for the rest of it.
-            Poll::Pending if closing && standing.awaits_head() => Poll::Ready(()),
-            // The same: a request that came in time is being answered now.
-            Poll::Pending if standing.has_expired() => Poll::Ready(()),
+            // There is a part of a head: hyper would wait for the rest of it.
+            Poll::Pending if standing.stands() == Stands::Head => Poll::Ready(()),
             polled => polled.map(drop),
         }
     })

@@ -24,7 +24,18 @@ const IDLE: u8 = 2;
 /// connections are looked at.
 pub const IDLE_ROUNDS: u8 = 16;
 
-/// Where a connection stands; shared by its socket and the service that answers on it.
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// A head is due, and not complete.
+    Head,
+    /// A request is being worked on.
+    Busy,
+    /// The last answer is over and no byte of a further request has come.
+    Idle,
+}
+
+/// Where a connection stands now; shared by its socket and the service that answers on it.
 #[derive(Debug)]
 pub struct Phase {
     stands: AtomicU8,
@@ -71,9 +82,13 @@ impl Phase {
         self.get() == IDLE && self.idle_rounds.load(Ordering::Relaxed) > IDLE_ROUNDS
     }
 
-    /// Whether a head is due, and not complete.
-    pub fn awaits_head(&self) -> bool {
-        self.get() == HEAD
+    /// Where the connection stands.
+    pub fn stands(&self) -> Stands {
+        match self.get() {
+            HEAD => Stands::Head,
+            BUSY => Stands::Busy,
+            _ => Stands::Idle,
+        }
     }
 
     fn get(&self) -> u8 {

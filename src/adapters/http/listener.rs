@@ -77,10 +77,10 @@ impl Bound {
     pub async fn serve(self, server: Arc<Server>, stop_accepting: CancellationToken) -> usize {
         let (open, tasks) = (Arc::new(Open::default()), TaskTracker::new());
         let builder = connection::builder();
-        let accepting = self.accept(&server, &builder, &open, &tasks);
+        let admit = |socket, peer| admit(&server, &builder, &open, &tasks, socket, peer);
         let ageing = open.age(server.settings().idle_timeout);
-        stop_accepting.run_until_cancelled(join(accepting, ageing)).await;
-        drop(self);
+        stop_accepting.run_until_cancelled(join(accept(&self.listener, admit), ageing)).await;
+        accept_waiting(self.listener, admit);
         open.each(|interrupt, _| interrupt.close());
         tasks.close();
         let tunnels = server.tunnels();
@@ -95,43 +95,61 @@ impl Bound {
         tokio::join!(tasks.wait(), tunnels.wait());
         left
     }
+}
 
-    async fn accept(
-        &self,
-        server: &Arc<Server>,
-        builder: &http1::Builder,
-        open: &Arc<Open>,
-        tasks: &TaskTracker,
-    ) -> std::convert::Infallible {
-        let mut failing = false;
-        loop {
-            let (socket, peer) = match self.listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    if !failing {
-                        warn!(%error, "connections cannot be accepted; trying again until they can");
-                    }
-                    failing = true;
-                    tokio::time::sleep(ACCEPT_BACKOFF).await;
-                    continue;
-                }
-            };
-            failing = false;
-            if tasks.len() + server.tunnels().len() >= server.settings().max_connections {
-                turn_away(&socket);
-                continue;
+async fn accept(listener: &TcpListener, admit: impl Fn(TcpStream, SocketAddr)) -> std::convert::Infallible {
+    let mut failing = false;
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                failing = false;
+                admit(socket, peer);
             }
-            // Events are small and must leave at once.
-            let _ = socket.set_nodelay(true);
-            let (interrupt, phase) = (Arc::new(Interrupt::new()), Phase::new());
-            let guard = open.enter(&interrupt, &phase);
-            let served = connection::serve(Arc::clone(server), builder.clone(), socket, peer, interrupt, phase);
-            tasks.spawn(async move {
-                served.await;
-                drop(guard);
-            });
+            Err(error) => {
+                if !failing {
+                    warn!(%error, "connections cannot be accepted; trying again until they can");
+                }
+                failing = true;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
         }
     }
+}
+
+/// Accepts what waits, and closes the listener behind it. The kernel resets what waits at a listener that closes, and
+/// to its clients these are connections like any other, on which a request may have been sent.
+fn accept_waiting(listener: TcpListener, admit: impl Fn(TcpStream, SocketAddr)) {
+    let Ok(listener) = listener.into_std() else { return };
+    let waiting: Vec<_> = std::iter::from_fn(|| listener.accept().ok()).take(BACKLOG as usize).collect();
+    drop(listener);
+    for (socket, peer) in waiting {
+        if let Ok(socket) = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket)) {
+            admit(socket, peer);
+        }
+    }
+}
+
+/// Serves a connection, if there may be one more.
+fn admit(
+    server: &Arc<Server>,
+    builder: &http1::Builder,
+    open: &Arc<Open>,
+    tasks: &TaskTracker,
+    socket: TcpStream,
+    peer: SocketAddr,
+) {
+    if tasks.len() + server.tunnels().len() >= server.settings().max_connections {
+        return turn_away(&socket);
+    }
+    // Events are small and must leave at once.
+    let _ = socket.set_nodelay(true);
+    let (interrupt, phase) = (Arc::new(Interrupt::new()), Phase::new());
+    let guard = open.enter(&interrupt, &phase);
+    let served = connection::serve(Arc::clone(server), builder.clone(), socket, peer, interrupt, phase);
+    tasks.spawn(async move {
+        served.await;
+        drop(guard);
+    });
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

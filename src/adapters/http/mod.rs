@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 mod decode;
+mod ending;
 mod error;
 mod forward;
 mod framing;

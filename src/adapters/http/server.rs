@@ -29,6 +29,7 @@ use crate::app::answer::Carried;
 use crate::app::exchange::Exchange;
 use crate::app::interrupt::Interrupt;
 use crate::app::proxy::Proxy;
+use crate::app::shared::Shared;
 use crate::ports::telemetry::Arrival;
 
 /// The limits of the proxy's own HTTP side.
@@ -49,6 +50,9 @@ pub struct HttpSettings {
     pub idle_timeout: Duration,
     /// How long an answer may wait for its reader.
     pub write_stall: Duration,
+    /// How long, when the proxy stops, a connection is served that became idle meanwhile: its client may have been
+    /// told before the stop that the connection stays, and takes it for its next request.
+    pub stop_delay: Duration,
     /// Whether `/status` is there.
     pub status: bool,
 }
@@ -63,6 +67,7 @@ impl Default for HttpSettings {
             body_idle: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(120),
             write_stall: Duration::from_secs(300),
+            stop_delay: Duration::ZERO,
             status: true,
         }
     }
@@ -106,6 +111,11 @@ impl Server {
             abort,
             settings,
         })
+    }
+
+    /// What the proxy knows.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        self.proxy.shared()
     }
 
     /// The tunnels that are open.
@@ -228,7 +238,9 @@ impl Server {
         body: Incoming,
         exchange: Exchange,
     ) -> Result<Response<AnswerBody>, (ErrorAnswer, Exchange)> {
-        if connection.interrupt.is_closing() {
+        // One that has not learnt who serves what will not any more; one that has goes on serving until its last
+        // connection has ended.
+        if self.shared().is_stopping() && !self.shared().has_settled() {
             return Err((ErrorAnswer::shutting_down(), exchange));
         }
         let (model, body) = match name_model(&parts, noted, body, &self.limits).await {

@@ -10,6 +10,9 @@ mod http;
 mod images;
 mod mock;
 mod network;
+/// nginx, configured as the example shows.
+#[path = "../../support/nginx.rs"]
+pub mod nginx;
 mod proxy;
 mod python;
 mod run;
