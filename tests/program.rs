@@ -189,9 +189,10 @@ fn help_lists_every_setting_and_every_subcommand() {
     // However wide the terminal is.
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for setting in SETTINGS {
-        let said = format!("{} {} [default: {}]", setting.variable, setting.meaning, setting.default);
+        let said = format!("{} [default: {}] {}", setting.variable, setting.default, setting.meaning);
         assert!(words.contains(&said), "{said}:\n{help}");
     }
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "a terminal has 80 columns:\n{help}");
     for subcommand in ["serve", "healthcheck", "status", "doctor", "demo", "sample"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(subcommand)), "{subcommand}:\n{help}");
     }
@@ -317,6 +318,10 @@ fn doctor_is_0_where_nothing_is_wrong_and_says_what_to_do_where_something_is() {
     for words in ["there is no socket at /nonexistent/d.sock", "set DOCKER_HOST", "no proxy answers", &*base] {
         assert!(said.contains(words), "{words}:\n{said}");
     }
+    // Without a source that shows its containers, nothing is said of them.
+    let blind = [("PROXY_PORT", nobody.as_str()), ("DOCKER_HOST", "unix:///nonexistent/d.sock")];
+    let said = text(&ends(&["doctor"], &blind).stdout);
+    assert!(said.contains("there is no socket") && !said.contains("No container"), "{said}");
 }
 
 #[test]
@@ -352,6 +357,11 @@ fn the_demonstration_says_what_to_try_shows_requests_and_ends_at_ctrl_c() {
     let port = free_port();
     let mut demo = Running::of(program(&["demo"], &[("PROXY_PORT", &port.to_string()), ("PROXY_BIND", "127.0.0.1")]));
     let mut out = demo.stdout();
+    // It is there to be pasted: Python takes no indent, and a terminal has 80 columns.
+    line(&mut out, |line| {
+        assert!(line.trim_end().chars().count() <= 80, "{line}");
+        line.starts_with("from openai import OpenAI")
+    });
     line(&mut out, |line| line.contains("Ctrl-C"));
     let streamed = chat(port, "sample/small", true);
     assert!(streamed.contains("text/event-stream") && streamed.contains("\"Hello \""), "{streamed}");

@@ -25,7 +25,8 @@ impl DemoLines {
         Self { port, models, ink, greeted: AtomicBool::new(false) }
     }
 
-    /// What to try.
+    /// What to try. Nothing is indented, so that it can be pasted into a Python prompt, and nothing is wider than a
+    /// terminal.
     pub fn greeting(&self) -> String {
         let url = format!("http://localhost:{}", self.port);
         let first = self.models.first().map_or("", String::as_str);
@@ -33,24 +34,30 @@ impl DemoLines {
         let head = |text: &str| self.ink.bold(text);
         format!(
             "{}\n\
-             {} sample servers run behind it: {}. Try, in another terminal:\n\n\
-             {}\n  curl {url}/v1/models\n\n\
-             {}\n  curl -N {url}/v1/chat/completions -H 'content-type: application/json' \\\n    \
-               -d '{{\"model\":\"{first}\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}]}}'\n\n\
-             {}\n  curl {url}/v1/messages -H 'content-type: application/json' \\\n    \
-               -d '{{\"model\":\"{last}\",\"max_tokens\":100,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}]}}'\n\n\
-             {}\n  from openai import OpenAI\n  client = OpenAI(base_url=\"{url}/v1\", api_key=\"none\")\n  \
-               print(client.chat.completions.create(model=\"{first}\", messages=[{{\"role\": \"user\", \"content\": \"Hello!\"}}]).choices[0].message.content)\n\n\
-             {}\n  {url}/status\n\n\
+             {} sample servers run behind it: {}.\nTry, in another terminal:\n\n\
+             {}\ncurl {url}/v1/models\n\n\
+             {}\ncurl -N {url}/v1/chat/completions \\\n  \
+               -H 'content-type: application/json' \\\n  \
+               -d '{{\"model\": \"{first}\", \"stream\": true,\n       \
+                    \"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'\n\n\
+             {}\ncurl {url}/v1/messages \\\n  \
+               -H 'content-type: application/json' \\\n  \
+               -d '{{\"model\": \"{last}\", \"max_tokens\": 100,\n       \
+                    \"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'\n\n\
+             {}\nfrom openai import OpenAI\nclient = OpenAI(base_url=\"{url}/v1\", api_key=\"none\")\n\
+               question = [{{\"role\": \"user\", \"content\": \"Hello!\"}}]\n\
+               answer = client.chat.completions.create(model=\"{first}\", messages=question)\n\
+               print(answer.choices[0].message.content)\n\n\
+             {}\n{url}/status\n\n\
              Each request shows below. Ctrl-C stops everything.\n",
             head(&format!("The proxy runs at {url}")),
             self.models.len(),
             self.models.join(", "),
-            head("What is there"),
-            head("An answer, word by word"),
-            head("The other model, as Anthropic's clients ask"),
-            head("The Python client (pip install openai)"),
-            head("How everything stands, in a browser"),
+            head("What is there:"),
+            head("An answer, word by word:"),
+            head("The other model, as Anthropic's clients ask:"),
+            head("The Python client (pip install openai):"),
+            head("How everything stands, in a browser:"),
         )
     }
 }

@@ -28,10 +28,12 @@ pub async fn doctor(settings: &Settings, sources: &[Arc<dyn ContainerSource>], i
     };
     say(Level::Good, "the settings can be read".to_owned());
     let mut table = RoutingTable::<()>::new(settings.table_rules());
+    let mut any_seen = false;
     for (number, source) in sources.iter().enumerate() {
         let (level, line, seen) = look(&**source).await;
         say(level, line);
         if let Some(event) = seen {
+            any_seen = true;
             let id = SourceId(u8::try_from(number).unwrap_or(u8::MAX));
             table = table.apply(TableEvent::Source(id, event), Instant::now()).0;
         }
@@ -51,10 +53,11 @@ pub async fn doctor(settings: &Settings, sources: &[Arc<dyn ContainerSource>], i
             None
         }
     };
-    println!();
     match told {
-        Some(report) => print!("{}", told_by_proxy(&report, ink, &mut well)),
-        None => print!("{}", seen_by_itself(&table, Instant::now(), ink, &mut well)),
+        Some(report) => print!("\n{}", told_by_proxy(&report, ink, &mut well)),
+        None if any_seen => print!("\n{}", seen_by_itself(&table, Instant::now(), ink, &mut well)),
+        // Where nothing was seen, that there is no container would be a guess.
+        None => {}
     }
     ExitCode::from(u8::from(!well))
 }

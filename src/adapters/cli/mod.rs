@@ -21,6 +21,13 @@ use healthcheck::Patient;
 /// The exit code for a command line or a setting that cannot be read (`EX_USAGE` of sysexits.h).
 pub const EX_USAGE: u8 = 64;
 
+/// What the program is, in one sentence, and how it works, in another.
+const ABOUT: &str = "One endpoint for the OpenAI- and Anthropic-compatible inference servers of a Docker host. Every \
+                     healthy container labelled inference.enable=true is asked for its models; each request goes where \
+                     its model is.";
+/// How wide the words on a setting are: with their indent, as wide as a terminal of 80 columns.
+const HELP_COLUMNS: usize = 74;
+
 /// What the program is asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
@@ -85,15 +92,12 @@ pub fn variable(name: &str) -> Option<String> {
 fn command() -> clap::Command {
     clap::Command::new("lw-inference-proxy")
         .version(env!("CARGO_PKG_VERSION"))
-        .about(
-            "One endpoint for the OpenAI- and Anthropic-compatible inference servers of a Docker host. Every healthy \
-             container labelled inference.enable=true is asked for its models; each request goes where its model is.",
-        )
+        .about(wrapped(ABOUT, HELP_COLUMNS).join("\n"))
         .after_help(settings_help())
         .subcommand(clap::Command::new("serve").about("Run the proxy (the default)"))
         .subcommand(
             clap::Command::new("healthcheck")
-                .about("Ask the running proxy's /healthz, or another server; exit code 0 if it is well, else 1")
+                .about("Ask the proxy, or another server, if it is well: exit code 0 or 1")
                 .arg(
                     port_option("Port on this machine; unset: the proxy's own")
                         .value_parser(value_parser!(u16).range(1..)),
@@ -103,19 +107,15 @@ fn command() -> clap::Command {
                 ),
         )
         .subcommand(
-            clap::Command::new("status")
-                .about("Print the models and containers of the running proxy; exit code 1 if something is wrong"),
+            clap::Command::new("status").about("Print models and containers; exit code 1 if something is wrong"),
         )
         .subcommand(
-            clap::Command::new("doctor")
-                .about("Check the engine, the proxy and every container; exit code 1 if something is wrong"),
+            clap::Command::new("doctor").about("Check engine, proxy and containers; exit code 1 if one is wrong"),
         )
-        .subcommand(
-            clap::Command::new("demo").about("Run the proxy in front of two sample servers, without Docker or a GPU"),
-        )
+        .subcommand(clap::Command::new("demo").about("Run the proxy before two sample servers: no Docker, no GPU"))
         .subcommand(
             clap::Command::new("sample")
-                .about("Run one sample server that answers like an inference server and knows nothing")
+                .about("Run one sample server, which answers and knows nothing")
                 .arg(port_option("Port it listens on").value_parser(value_parser!(u16)).default_value("8000"))
                 .arg(
                     Arg::new("models")
@@ -142,7 +142,25 @@ fn path(text: &str) -> Result<String, &'static str> {
 fn settings_help() -> String {
     let mut help = String::from("Settings, from the environment (none is needed):\n");
     for setting in SETTINGS {
-        help.push_str(&format!("  {:<49} {} [default: {}]\n", setting.variable, setting.meaning, setting.default));
+        help.push_str(&format!("  {} [default: {}]\n", setting.variable, setting.default));
+        for line in wrapped(setting.meaning, HELP_COLUMNS) {
+            help.push_str(&format!("      {line}\n"));
+        }
     }
     help
+}
+
+/// The words of a text on lines of at most so many characters; a longer word has a line of its own.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut().filter(|line| line.chars().count() + 1 + word.chars().count() <= columns) {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }

@@ -2,7 +2,12 @@
 
 use std::io::{IsTerminal, stdout};
 
-use crate::app::status::{ContainerLine, Level, Phase, Report, span};
+use crate::app::status::{ContainerLine, Level, ModelLine, Phase, Report, span};
+
+/// What a table may take: a terminal is seldom narrower.
+const TERMINAL_COLUMNS: usize = 80;
+/// The spaces between two columns.
+const COLUMN_GAP: usize = 2;
 
 /// Whether text carries colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,28 +90,35 @@ fn models(report: &Report, ink: Ink, lines: &mut Vec<String>) {
     if report.models.is_empty() {
         return lines.push("No model is served.".to_owned());
     }
-    let mut rows = vec![["MODEL", "SERVED BY", "ADDRESS", "IN FLIGHT", "SINCE"].map(str::to_owned)];
+    let behind = |line: &ModelLine| match line.behind.is_empty() {
+        true => String::new(),
+        false => format!(" (then {})", clean(&line.behind.join(", "))),
+    };
+    let mut rows = vec![["MODEL", "SERVED BY", "IN FLIGHT", "SINCE"].map(str::to_owned)];
     rows.extend(report.models.iter().map(|line| {
-        let behind = match line.behind.is_empty() {
-            true => String::new(),
-            false => format!(" (then {})", line.behind.join(", ")),
-        };
-        [
-            clean(&line.model),
-            clean(&format!("{}{behind}", line.container)),
-            clean(&line.address),
-            line.in_flight.to_string(),
-            span(line.since),
-        ]
+        let served_by = format!("{}{}", clean(&line.container), behind(line));
+        [clean(&line.model), served_by, line.in_flight.to_string(), span(line.since)]
     }));
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
     };
-    let widths = [0, 1, 2, 3, 4].map(width);
+    let widths = [0, 1, 2, 3].map(width);
+    if widths.iter().sum::<usize>() + COLUMN_GAP * (widths.len() - 1) > TERMINAL_COLUMNS {
+        return model_by_model(&rows, ink, lines);
+    }
     for (number, row) in rows.iter().enumerate() {
         let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let line = cells.join("  ").trim_end().to_owned();
+        let line = cells.join(&" ".repeat(COLUMN_GAP)).trim_end().to_owned();
         lines.push(if number == 0 { ink.dim(&line) } else { line });
+    }
+}
+
+/// The rows of a table that is too wide: what a model is called, and below it the rest.
+fn model_by_model(rows: &[[String; 4]], ink: Ink, lines: &mut Vec<String>) {
+    lines.push(ink.dim("MODELS"));
+    for [model, served_by, in_flight, since] in rows.iter().skip(1) {
+        lines.push(model.clone());
+        lines.push(format!("  served by {served_by}, {in_flight} in flight, since {since}"));
     }
 }
 
@@ -118,7 +130,12 @@ pub fn containers(containers: &[ContainerLine], ink: Ink, lines: &mut Vec<String
     for line in containers {
         let state = ink.level(line.level, &clean(&line.state));
         let name = ink.bold(&clean(&line.name));
-        lines.push(format!("{} {name}  {state}  {}", ink.sign(line.level), clean(&line.line)));
+        // A backend that is no container has its address in its name.
+        let address = match line.address.as_deref().filter(|address| !line.name.contains(address)) {
+            Some(address) => format!("{}  ", ink.dim(&clean(address))),
+            None => String::new(),
+        };
+        lines.push(format!("{} {name}  {state}  {address}{}", ink.sign(line.level), clean(&line.line)));
         let notes = line.notes.iter().map(|note| format!("  {} {}", ink.level(Level::Waiting, "!"), clean(note)));
         lines.extend(notes);
     }
@@ -132,26 +149,62 @@ pub fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::status::ModelLine;
     use std::time::Duration;
 
-    #[test]
-    fn nothing_from_outside_moves_the_cursor_and_columns_line_up() {
-        let model = |model: &str| ModelLine {
+    fn model(model: &str, container: &str, behind: &[&str]) -> ModelLine {
+        ModelLine {
             model: model.into(),
-            container: "c\u{1b}[2J".into(),
+            container: container.into(),
             address: "127.0.0.1:1".into(),
             in_flight: 0,
             since: Duration::from_secs(5),
-            behind: vec!["old".into()],
-        };
-        let models = vec![model("a"), model("a/long/name")];
-        let report =
-            Report { version: "1".into(), phase: Phase::Ready, sources: Vec::new(), models, containers: Vec::new() };
+            behind: behind.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn report(models: Vec<ModelLine>, containers: Vec<ContainerLine>) -> Report {
+        Report { version: "1".into(), phase: Phase::Ready, sources: Vec::new(), models, containers }
+    }
+
+    #[test]
+    fn nothing_from_outside_moves_the_cursor_and_columns_line_up() {
+        let hostile = |name: &str| model(name, "c\u{1b}[2J", &["old"]);
+        let report = report(vec![hostile("a"), hostile("a/long/name")], Vec::new());
         let plain = text(&report, Ink::Plain);
         assert!(!plain.contains('\u{1b}'), "{plain}");
         let at: Vec<_> = plain.lines().filter_map(|line| line.chars().position(|c| c == '(')).collect();
         assert!(at.len() == 2 && at[0] == at[1], "{plain}");
         assert!(text(&report, Ink::Coloured).contains("\u{1b}[32mready\u{1b}[0m"));
+    }
+    #[test]
+    fn no_table_is_wider_than_a_terminal() {
+        let usual = model("meta-llama/Llama-3.1-8B-Instruct", "inference-sglang-llama-1", &[]);
+        let table = text(&report(vec![usual.clone()], Vec::new()), Ink::Plain);
+        assert!(table.contains("SERVED BY") && table.lines().all(|line| line.chars().count() <= 80), "{table}");
+        let long =
+            model("RedHatAI/Mistral-Small-3.2-24B-Instruct-2506-quantized.w4a16", "mistral-with-a-long-name", &[]);
+        let list = text(&report(vec![usual, long], Vec::new()), Ink::Plain);
+        let below = "Instruct-2506-quantized.w4a16\n  served by mistral-with-a-long-name, 0 in flight, since 5 s\n";
+        assert!(list.contains(below) && list.lines().all(|line| line.chars().count() <= 80), "{list}");
+    }
+
+    #[test]
+    fn a_container_says_where_it_is_unless_its_name_does() {
+        let container = |name: &str| ContainerLine {
+            name: name.into(),
+            id: "1".into(),
+            address: Some("172.17.0.3:8000".into()),
+            level: Level::Good,
+            state: "ready".into(),
+            line: "serves 1 model".into(),
+            notes: Vec::new(),
+            in_flight: 0,
+            since: Duration::ZERO,
+            models: Vec::new(),
+        };
+        let said =
+            text(&report(Vec::new(), vec![container("qwen"), container("http://172.17.0.3:8000/v1")]), Ink::Plain);
+        assert!(said.contains("\u{2713} qwen  ready  172.17.0.3:8000  serves 1 model\n"), "{said}");
+        assert!(said.contains("\u{2713} http://172.17.0.3:8000/v1  ready  serves 1 model\n"), "{said}");
     }
 }
