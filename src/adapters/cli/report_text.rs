@@ -94,15 +94,15 @@ fn models(report: &Report, ink: Ink, lines: &mut Vec<String>) {
         true => String::new(),
         false => format!(" (then {})", clean(&line.behind.join(", "))),
     };
-    let mut rows = vec![["MODEL", "SERVED BY", "IN FLIGHT", "SINCE"].map(str::to_owned)];
+    let mut rows = vec![["MODEL", "SERVED BY", "SINCE"].map(str::to_owned)];
     rows.extend(report.models.iter().map(|line| {
         let served_by = format!("{}{}", clean(&line.container), behind(line));
-        [clean(&line.model), served_by, line.in_flight.to_string(), span(line.since)]
+        [clean(&line.model), served_by, span(line.since)]
     }));
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
     };
-    let widths = [0, 1, 2, 3].map(width);
+    let widths = [0, 1, 2].map(width);
     if widths.iter().sum::<usize>() + COLUMN_GAP * (widths.len() - 1) > TERMINAL_COLUMNS {
         return model_by_model(&rows, ink, lines);
     }
@@ -114,11 +114,11 @@ fn models(report: &Report, ink: Ink, lines: &mut Vec<String>) {
 }
 
 /// The rows of a table that is too wide: what a model is called, and below it the rest.
-fn model_by_model(rows: &[[String; 4]], ink: Ink, lines: &mut Vec<String>) {
+fn model_by_model(rows: &[[String; 3]], ink: Ink, lines: &mut Vec<String>) {
     lines.push(ink.dim("MODELS"));
-    for [model, served_by, in_flight, since] in rows.iter().skip(1) {
+    for [model, served_by, since] in rows.iter().skip(1) {
         lines.push(model.clone());
-        lines.push(format!("  served by {served_by}, {in_flight} in flight, since {since}"));
+        lines.push(format!("  served by {served_by}, since {since}"));
     }
 }
 
@@ -135,7 +135,13 @@ pub fn containers(containers: &[ContainerLine], ink: Ink, lines: &mut Vec<String
             Some(address) => format!("{}  ", ink.dim(&clean(address))),
             None => String::new(),
         };
-        lines.push(format!("{} {name}  {state}  {address}{}", ink.sign(line.level), clean(&line.line)));
+        // The line of one that is draining says it already.
+        let in_flight = match line.in_flight {
+            1.. if !line.line.contains("in flight") => format!(", {} in flight", line.in_flight),
+            _ => String::new(),
+        };
+        let sign = ink.sign(line.level);
+        lines.push(format!("{sign} {name}  {state}  {address}{}{in_flight}", clean(&line.line)));
         let notes = line.notes.iter().map(|note| format!("  {} {}", ink.level(Level::Waiting, "!"), clean(note)));
         lines.extend(notes);
     }
@@ -184,13 +190,13 @@ mod tests {
         let long =
             model("RedHatAI/Mistral-Small-3.2-24B-Instruct-2506-quantized.w4a16", "mistral-with-a-long-name", &[]);
         let list = text(&report(vec![usual, long], Vec::new()), Ink::Plain);
-        let below = "Instruct-2506-quantized.w4a16\n  served by mistral-with-a-long-name, 0 in flight, since 5 s\n";
+        let below = "Instruct-2506-quantized.w4a16\n  served by mistral-with-a-long-name, since 5 s\n";
         assert!(list.contains(below) && list.lines().all(|line| line.chars().count() <= 80), "{list}");
     }
 
     #[test]
-    fn a_container_says_where_it_is_unless_its_name_does() {
-        let container = |name: &str| ContainerLine {
+    fn a_container_says_where_it_is_unless_its_name_does_and_what_is_in_flight() {
+        let container = |name: &str, in_flight| ContainerLine {
             name: name.into(),
             id: "1".into(),
             address: Some("172.17.0.3:8000".into()),
@@ -198,13 +204,15 @@ mod tests {
             state: "ready".into(),
             line: "serves 1 model".into(),
             notes: Vec::new(),
-            in_flight: 0,
+            in_flight,
             since: Duration::ZERO,
             models: Vec::new(),
         };
-        let said =
-            text(&report(Vec::new(), vec![container("qwen"), container("http://172.17.0.3:8000/v1")]), Ink::Plain);
-        assert!(said.contains("\u{2713} qwen  ready  172.17.0.3:8000  serves 1 model\n"), "{said}");
+        let said = text(
+            &report(Vec::new(), vec![container("qwen", 3), container("http://172.17.0.3:8000/v1", 0)]),
+            Ink::Plain,
+        );
+        assert!(said.contains("\u{2713} qwen  ready  172.17.0.3:8000  serves 1 model, 3 in flight\n"), "{said}");
         assert!(said.contains("\u{2713} http://172.17.0.3:8000/v1  ready  serves 1 model\n"), "{said}");
     }
 }

@@ -90,9 +90,8 @@ fn models(out: &mut String, models: &[ModelLine]) -> fmt::Result {
     if models.is_empty() {
         return out.write_str("<p class=empty>No model is served yet.</p></section>");
     }
-    out.write_str(
-        "<table><thead><tr><th>Model<th>Served by<th>Address<th class=n>In flight<th class=n>Since</thead><tbody>",
-    )?;
+    // What is in flight belongs to a container, of all its models: it stands there.
+    out.write_str("<table><thead><tr><th>Model<th>Served by<th>Address<th class=n>Since</thead><tbody>")?;
     for line in models {
         write!(
             out,
@@ -105,9 +104,8 @@ fn models(out: &mut String, models: &[ModelLine]) -> fmt::Result {
         }
         write!(
             out,
-            "<td class=mono data-k=Address>{}<td class=n data-k='In flight'>{}<td class=n data-k=Since>{}",
+            "<td class=mono data-k=Address>{}<td class=n data-k=Since>{}",
             Text(&line.address),
-            line.in_flight,
             span(line.since)
         )?;
     }
