@@ -1,4 +1,4 @@
-//! What must hold for every input: the fuzzers call these, and so does the test that replays the seeds.
+//! What must hold of the search for a body's model, and of a model's name.
 //!
 //! The first byte of a finder's input says how the rest is cut into chunks.
 
