@@ -46,6 +46,10 @@ fn foreign(encoding: &str, body: &[u8], size: usize) {
         assert_eq!(model(encoding, body.chunks(size)).ok(), model(encoding, [body]).ok(), "{encoding}: {shown}");
     }
     let (judged, is_whole) = judged(encoding, body);
+    // Brotli's reader does not tell whether more stands behind the end; the writer refuses that.
+    if is_whole && encoding != "br" {
+        assert_eq!(whole.1, Ok(()), "a good body is refused: {encoding}: {shown}");
+    }
     if whole.1.is_ok() && is_whole {
         assert_eq!(whole.0, judged, "{encoding}: {shown}");
         assert_eq!(model(encoding, [body]).ok(), model_of_text(&judged).ok(), "{encoding}: {shown}");
@@ -117,18 +121,25 @@ fn decoder(encoding: &str, limit: usize) -> Decoder {
     Decoder::for_headers(&headers, limit).ok().flatten().expect("the encoding is known")
 }
 
-/// What the readers, not the writers, of these libraries give of a body, and whether they reach its end.
+/// What the readers, not the writers, of these libraries give of a body, and whether that is all of it.
 fn judged(encoding: &str, body: &[u8]) -> (Vec<u8>, bool) {
-    let reader: Box<dyn Read + '_> = match encoding {
-        "gzip" => Box::new(flate2::read::MultiGzDecoder::new(body)),
-        "deflate" => Box::new(flate2::read::ZlibDecoder::new(body)),
-        "br" => Box::new(brotli::Decompressor::new(body, BUFFER)),
+    match encoding {
+        "gzip" => all_of(&mut flate2::read::MultiGzDecoder::new(body)),
+        "deflate" => {
+            let mut decoder = flate2::read::ZlibDecoder::new(body);
+            let (text, is_whole) = all_of(&mut decoder);
+            (text, is_whole && decoder.total_in() == body.len() as u64)
+        }
+        "br" => all_of(&mut brotli::Decompressor::new(body, BUFFER)),
         _ => {
             let mut decoder = zstd::stream::read::Decoder::new(body).expect("it is made");
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).expect("the bound is one");
-            Box::new(decoder)
+            all_of(&mut decoder)
         }
-    };
+    }
+}
+
+fn all_of(reader: &mut dyn Read) -> (Vec<u8>, bool) {
     let mut text = Vec::new();
     let end = reader.take(DECODED_MAX_BYTES as u64 + 1).read_to_end(&mut text);
     let is_whole = end.is_ok() && text.len() <= DECODED_MAX_BYTES;
