@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::CONTENT_TYPE;
-use http::uri::{PathAndQuery, Uri};
 
 use super::Backend;
 use super::answer::{AnswerBody, Carried, Tunnel};
@@ -14,13 +13,12 @@ use super::exchange::Exchange;
 use super::interrupt::Interrupt;
 use super::lease::Lease;
 use super::shared::Shared;
+use super::target;
 use crate::domain::model_name::ModelName;
 use crate::domain::table::Resolution;
 use crate::ports::telemetry::{Outcome, Telemetry};
 use crate::ports::upstream::{Answer, BodyError, BoxBody, SendError, SendFailure, Sent};
 
-/// The prefix of the proxy's own API; a backend's base path takes its place.
-pub const API_PREFIX: &str = "/v1";
 /// At how many backends one request is tried. Only one that did not take it is followed by another.
 const MAX_ATTEMPTS: usize = 3;
 /// The most models that a refusal names.
@@ -80,7 +78,7 @@ impl Proxy {
         &*self.telemetry
     }
 
-    /// Carries one request. Its target begins with [`API_PREFIX`]; hop-by-hop headers are gone from it already.
+    /// Carries one request. Its target begins with [`target::API_PREFIX`]; hop-by-hop headers are gone from it already.
     ///
     /// # Errors
     /// The refusal, and the record of the request, for whoever answers in the backend's place.
@@ -91,14 +89,14 @@ impl Proxy {
         interrupt: &Arc<Interrupt>,
         mut exchange: Exchange,
     ) -> Result<Carried, (Refusal, Exchange)> {
-        let target = std::mem::take(request.uri_mut());
+        let asked = std::mem::take(request.uri_mut());
         let mut tried: Vec<Arc<Backend>> = Vec::new();
         loop {
             let lease = match self.lease(model, &tried, interrupt, &mut exchange) {
                 Ok(lease) => lease,
                 Err(refusal) => return Err((refusal, exchange)),
             };
-            let Some(uri) = upstream_target(&target, lease.backend()) else {
+            let Some(uri) = target::for_backend(&asked, &lease.backend().base_path) else {
                 return Err((Refusal::Target, exchange));
             };
             *request.uri_mut() = uri;
@@ -209,15 +207,4 @@ fn carried(answer: Answer, lease: Lease, mut exchange: Exchange) -> Carried {
             Carried::Tunnel(head, Tunnel { upstream, lease, exchange })
         }
     }
-}
-
-/// The backend's base path in place of `/v1`; every other byte of path and query stays.
-fn upstream_target(target: &Uri, backend: &Backend) -> Option<Uri> {
-    let whole = target.path_and_query()?;
-    let base = backend.base_path.as_str();
-    if base == API_PREFIX {
-        return Some(Uri::from(whole.clone()));
-    }
-    let rest = whole.as_str().strip_prefix(API_PREFIX)?;
-    PathAndQuery::try_from(format!("{base}{rest}")).ok().map(Uri::from)
 }
