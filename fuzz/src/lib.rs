@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod adapters;
+mod app;
 pub mod checks;
 #[path = "../../src/domain/mod.rs"]
 mod domain;

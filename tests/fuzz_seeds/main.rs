@@ -15,6 +15,11 @@ use std::path::Path;
 
 use mutants::Mutants;
 
+/// Where the checks look for the application.
+mod app {
+    pub use lw_inference_proxy::app::target;
+}
+
 /// Where the checks look for the domain.
 mod domain {
     pub use lw_inference_proxy::domain::*;

@@ -6,6 +6,8 @@ use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
 use crate::adapters::http::framing;
+use crate::app::target;
+use crate::domain::labels::BasePath;
 
 /// The longest target that is passed on, in bytes.
 const TARGET_MAX_BYTES: usize = 8 * 1024;
@@ -36,6 +38,7 @@ pub fn request_target(input: &[u8]) {
     assert!(passed || !expected || !host_is_plain, "refused: {shown}");
     if passed {
         is_sent_as_it_came(input, sent);
+        is_sent_to_each_backend(&uri);
     }
 }
 
@@ -71,10 +74,21 @@ fn is_sent_as_it_came(input: &[u8], sent: &PathAndQuery) {
             assert!(!path_is_ours || path == b"/" || path.starts_with(b"/?") && came.ends_with(&path[1..]), "{shown}");
         }
     }
-    // Before it goes out, the prefix of the backend's API takes the place of ours.
-    if let Some(rest) = sent.as_str().strip_prefix("/v1/") {
-        let moved = format!("/other/api/{rest}");
-        let target = PathAndQuery::try_from(moved.as_str());
-        assert_eq!(target.ok().as_ref().map(PathAndQuery::as_str), Some(moved.as_str()), "{shown}");
+}
+
+/// The prefix of a backend's API takes the place of ours, and nothing else changes.
+fn is_sent_to_each_backend(uri: &Uri) {
+    let Some(rest) = uri.path_and_query().and_then(|whole| whole.as_str().strip_prefix("/v1/")) else {
+        return;
+    };
+    for (written, base) in [("/v1", "/v1"), ("/", ""), ("/other/api", "/other/api")] {
+        let expected = format!("{base}/{rest}");
+        let base_path = BasePath::parse(written).expect("it is a base path");
+        let sent = target::for_backend(uri, &base_path);
+        let sent = sent.as_ref().map(|sent| sent.path_and_query().map_or("", PathAndQuery::as_str));
+        match expected.starts_with("//") {
+            true => assert_eq!(sent, None, "{expected}"),
+            false => assert_eq!(sent, Some(expected.as_str())),
+        }
     }
 }
