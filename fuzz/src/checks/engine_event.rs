@@ -52,7 +52,8 @@ fn read_in_pieces(stream: &[u8], size: usize) -> (Vec<Happening>, bool) {
     let lines = memchr::memchr_iter(b'\n', stream).count();
     let (queue, mut happenings) = mpsc::channel(lines + 1);
     let notes = Arc::<Notes>::default();
-    let pieces: Vec<_> = stream.chunks(size.max(1)).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let mut rest = Bytes::copy_from_slice(stream);
+    let pieces = std::iter::from_fn(|| (!rest.is_empty()).then(|| Ok(rest.split_to(size.clamp(1, rest.len())))));
     let end = reader::drain(stream::iter(pieces), queue, Arc::clone(&notes)).now_or_never();
     assert_eq!(end, Some(EngineError::EventsEnded));
     assert!(!notes.overflowed());
