@@ -7,7 +7,7 @@ IMAGE ?= lw-inference-proxy:latest
 # The image that the Dockerfile compiles in. Where it is not to be had, the binary is compiled outside.
 BUILDER ?= rust:1-slim-trixie
 
-.PHONY: help build run demo test scale soak bench bench-count venv llama mock docker compose fmt lint layers deny clean
+.PHONY: help build run demo test scale soak bench bench-count fuzz venv llama mock docker compose fmt lint layers deny clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -40,6 +40,9 @@ bench: ## Measure the proxy beside others, some 10 minutes; ARGS=--write writes 
 bench-count: ## Count instructions and system calls against bench/counts.json; ARGS=--short, ARGS=--write
 	cargo build --release --locked --bin lw-inference-proxy
 	cargo run --locked --package bench -- count $(ARGS)
+
+fuzz: ## Run each fuzzer for SECONDS_EACH, 60 where it is not given; needs cargo-fuzz. ARGS=labels picks one
+	@fuzz/run.sh $(ARGS)
 
 venv: ## Install the Python clients that the tests use into .venv
 	@tests/clients/make-venv.sh

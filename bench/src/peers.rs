@@ -20,6 +20,8 @@ pub enum Peer {
     Ours,
     /// nginx: forwards, never looks at the model. What the others are compared with.
     Nginx,
+    /// nginx as it comes: it takes the whole body of a request, if need be into a file, before it passes any of it on.
+    NginxHolding,
     /// HAProxy: reads the model in the first bytes of the body.
     Haproxy,
     /// sglang-router: parses the body.
@@ -29,7 +31,7 @@ pub enum Peer {
 }
 
 /// All of them; the one that is compared with comes first.
-pub const ALL: [Peer; 5] = [Peer::Nginx, Peer::Ours, Peer::Haproxy, Peer::Sglang, Peer::Direct];
+pub const ALL: [Peer; 6] = [Peer::Nginx, Peer::Ours, Peer::NginxHolding, Peer::Haproxy, Peer::Sglang, Peer::Direct];
 
 /// A proxy that runs and routes.
 pub struct Running {
@@ -47,6 +49,7 @@ impl Peer {
         match self {
             Self::Ours => "lw-inference-proxy",
             Self::Nginx => "nginx",
+            Self::NginxHolding => "nginx, holding bodies",
             Self::Haproxy => "HAProxy",
             Self::Sglang => "sglang-router",
             Self::Direct => "no proxy",
@@ -63,7 +66,9 @@ impl Peer {
         match self {
             Self::Direct => Some(String::new()),
             Self::Ours => word(said(ours, "--version")?, 1),
-            Self::Nginx => word(said(&program("nginx")?, "-v")?, 2).map(|v| v.replace("nginx/", "")),
+            Self::Nginx | Self::NginxHolding => {
+                word(said(&program("nginx")?, "-v")?, 2).map(|v| v.replace("nginx/", ""))
+            }
             Self::Haproxy => word(said(&program("haproxy")?, "-v")?, 2),
             Self::Sglang => {
                 let pip = program("sglang-router")?.with_file_name("pip");
@@ -77,7 +82,7 @@ impl Peer {
     /// How it is to be had where it is missing.
     pub fn how_to_get(self) -> &'static str {
         match self {
-            Self::Nginx => "apt-get install nginx-light",
+            Self::Nginx | Self::NginxHolding => "apt-get install nginx-light",
             Self::Haproxy => "apt-get install haproxy",
             Self::Sglang => "python3 -m venv .cache/bench-venv && .cache/bench-venv/bin/pip install sglang-router",
             Self::Ours => "make build",
@@ -90,7 +95,7 @@ impl Peer {
     /// # Errors
     /// It cannot be started, or does not route.
     pub async fn start(self, ours: &Path, backends: [u16; 2], core: usize, dir: &Path) -> Result<Running, Failure> {
-        let dir = dir.join(self.name().replace(' ', "-"));
+        let dir = dir.join(self.name().replace([' ', ','], "-"));
         fs::create_dir_all(&dir)?;
         if self == Self::Direct {
             return Ok(Running { peer: self, port: backends[0], process: None });
@@ -100,9 +105,9 @@ impl Peer {
         let missing = || format!("{} is not installed: {}", self.name(), self.how_to_get());
         let process = match self {
             Self::Ours => Process::start(ours, Some(core), &log, |command| set_ours(command, port, backends))?,
-            Self::Nginx => {
+            Self::Nginx | Self::NginxHolding => {
                 let config = dir.join("nginx.conf");
-                fs::write(&config, nginx_config(&dir, port, backends))?;
+                fs::write(&config, nginx_config(&dir, port, backends, self == Self::NginxHolding))?;
                 let nginx = program("nginx").ok_or_else(missing)?;
                 Process::start(&nginx, Some(core), &log, |command| {
                     command.arg("-e").arg(dir.join("error.log")).arg("-p").arg(&dir).arg("-c").arg(&config);
@@ -185,8 +190,9 @@ pub fn program(name: &str) -> Option<PathBuf> {
     found.canonicalize().ok().filter(|real| real.file_name() == found.file_name()).or(Some(found))
 }
 
-fn nginx_config(dir: &Path, port: u16, backends: [u16; 2]) -> String {
+fn nginx_config(dir: &Path, port: u16, backends: [u16; 2], holds_bodies: bool) -> String {
     let dir = dir.display();
+    let holding = if holds_bodies { "on" } else { "off" };
     let [first, second] = backends;
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     let user = if is_root { "user root;\n" } else { "" };
@@ -219,7 +225,7 @@ http {{
       proxy_http_version 1.1;
       proxy_set_header Connection \"\";
       proxy_buffering off;
-      proxy_request_buffering off;
+      proxy_request_buffering {holding};
       proxy_read_timeout 1h;
     }}
   }}

@@ -13,7 +13,7 @@ use crate::stats::Sample;
 const BEGIN: &str = "<!-- written by `make bench ARGS=--write`: begin -->";
 const END: &str = "<!-- written by `make bench ARGS=--write`: end -->";
 /// The order of columns.
-const COLUMNS: [Peer; 5] = [Peer::Ours, Peer::Nginx, Peer::Haproxy, Peer::Sglang, Peer::Direct];
+const COLUMNS: [Peer; 6] = [Peer::Ours, Peer::Nginx, Peer::NginxHolding, Peer::Haproxy, Peer::Sglang, Peer::Direct];
 
 impl Findings {
     /// The median over all rounds of what one round gives.

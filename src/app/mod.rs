@@ -12,6 +12,7 @@ pub mod settings;
 pub mod shared;
 pub mod status;
 pub mod stop;
+pub mod target;
 pub mod watch;
 
 use crate::domain::table::RoutingTable;

@@ -6,22 +6,21 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Uri;
 use http::header::CONTENT_TYPE;
-use http::uri::{PathAndQuery, Uri};
 
 use super::answer::{AnswerBody, Carried, Tunnel};
 use super::exchange::Exchange;
 use super::interrupt::Interrupt;
 use super::lease::Lease;
 use super::shared::Shared;
+use super::target::{self, API_PREFIX};
 use super::{Backend, Table};
 use crate::domain::model_name::ModelName;
 use crate::domain::table::Resolution;
 use crate::ports::telemetry::{Outcome, Telemetry};
 use crate::ports::upstream::{Answer, BodyError, BoxBody, SendError, SendFailure, Sent};
 
-/// The prefix of the proxy's own API; a backend's base path takes its place.
-pub const API_PREFIX: &str = "/v1";
 /// At how many backends one request is tried. Only one that did not take it is followed by another.
 const MAX_ATTEMPTS: usize = 3;
 /// How long a request that comes while the proxy starts waits for it to know who serves what.
@@ -85,7 +84,7 @@ impl Proxy {
         &*self.telemetry
     }
 
-    /// Carries one request. Its target begins with [`API_PREFIX`]; hop-by-hop headers are gone from it already.
+    /// Carries one request. Its target begins with [`target::API_PREFIX`]; hop-by-hop headers are gone from it already.
     ///
     /// # Errors
     /// The refusal, and the record of the request, for whoever answers in the backend's place.
@@ -96,7 +95,7 @@ impl Proxy {
         interrupt: &Arc<Interrupt>,
         mut exchange: Exchange,
     ) -> Result<Carried, (Refusal, Exchange)> {
-        let mut target = None;
+        let mut asked = None;
         let mut tried: Vec<Arc<Backend>> = Vec::new();
         loop {
             let mut lease = self.lease(model, &tried, interrupt, &mut exchange);
@@ -109,7 +108,7 @@ impl Proxy {
                 Ok(lease) => lease,
                 Err(refusal) => return Err((refusal, exchange)),
             };
-            if aim(&mut request, &mut target, lease.backend()).is_none() {
+            if aim(&mut request, &mut asked, lease.backend()).is_none() {
                 return Err((Refusal::Target, exchange));
             }
             exchange.attempt(&lease, request.headers_mut());
@@ -243,25 +242,14 @@ fn carried(answer: Answer, lease: Lease, mut exchange: Exchange) -> Carried {
     }
 }
 
-/// Aims a request at a backend; `None` if its target cannot be written. The caller's own target moves to `target` when
-/// the request gets another one, so that it can be aimed again.
-fn aim(request: &mut http::Request<BoxBody>, target: &mut Option<Uri>, backend: &Backend) -> Option<()> {
-    let base = backend.base_path.as_str();
-    if target.is_none() && base == API_PREFIX && request.uri().authority().is_none() {
+/// Aims a request at a backend; `None` if its target cannot be written. What the caller asked for moves to `asked` when
+/// the request gets another target, so that it can be aimed again.
+fn aim(request: &mut http::Request<BoxBody>, asked: &mut Option<Uri>, backend: &Backend) -> Option<()> {
+    if asked.is_none() && backend.base_path.as_str() == API_PREFIX && request.uri().authority().is_none() {
         // It is what it has to be.
         return request.uri().path_and_query().map(drop);
     }
-    let target = target.get_or_insert_with(|| std::mem::take(request.uri_mut()));
-    *request.uri_mut() = upstream_target(target, base)?;
+    let asked = asked.get_or_insert_with(|| std::mem::take(request.uri_mut()));
+    *request.uri_mut() = target::for_backend(asked, &backend.base_path)?;
     Some(())
-}
-
-/// The backend's base path in place of `/v1`; every other byte of path and query stays.
-fn upstream_target(target: &Uri, base: &str) -> Option<Uri> {
-    let whole = target.path_and_query()?;
-    if base == API_PREFIX {
-        return Some(Uri::from(whole.clone()));
-    }
-    let rest = whole.as_str().strip_prefix(API_PREFIX)?;
-    PathAndQuery::try_from(format!("{base}{rest}")).ok().map(Uri::from)
 }

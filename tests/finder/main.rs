@@ -3,15 +3,7 @@
 
 mod ask;
 mod bodies;
-#[path = "../../fuzz/checks.rs"]
-mod checks;
 mod forms;
 mod generated;
 mod json_bodies;
 mod oracle;
-mod seeds;
-
-/// Where `checks` looks for the domain.
-mod domain {
-    pub use lw_inference_proxy::domain::{finder, model_name};
-}

@@ -79,6 +79,23 @@ async fn rule_07_the_base_path_takes_the_place_of_v1_and_nothing_else_changes() 
 }
 
 #[tokio::test]
+async fn rule_07_without_a_base_path_no_target_begins_with_two_slashes() {
+    let backend = RawBackend::answering(OK).await;
+    let stage = Stage::before(backend.address()).await;
+    let labels = Ok(InferenceLabels { port: backend.address().port(), base_path: BasePath::parse("/").unwrap() });
+    stage.source.put(Container { labels, ..container("b1") });
+    let moved = |shared: &lw_inference_proxy::app::shared::Shared| {
+        shared.load().table.models().first().is_some_and(|(claim, _)| claim.backend.base_path.as_str().is_empty())
+    };
+    stage.until("the base path", moved).await;
+    let answer = stage.ask(get("/v1//evil.test/x?model=m")).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_request"), "{answer:?}");
+    assert_eq!(stage.ask(get("/v1/x//y?model=m")).await.status, 200);
+    let lines: Vec<_> = backend.requests().iter().map(|request| request.line().to_owned()).collect();
+    assert_eq!(lines, ["GET /x//y?model=m HTTP/1.1"]);
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_404_in_the_callers_shape() {
     let backend = RawBackend::answering(OK).await;
     let stage = Stage::before(backend.address()).await;

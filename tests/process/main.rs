@@ -6,8 +6,6 @@ mod support;
 
 #[path = "../support/fake_engine.rs"]
 mod fake_engine;
-#[path = "../support/not_run.rs"]
-mod not_run;
 
 mod clock;
 mod environment;

@@ -8,9 +8,6 @@ mod support;
 #[path = "../process/proxy_process.rs"]
 mod proxy_process;
 
-#[path = "../support/not_run.rs"]
-mod not_run;
-
 mod backend;
 mod crowd;
 mod health;
@@ -19,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use crowd::{Crowd, Ends};
 use health::Health;
-use not_run::not_run;
 use proxy_process::ProxyProcess;
+use support::not_run;
 use support::raw_backend::Signal;
 
 /// How many of everything, and how quickly `/healthz` has to be answered meanwhile.
