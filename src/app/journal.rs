@@ -87,7 +87,9 @@ impl Journal {
             }
             Transition::SourceSeen(source, containers) => {
                 let source = sources.get(usize::from(source.0)).map_or("", |source| source.name());
-                info!(source, containers, "containers listed");
+                // Whoever starts the proxy for the first time has none.
+                let hint = (*containers == 0).then_some("label your inference servers inference.enable=true");
+                info!(source, containers, hint, "containers listed");
             }
             Transition::Discover(_)
             | Transition::Refresh(_)

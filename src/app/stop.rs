@@ -51,7 +51,8 @@ impl Stop {
         let name = signals.next().await;
         shared.begin_stop();
         let timeout = self.drain_timeout;
-        info!(signal = name, drain_timeout_s = timeout.as_secs_f32(), "stopping: requests in flight may finish");
+        let message = "stopping: requests in flight may finish; another signal ends them";
+        info!(signal = name, drain_timeout_s = timeout.as_secs_f32(), "{message}");
         let steps = async {
             tokio::time::sleep(self.delay).await;
             self.stop_accepting.cancel();

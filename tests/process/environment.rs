@@ -1,5 +1,6 @@
 //! What the process prints of what it carries, and which variables it does not obey.
 
+use super::fake_engine::FakeEngine;
 use super::proxy_process::ProxyProcess;
 use super::support::raw_backend::{RawBackend, nobody};
 use super::support::raw_client::{get, post_with};
@@ -108,4 +109,20 @@ async fn rule_28_the_environments_proxy_is_never_used() {
     assert_eq!(proxy.ask(get("/v1/x?model=m")).await.status, 200);
     assert_eq!((backend.requests().len(), trap.connections()), (1, 0));
     println!("rule 28: {} variables name a proxy; it saw no connection", names.len());
+}
+
+#[tokio::test]
+async fn who_starts_it_is_told_the_next_step_and_who_stops_it_how_to_end_it_at_once() {
+    let engine = FakeEngine::start();
+    let host = format!("unix://{}", engine.socket().display());
+    let backend = serving(|_, _| async { Ok(()) }).await;
+    let environment = [("PROXY_DOCKER", "on"), ("DOCKER_HOST", &*host)];
+    let mut proxy = ProxyProcess::start(&[backend.address()], &environment).await;
+    let listed = |output: &str| {
+        output.lines().any(|line| line.contains("containers listed") && line.contains("inference.enable=true"))
+    };
+    proxy.until("the label is named where no container carries it", |proxy| listed(&proxy.output())).await;
+    proxy.signal("TERM");
+    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert!(proxy.output().contains("another signal ends them"), "{}", proxy.output());
 }
