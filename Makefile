@@ -10,44 +10,44 @@ BUILDER ?= rust:1-slim-trixie
 .PHONY: help build run demo test scale soak bench bench-count fuzz venv llama mock docker compose fmt lint layers deny clean
 
 help: ## List these targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 build: ## Compile the proxy for use: bin/lw-inference-proxy
 	cargo build --release --locked --bin lw-inference-proxy
 	install -D target/release/lw-inference-proxy bin/lw-inference-proxy
 
-run: ## Run the proxy here, on PROXY_PORT or 8080
-	cargo run --bin lw-inference-proxy
+run: ## Run the proxy on the Docker engine here, on port 8080
+	cargo run --release --locked --bin lw-inference-proxy
 
-demo: ## Run the proxy in front of two sample servers, without Docker or a GPU
-	cargo run --bin lw-inference-proxy -- demo
+demo: ## Run the proxy before two sample servers: no Docker, no GPU
+	cargo run --release --locked --bin lw-inference-proxy -- demo
 
-test: ## Run every test; those on containers need a Docker engine. ARGS='-E "test(drain)"' picks some
+test: ## Run every test; ARGS='-E "test(drain)"' picks some
 	@tests/run.sh $(ARGS)
 
-scale: ## 5,000 streams, 1,000 stalled readers, 200 uploads, 10,000 silent connections; a minute
+scale: ## Thousands of clients at once; a minute
 	cargo build --release --locked --bin lw-inference-proxy
 	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test scale -- --ignored --nocapture --test-threads 1
 
-soak: ## Ten minutes of traffic while backends come and go; SOAK_SECONDS=60 is shorter
+soak: ## Ten minutes while backends come and go, or SOAK_SECONDS=60
 	cargo build --release --locked --bin lw-inference-proxy
 	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test soak -- --ignored --nocapture
 
-bench: ## Measure the proxy beside others, some 10 minutes; ARGS=--write writes BENCHMARKS.md and the figure
+bench: ## Measure beside others, 10 minutes; ARGS=--write notes it
 	cargo build --release --locked --bin lw-inference-proxy
 	cargo run --release --locked --package bench -- compare $(ARGS)
 
-bench-count: ## Count instructions and system calls against bench/counts.json; ARGS=--short, ARGS=--write
+bench-count: ## Count instructions and calls; ARGS=--short, ARGS=--write
 	cargo build --release --locked --bin lw-inference-proxy
 	cargo run --locked --package bench -- count $(ARGS)
 
-fuzz: ## Run each fuzzer for SECONDS_EACH, 60 where it is not given; needs cargo-fuzz. ARGS=labels picks one
+fuzz: ## Run each fuzzer for SECONDS_EACH=60; ARGS=labels picks one
 	@fuzz/run.sh $(ARGS)
 
 venv: ## Install the Python clients that the tests use into .venv
 	@tests/clients/make-venv.sh
 
-llama: ## Build the image of a real llama.cpp server that the tests use
+llama: ## Build the image of a llama.cpp server that the tests use
 	@tests/llama/build-image.sh
 
 mock: ## Build the mock inference server: bin/mock-inference
@@ -67,12 +67,12 @@ lint: ## What CI refuses: unformatted code and every warning
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-layers: ## Compile each inner layer alone, with nothing but what it may use
+layers: ## Compile each inner layer alone, with what it may use
 	@tests/layers.sh
 
-deny: ## Licences, known faults and banned crates of all dependencies; needs cargo-deny
+deny: ## Check licences and faults of dependencies; needs cargo-deny
 	cargo deny --workspace check
 
-clean: ## Remove what was built; the caches .venv and .cache stay
+clean: ## Remove what was built, but not .venv and .cache
 	cargo clean
 	rm -rf bin

@@ -20,11 +20,12 @@ at_hand() {
 }
 
 if at_hand; then
-    echo "compiling in $builder"
+    echo "compiling in $builder; this takes some minutes"
     docker build --tag "$image" --build-arg "BUILDER=$builder" "${describe[@]}" .
 else
-    [ "$builder" = outside ] || echo "$builder is not to be had"
-    echo "compiling with $(rustc --version)"
+    [ "$builder" = outside ] || echo "$builder is not here and cannot be pulled: compiling outside of Docker instead"
+    command -v cargo >/dev/null || { echo "there is no cargo here either; install Rust (rustup.rs)" >&2; exit 1; }
+    echo "compiling with $(rustc --version); the first time takes some minutes"
     context=target/image-${LW_IMAGE_PROFILE:-release}
     deploy/build-static.sh "$context/out"
     sed -n '/^FROM scratch/,$p' Dockerfile | sed 's/--from=build //; s,COPY /out/,COPY out/,' >"$context/Dockerfile"
