@@ -299,6 +299,19 @@ fn a_source_out_of_sight_is_not_well_and_neither_is_a_proxy_that_is_not_ready() 
 }
 
 #[test]
+fn that_there_is_no_container_is_said_only_where_all_were_seen() {
+    let scene = Scene::of([]);
+    let said = |phase, lost: Option<&str>| {
+        let sources = vec![SourceLine { name: "docker".into(), lost: lost.map(str::to_owned) }];
+        report(&scene.table, Standing { phase, sources }, scene.now).no_container()
+    };
+    assert!(said(Phase::Ready, None).contains("inference.enable=true"));
+    for unknown in [said(Phase::Ready, Some("no socket")), said(Phase::Starting, None)] {
+        assert_eq!(unknown, "No container has been seen yet.");
+    }
+}
+
+#[test]
 fn times_are_said_as_people_say_them() {
     for (millis, said) in [
         (0, "0 s"),

@@ -14,6 +14,8 @@ const SLOW_HEALTH_CHECK: Duration = Duration::from_secs(2);
 /// How much of a health check's output is repeated, in characters.
 const OUTPUT_CHARS: usize = 300;
 
+/// What is said where every container was seen, and none is for us.
+const NO_CONTAINER: &str = "No container carries the label inference.enable=true.";
 /// The word for a backend out of service that still has requests.
 const DRAINING: &str = "draining";
 
@@ -120,6 +122,14 @@ impl Report {
         self.phase == Phase::Ready
             && self.sources.iter().all(|source| source.lost.is_none())
             && self.containers.iter().all(|container| container.level != Level::Wrong)
+    }
+
+    /// Why no container is listed. Where they were not all seen, that there is none would be a guess.
+    pub fn no_container(&self) -> &'static str {
+        match self.phase == Phase::Starting || self.sources.iter().any(|source| source.lost.is_some()) {
+            true => "No container has been seen yet.",
+            false => NO_CONTAINER,
+        }
     }
 }
 

@@ -90,6 +90,9 @@ fn seen_by_itself(table: &RoutingTable<()>, now: Instant, ink: Ink, well: &mut b
     let report = report(table, Standing { phase: Phase::Ready, sources: Vec::new() }, now);
     *well &= report.is_well();
     let mut lines = vec![ink.dim("The proxy does not say how it stands; this is seen from here:")];
-    containers(&report.containers, ink, &mut lines);
+    match report.containers.is_empty() {
+        true => lines.push(report.no_container().to_owned()),
+        false => containers(&report.containers, ink, &mut lines),
+    }
     lines.join("\n") + "\n"
 }

@@ -82,7 +82,10 @@ pub fn text(report: &Report, ink: Ink) -> String {
     lines.push(String::new());
     models(report, ink, &mut lines);
     lines.push(String::new());
-    containers(&report.containers, ink, &mut lines);
+    match report.containers.is_empty() {
+        true => lines.push(report.no_container().to_owned()),
+        false => containers(&report.containers, ink, &mut lines),
+    }
     lines.join("\n") + "\n"
 }
 
@@ -124,9 +127,6 @@ fn model_by_model(rows: &[[String; 3]], ink: Ink, lines: &mut Vec<String>) {
 
 /// One line for each container; what else one should know stands below it.
 pub fn containers(containers: &[ContainerLine], ink: Ink, lines: &mut Vec<String>) {
-    if containers.is_empty() {
-        return lines.push("No container carries the label inference.enable=true.".to_owned());
-    }
     for line in containers {
         let state = ink.level(line.level, &clean(&line.state));
         let name = ink.bold(&clean(&line.name));

@@ -7,7 +7,7 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFE
 use axum::response::{IntoResponse, Response};
 
 use super::status_json::{level, phase};
-use crate::app::status::{ContainerLine, ModelLine, Report, SourceLine, span};
+use crate::app::status::{ModelLine, Report, SourceLine, span};
 
 /// How the page looks: light or dark as the reader's system is, tables that become cards on a phone.
 const STYLE: &str = include_str!("status_page.css");
@@ -65,7 +65,7 @@ fn page(out: &mut String, report: &Report, nonce: &str) -> fmt::Result {
     )?;
     report.sources.iter().try_for_each(|source| lost(out, source))?;
     models(out, &report.models)?;
-    containers(out, &report.containers)?;
+    containers(out, report)?;
     write!(
         out,
         "</main><footer>Refreshes itself every {REFRESH_SECONDS} s. The same as JSON: \
@@ -112,12 +112,11 @@ fn models(out: &mut String, models: &[ModelLine]) -> fmt::Result {
     out.write_str("</tbody></table></section>")
 }
 
-fn containers(out: &mut String, containers: &[ContainerLine]) -> fmt::Result {
+fn containers(out: &mut String, report: &Report) -> fmt::Result {
+    let containers = &report.containers;
     write!(out, "<section><h2>Containers <small>{}</small></h2>", containers.len())?;
     if containers.is_empty() {
-        return out.write_str(
-            "<p class=empty>No container carries the label <code>inference.enable=true</code>.</p></section>",
-        );
+        return write!(out, "<p class=empty>{}</p></section>", report.no_container());
     }
     out.write_str(
         "<table><thead><tr><th>Container<th>State<th>Why<th class=n>In flight<th class=n>For</thead><tbody>",
@@ -163,7 +162,7 @@ impl fmt::Display for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::status::{Level, Phase};
+    use crate::app::status::{ContainerLine, Level, Phase};
 
     fn report(name: &str) -> Report {
         Report {
