@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
 use futures_util::task::AtomicWaker;
@@ -28,12 +29,19 @@ enum Talk {
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     heard_by: AtomicWaker,
+    rang: AtomicBool,
 }
 
 impl Bell {
     /// From now on it is this task that is woken.
     pub(super) fn is_heard_by(&self, waker: &Waker) {
         self.heard_by.register(waker);
+    }
+
+    /// Whether it rang since the last time that this was asked. A connection that waits, and whose bell has not rung, has
+    /// nothing to do.
+    pub(super) fn rang(&self) -> bool {
+        self.rang.swap(false, Ordering::AcqRel)
     }
 
     /// From now on nobody is woken.
@@ -48,6 +56,7 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        self.rang.store(true, Ordering::Release);
         match TALK.get() {
             Talk::No => self.heard_by.wake(),
             Talk::Silent | Talk::Unheard => TALK.set(Talk::Unheard),
@@ -98,6 +107,8 @@ mod tests {
         assert!(unwoken(|| ring.wake_by_ref()).1, "it tells");
         assert!(!unwoken(|| ()).1);
         assert_eq!(woken(), 0);
+        assert!(bell.rang(), "a ring that nobody hears is one");
+        assert!(!bell.rang());
         ring.wake_by_ref();
         assert_eq!(woken(), 1);
 

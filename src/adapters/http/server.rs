@@ -1,6 +1,7 @@
 //! One request: checked, routed, carried, answered.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,24 +144,25 @@ impl Server {
 
     /// Answers one request. Whatever goes wrong in it, this one alone is answered with an error.
     pub(super) async fn answer(&self, connection: &Connection, request: Request<Incoming>) -> Response<AnswerBody> {
-        let noted = Noted::of(request.headers());
-        let theirs = noted.any(Noted::REQUEST_ID).then(|| request.headers().get(X_REQUEST_ID)).flatten();
+        let (mut parts, body) = request.into_parts();
+        let noted = Noted::of(&parts.headers);
+        let theirs = noted.any(Noted::REQUEST_ID).then(|| parts.headers.get(X_REQUEST_ID)).flatten();
         let id = self.ids.id_for(theirs);
         let id_text = id.to_str().unwrap_or_default();
-        let dialect = Dialect::of(request.uri(), noted);
+        let dialect = Dialect::of(&parts.uri, noted);
         let exchange = Exchange::begin(
             self.proxy.telemetry(),
             &Arrival {
-                method: request.method(),
-                path: request.uri().path(),
-                headers: request.headers(),
+                method: &parts.method,
+                path: parts.uri.path(),
+                headers: &parts.headers,
                 request_id: id_text,
                 peer: connection.peer,
             },
         );
-        let (parts, body) = request.into_parts();
-        let answered = std::panic::AssertUnwindSafe(self.dispatch(connection, parts, noted, body, exchange));
-        let mut response = match answered.catch_unwind().await {
+        // Pinned here, and the head by reference: futures and heads that are handed down are copied at each step.
+        let answered = pin!(self.dispatch(connection, &mut parts, noted, body, exchange));
+        let mut response = match std::panic::AssertUnwindSafe(answered).catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(dialect, id_text),
             Err(_) => ErrorAnswer {
@@ -183,12 +185,12 @@ impl Server {
     async fn dispatch(
         &self,
         connection: &Connection,
-        parts: Parts,
+        parts: &mut Parts,
         noted: Noted,
         body: Incoming,
         mut exchange: Exchange,
     ) -> Result<Response<AnswerBody>, ErrorAnswer> {
-        let answered = match framing::check(&parts, noted) {
+        let answered = match framing::check(parts, noted) {
             Err(error) => Err((error, exchange)),
             Ok(()) if routes::is_ours(&parts.method, parts.uri.path()) => {
                 let answered = self.remembered(parts).await;
@@ -204,9 +206,9 @@ impl Server {
     }
 
     /// Health and models. The router decodes ids; errors take the caller's shape.
-    async fn remembered(&self, parts: Parts) -> Result<Response<AnswerBody>, ErrorAnswer> {
+    async fn remembered(&self, parts: &mut Parts) -> Result<Response<AnswerBody>, ErrorAnswer> {
         let head = parts.method == Method::HEAD;
-        let request = Request::from_parts(parts, axum::body::Body::empty());
+        let request = with_head(parts, axum::body::Body::empty());
         let response = match self.router.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
@@ -233,7 +235,7 @@ impl Server {
     async fn carry(
         &self,
         connection: &Connection,
-        mut parts: Parts,
+        parts: &mut Parts,
         noted: Noted,
         body: Incoming,
         exchange: Exchange,
@@ -243,13 +245,13 @@ impl Server {
         if self.shared().is_stopping() && !self.shared().has_settled() {
             return Err((ErrorAnswer::shutting_down(), exchange));
         }
-        let (model, body) = match name_model(&parts, noted, body, &self.limits).await {
+        let (model, body) = match name_model(parts, noted, body, &self.limits).await {
             Ok(named) => named,
             Err(error) => return Err((error, exchange)),
         };
         let switch = forward::prepare_request(parts.version, &mut parts.headers, noted, &connection.client);
         let client = switch.and_then(|_| parts.extensions.remove::<OnUpgrade>());
-        let request = Request::from_parts(parts, Box::pin(body) as _);
+        let request = with_head(parts, Box::pin(body) as _);
         match self.proxy.carry(&model, request, &connection.interrupt, exchange).await {
             Err((refusal, exchange)) => Err((ErrorAnswer::refusal(&refusal, model.as_str()), exchange)),
             Ok(Carried::Response(mut response)) => {
@@ -269,4 +271,15 @@ impl Server {
             }
         }
     }
+}
+
+/// A request with this head, which is taken out of its place.
+fn with_head<T>(parts: &mut Parts, body: T) -> Request<T> {
+    let mut request = Request::new(body);
+    *request.method_mut() = std::mem::take(&mut parts.method);
+    *request.uri_mut() = std::mem::take(&mut parts.uri);
+    *request.version_mut() = parts.version;
+    *request.headers_mut() = std::mem::take(&mut parts.headers);
+    *request.extensions_mut() = std::mem::take(&mut parts.extensions);
+    request
 }

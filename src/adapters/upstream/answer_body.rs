@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::failure::body_failure;
+use super::link::Driven;
 use super::pool::Lent;
 use crate::adapters::bell::unwoken;
 use crate::ports::upstream::BodyError;
@@ -33,15 +34,17 @@ impl AnswerBody {
 
     /// Moves what the connection has; says whether anything can have changed.
     fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(lent) = &mut self.lent else { return false };
-        if let Some(link) = lent.link()
-            && link.drive(cx)
-        {
-            self.how_it_ended = link.take_failure();
-            link.close();
-            self.lent = None;
+        let Some(link) = self.lent.as_mut().and_then(Lent::link) else { return false };
+        match link.drive(cx) {
+            Driven::Still => false,
+            Driven::Moved => true,
+            Driven::Ended => {
+                self.how_it_ended = link.take_failure();
+                link.close();
+                self.lent = None;
+                true
+            }
         }
-        true
     }
 
     /// The exchange is over: keeps the connection if it is fit for another one.
@@ -82,7 +85,7 @@ pub(super) fn settle(mut lent: Lent, cx: &mut Context<'_>) {
         link.served += 1;
         if !link.is_free() {
             // It may not have noticed yet that the answer is over.
-            link.drive(cx);
+            link.push(cx);
         }
     }
     lent.give_back();

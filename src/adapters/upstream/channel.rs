@@ -15,6 +15,7 @@ use super::answer_body::{AnswerBody, settle};
 use super::exchange::{NoAnswer, carry};
 use super::failure::send_failure;
 use super::framing;
+use super::link::Driven;
 use super::pool::{Lent, Pool};
 use super::tunnel::Tunnel;
 use crate::ports::upstream::{Answer, BoxBody, Channel, SendError, SendFailure, Sent, UntouchedRequest};
@@ -100,7 +101,7 @@ async fn switch(
     // The request's body, if there is one, belongs to the old protocol and goes first.
     let failed = poll_fn(|cx| match lent.link() {
         Some(link) => {
-            if link.drive(cx) {
+            if link.push(cx) == Driven::Ended {
                 Poll::Ready(link.take_failure())
             } else {
                 Poll::Pending

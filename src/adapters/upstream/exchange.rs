@@ -8,6 +8,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::failure::send_failure;
+use super::link::Driven;
 use super::pool::Lent;
 use crate::adapters::bell::unwoken;
 use crate::ports::upstream::{BoxBody, SendFailure};
@@ -30,8 +31,11 @@ pub(super) async fn carry(lent: &mut Lent, request: Request<BoxBody>) -> Result<
     };
     link.wire.look_first();
     let mut answer = pin!(unwoken(|| link.sender.try_send_request(request)).0);
+    let mut begun = false;
     let answered = poll_fn(|cx| {
-        let ended = link.drive(cx);
+        // A connection that was never driven has nothing that could ring.
+        let driven = if std::mem::replace(&mut begun, true) { link.drive(cx) } else { link.push(cx) };
+        let ended = driven == Driven::Ended;
         // Only driving the connection can bring the answer, and that was just done: no need to be woken for it.
         let mut unheard = Context::from_waker(Waker::noop());
         match answer.as_mut().poll(&mut unheard) {
