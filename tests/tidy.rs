@@ -11,7 +11,6 @@ const FUNCTION_MAX_LINES: usize = 70;
 /// Files that may be longer than [`FILE_MAX_LINES`], each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[
     ("tests/support/fake_engine.rs", "one engine, one conversation; to be split"),
-    ("tests/docker_source.rs", "what engines tell, one test each; to be split by subject"),
     ("tests/support/raw_backend.rs", "one server that misbehaves in many ways; to be split"),
 ];
 
@@ -58,7 +57,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("tests/mock/", "a server that is slow on purpose"),
     ("tests/engine/src/wait.rs", "the one poll of outside processes"),
     ("tests/support/fake_engine.rs", "an engine that is slow on purpose"),
-    ("tests/docker_source.rs", "one poll, with a bound"),
+    ("tests/docker_source/main.rs", "one poll, with a bound"),
     ("tests/engine/tests/behaviour/pause.rs", "a paused container has to stay paused for a while"),
     ("tests/engine/tests/behaviour/scene.rs", "a gentle, steady stream of requests"),
     ("tests/engine/tests/rolling.rs", "a gentle, steady stream of requests"),
