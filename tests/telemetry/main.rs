@@ -8,7 +8,7 @@ mod not_run;
 mod otlp_receiver;
 #[path = "../support/proxy_process.rs"]
 mod proxy_process;
-#[path = "../support/raw_backend.rs"]
+#[path = "../support/raw_backend/mod.rs"]
 #[allow(dead_code)]
 mod raw_backend;
 
