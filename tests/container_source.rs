@@ -5,7 +5,7 @@
 mod contract;
 #[path = "support/fake_container_source.rs"]
 mod fake_container_source;
-#[path = "support/fake_engine.rs"]
+#[path = "support/fake_engine/mod.rs"]
 mod fake_engine;
 #[path = "support/fixed_stage.rs"]
 mod fixed_stage;

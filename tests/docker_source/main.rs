@@ -1,7 +1,7 @@
 //! Docker's container source against an engine of our own that misbehaves in every way known of real ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../support/fake_engine.rs"]
+#[path = "../support/fake_engine/mod.rs"]
 mod fake_engine;
 #[path = "../support/heard.rs"]
 mod heard;

@@ -4,7 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[path = "../support/fake_engine.rs"]
+#[path = "../support/fake_engine/mod.rs"]
 mod fake_engine;
 
 mod clock;

@@ -2,7 +2,7 @@
 //! are where they were, nothing is in flight, and no request failed that should not have.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../support/fake_engine.rs"]
+#[path = "../support/fake_engine/mod.rs"]
 mod fake_engine;
 #[path = "../process/proxy_process.rs"]
 mod proxy_process;
