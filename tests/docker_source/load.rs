@@ -9,8 +9,13 @@ use lw_inference_proxy::domain::signal::Signal;
 use lw_inference_proxy::ports::container_source::ContainerSource;
 
 use super::fake_engine::FakeEngine;
-use super::heard::{Belief, Heard, PATIENCE};
+use super::heard::{Belief, Heard};
 use super::{OPTED_IN, source, with_one};
+
+/// How many looks the source has under way at the most.
+const LOOKS_AT_ONCE: usize = 8;
+/// What never comes is waited for until then; how soon it comes is printed.
+const NEVER: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn looks_are_bounded_and_merged() {
@@ -20,7 +25,7 @@ async fn looks_are_bounded_and_merged() {
     let watched = source(DockerSettings { check_every: Duration::from_secs(3600), ..engine.settings() });
     let mut heard = Heard::new(watched.watch());
     assert_eq!(heard.snapshot().await.len(), 40);
-    assert!(engine.inspects_peak() <= 8, "{}", engine.inspects_peak());
+    assert!(engine.inspects_peak() <= LOOKS_AT_ONCE, "{}", engine.inspects_peak());
     let before = engine.inspects_of(&ids[0]);
     for _ in 0..1000 {
         watched.look_again(&ids[0]);
@@ -107,12 +112,12 @@ async fn a_thousand_containers_and_twenty_thousand_events_end_in_the_truth() {
         {
             break at.elapsed();
         }
-        assert!(over.is_none_or(|at| at.elapsed() < PATIENCE), "never the truth");
+        assert!(over.is_none_or(|at| at.elapsed() < NEVER), "not the truth {NEVER:?} after the storm");
     };
     let looks = engine.inspects() - looks_before;
     println!("the truth {settled:?} after the storm, {looks} looks for {EVENTS} events");
-    assert!(settled < Duration::from_secs(2), "{settled:?}");
     assert!(looks < EVENTS, "looks are merged: {looks}");
+    assert!(engine.inspects_peak() <= LOOKS_AT_ONCE, "{}", engine.inspects_peak());
 }
 
 #[tokio::test]
