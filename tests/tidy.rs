@@ -224,7 +224,7 @@ fn each_library_is_named_in_one_place() {
 }
 
 /// What is no adapter and stands among them, because several use it.
-const SHARED_BY_ADAPTERS: &str = "bell::";
+const SHARED_BY_ADAPTERS: [&str; 2] = ["bell::", "watches::"];
 
 #[test]
 fn adapters_do_not_know_each_other_and_only_http_drives_the_app() {
@@ -234,7 +234,7 @@ fn adapters_do_not_know_each_other_and_only_http_drives_the_app() {
         let own = own.to_owned();
         for (at, line) in file.code() {
             let other = line.split("adapters::").nth(1).filter(|rest| !rest.starts_with(&own));
-            let other = other.filter(|rest| !rest.starts_with(SHARED_BY_ADAPTERS));
+            let other = other.filter(|rest| !SHARED_BY_ADAPTERS.iter().any(|shared| rest.starts_with(shared)));
             let allowed = FROM_THE_APP.iter().any(|(adapter, path)| *adapter == own && line.contains(path));
             if other.is_some() || (line.contains("crate::app") && !allowed) {
                 offences.push(format!("{}:{at}: {}", file.path, line.trim()));
