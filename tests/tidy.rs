@@ -60,7 +60,6 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("tests/engine/tests/rolling.rs", "a gentle, steady stream of requests"),
     ("tests/engine/tests/behaviour/sight.rs", "a relay that cuts connections every second"),
     ("tests/process/restarts.rs", "a gentle, steady stream of requests"),
-    ("tests/support/proxy_process.rs", "polls of an outside process, with a bound"),
     ("tests/soak/", "steady traffic, at a pace of its own"),
     ("tests/scale/health.rs", "asks all the while, with a pause between two questions"),
     ("tests/contract_upstream_wire/connections.rs", "how long a connection was idle is its subject"),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::fake_engine::FakeEngine;
-use super::proxy_process::ProxyProcess;
 use super::support::not_run;
+use super::support::proxy_process::ProxyProcess;
 use super::support::raw_backend::{RawBackend, Signal};
 use super::support::raw_client::{RawClient, get, post};
 use super::{EVENTS, MODEL, OK, serving};

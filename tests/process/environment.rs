@@ -1,6 +1,6 @@
 //! What the process prints of what it carries, and which variables it does not obey.
 
-use super::proxy_process::ProxyProcess;
+use super::support::proxy_process::ProxyProcess;
 use super::support::raw_backend::{RawBackend, nobody};
 use super::support::raw_client::{get, post_with};
 use super::{EVENTS, MODEL, OK, serving};

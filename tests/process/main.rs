@@ -11,7 +11,6 @@ mod clock;
 mod environment;
 mod limits;
 mod memory;
-mod proxy_process;
 mod restarts;
 mod signals;
 

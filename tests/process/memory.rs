@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::proxy_process::ProxyProcess;
+use super::support::proxy_process::ProxyProcess;
 use super::support::raw_backend::{Signal, soon};
 use super::support::raw_client::{RawClient, get, post};
 use super::{MODEL, OK, holding, serving};

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::proxy_process::ProxyProcess;
 use super::support::nginx::{Nginx, own_port};
+use super::support::proxy_process::ProxyProcess;
 use super::support::raw_backend::{Peer, RawBackend, Signal, nobody, soon};
 use super::support::raw_client::{End, RawAnswer, RawClient, get, post};
 use super::{EVENTS, MODEL, OK};

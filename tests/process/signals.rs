@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::proxy_process::ProxyProcess;
+use super::support::proxy_process::ProxyProcess;
 use super::support::raw_backend::{RawBackend, Signal};
 use super::support::raw_client::{RawClient, get, post};
 use super::{MODEL, holding};
