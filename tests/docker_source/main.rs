@@ -38,6 +38,16 @@ async fn with_one(engine: &FakeEngine) -> (Heard, ContainerId) {
     (heard, id)
 }
 
+/// Has an event make a look at this container, which has read what there is to read and does not answer until it is
+/// released. Says how many looks there were before it.
+async fn held_look(engine: &FakeEngine, id: &ContainerId, event: &str) -> usize {
+    let looks = engine.inspects_of(id);
+    engine.hold_inspects(id);
+    engine.event(id, event, &[]);
+    wait_until("the look begins", || engine.inspects_of(id) > looks).await;
+    looks
+}
+
 /// Waits until the test passes, and panics if it takes too long.
 async fn wait_until(what: &str, mut test: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

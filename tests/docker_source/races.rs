@@ -4,17 +4,14 @@ use lw_inference_proxy::domain::container::{Condition, Edge, Reach};
 
 use super::fake_engine::FakeEngine;
 use super::heard::Belief;
-use super::{OPTED_IN, wait_until, watch, with_one};
+use super::{OPTED_IN, held_look, wait_until, watch, with_one};
 
 #[tokio::test]
 async fn what_happens_during_a_look_voids_it() {
     let engine = FakeEngine::start();
     let (mut heard, id) = with_one(&engine).await;
-    let looks = engine.inspects_of(&id);
     // The look reads "healthy", and answers only after the container ended.
-    engine.hold_inspects(&id);
-    engine.event(&id, "health_status: healthy", &[]);
-    wait_until("the look begins", || engine.inspects_of(&id) > looks).await;
+    held_look(&engine, &id, "health_status: healthy").await;
     engine.die(&id, 1);
     assert_eq!(heard.until_edge(&id).await, Edge::Ended { exit_code: Some(1) });
     engine.release(&id);
@@ -26,10 +23,7 @@ async fn what_happens_during_a_look_voids_it() {
 async fn a_kill_during_a_look_is_told_before_it() {
     let engine = FakeEngine::start();
     let (mut heard, id) = with_one(&engine).await;
-    let looks = engine.inspects_of(&id);
-    engine.hold_inspects(&id);
-    engine.event(&id, "health_status: healthy", &[]);
-    wait_until("the look begins", || engine.inspects_of(&id) > looks).await;
+    let looks = held_look(&engine, &id, "health_status: healthy").await;
     engine.event(&id, "kill", &[("signal", "15")]);
     heard.until_edge(&id).await;
     engine.release(&id);
@@ -42,10 +36,7 @@ async fn a_kill_during_a_look_is_told_before_it() {
 async fn a_removal_during_a_look_is_the_last_word() {
     let engine = FakeEngine::start();
     let (mut heard, id) = with_one(&engine).await;
-    let looks = engine.inspects_of(&id);
-    engine.hold_inspects(&id);
-    engine.event(&id, "start", &[]);
-    wait_until("the look begins", || engine.inspects_of(&id) > looks).await;
+    held_look(&engine, &id, "start").await;
     engine.remove(&id);
     assert_eq!(heard.until_edge(&id).await, Edge::Removed);
     engine.release(&id);

@@ -7,7 +7,7 @@ use lw_inference_proxy::domain::signal::Signal;
 
 use super::fake_engine::FakeEngine;
 use super::heard::PATIENCE;
-use super::{OPTED_IN, wait_until, watch, with_one};
+use super::{OPTED_IN, held_look, wait_until, watch, with_one};
 
 #[tokio::test]
 async fn an_idle_stream_stays_open_and_says_nothing() {
@@ -106,10 +106,7 @@ async fn an_event_stream_without_a_head_holds_nothing_up_for_long() {
 async fn dropping_the_stream_closes_every_connection_even_of_a_hung_engine() {
     let engine = FakeEngine::start();
     let (heard, id) = with_one(&engine).await;
-    engine.hold_inspects(&id);
-    let looks = engine.inspects_of(&id);
-    engine.event(&id, "start", &[]);
-    wait_until("a look is under way", || engine.inspects_of(&id) > looks).await;
+    held_look(&engine, &id, "start").await;
     drop(heard);
     tokio::time::timeout(PATIENCE, engine.deserted()).await.expect("all connections are closed");
 }

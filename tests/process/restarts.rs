@@ -36,7 +36,7 @@ async fn backend() -> RawBackend {
         loop {
             let head = peer.head_unrecorded().await?;
             if head.starts_with("GET /v1/models ") {
-                list(&mut peer).await?;
+                peer.list(&["m"]).await?;
                 continue;
             }
             let request = peer.rest(head).await?;
@@ -59,7 +59,7 @@ async fn listing_at(told: &Signal) -> RawBackend {
                 let head = peer.head_unrecorded().await?;
                 if head.starts_with("GET /v1/models ") {
                     told.until_given().await;
-                    list(&mut peer).await?;
+                    peer.list(&["m"]).await?;
                 } else {
                     peer.rest(head).await?;
                     peer.send(OK).await?;
@@ -68,11 +68,6 @@ async fn listing_at(told: &Signal) -> RawBackend {
         }
     })
     .await
-}
-
-async fn list(peer: &mut Peer) -> std::io::Result<()> {
-    let list = r#"{"object":"list","data":[{"id":"m","object":"model"}]}"#;
-    peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{list}", list.len())).await
 }
 
 async fn stream(peer: &mut Peer) -> std::io::Result<()> {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -124,6 +125,19 @@ impl Peer {
     /// Sends bytes as they are.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await
+    }
+
+    /// Answers 200 with this body and its length.
+    pub async fn answer(&mut self, body: impl AsRef<[u8]>) -> io::Result<()> {
+        let body = body.as_ref();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        self.send([head.as_bytes(), body].concat()).await
+    }
+
+    /// Answers with a list of these models.
+    pub async fn list<M: AsRef<str>>(&mut self, models: &[M]) -> io::Result<()> {
+        let data: Vec<_> = models.iter().map(|id| json!({"id": id.as_ref(), "object": "model"})).collect();
+        self.answer(json!({"object": "list", "data": data}).to_string()).await
     }
 
     /// Sends `text` as one chunk of a chunked body.
