@@ -61,3 +61,36 @@ impl Stream for Watch {
         self.items.poll_recv(cx)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// How long the end of a task is waited for.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_task_is_asked_while_its_stream_lives_and_ends_with_it() {
+        let (watches, mine) = (Watches::<AtomicUsize>::default(), Arc::default());
+        let never_ending = |requests: Arc<AtomicUsize>, _out| async move {
+            std::future::pending::<()>().await;
+            drop(requests);
+        };
+        let stream = watches.start(1, Arc::clone(&mine), never_ending);
+        watches.ask(|asked| _ = asked.fetch_add(1, Ordering::Relaxed));
+        assert_eq!(mine.load(Ordering::Relaxed), 1);
+        assert_eq!(Arc::strong_count(&mine), 2, "the task has it as well");
+
+        drop(stream);
+        let ended = async {
+            while Arc::strong_count(&mine) > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    }
+}
