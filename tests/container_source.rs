@@ -5,7 +5,7 @@
 mod contract;
 #[path = "support/fake_container_source.rs"]
 mod fake_container_source;
-#[path = "support/fake_engine.rs"]
+#[path = "support/fake_engine/mod.rs"]
 mod fake_engine;
 #[path = "support/fixed_stage.rs"]
 mod fixed_stage;
@@ -26,7 +26,16 @@ use lw_inference_proxy::ports::container_source::ContainerSource;
 
 container_source_contract!(scripted, crate::Scripted);
 container_source_contract!(docker_with_a_fake_engine, crate::Faked);
-container_source_contract!(fixed_backends, crate::fixed_stage::Addresses);
+container_source_contract!(fixed_backends, crate::fixed_stage::Addresses, shows [], lacks [
+    bad_labels: "not applicable: an address has no labels",
+    signals: "not applicable: who only probes sees no signals",
+    ends: "not applicable: who only probes sees no ends",
+    pauses: "not applicable: who only probes sees no pauses",
+    order: "not applicable: who only probes sees neither signals, pauses nor ends",
+    removals: "not applicable: the list of addresses does not change",
+    absence: "not applicable: there is nothing but the addresses themselves that could be absent",
+    losses: "not applicable: there is nothing but the addresses themselves that could be lost",
+]);
 
 /// Neither of these needs anything that may be missing.
 fn not_run(clause: &str, why: &str) {
@@ -55,10 +64,10 @@ impl Stage for Scripted {
         Ok(Self::default())
     }
 
-    async fn set_up_absent() -> Option<Self> {
+    async fn set_up_absent() -> Self {
         let stage = Self::default();
         stage.source.lose("it is not there");
-        Some(stage)
+        stage
     }
 
     fn source(&self) -> Arc<dyn ContainerSource> {
@@ -75,37 +84,32 @@ impl Stage for Scripted {
         id
     }
 
-    async fn signal(&mut self, id: &ContainerId, signal: Signal) -> bool {
+    async fn signal(&mut self, id: &ContainerId, signal: Signal) {
         self.source.edge(id, Edge::Signal(signal));
-        true
     }
 
-    async fn end(&mut self, id: &ContainerId) -> bool {
+    async fn end(&mut self, id: &ContainerId) {
         self.source.edge(id, Edge::Ended { exit_code: Some(0) });
         let mut container = self.current(id);
         container.condition = Condition::NotRunning;
         self.source.put(container);
-        true
     }
 
     async fn start_again(&mut self, id: &ContainerId) {
         self.source.put(self.current(id));
     }
 
-    async fn pause_and_resume(&mut self, id: &ContainerId) -> bool {
+    async fn pause_and_resume(&mut self, id: &ContainerId) {
         self.source.edge(id, Edge::Paused);
         self.source.put(self.current(id));
-        true
     }
 
-    async fn remove(&mut self, id: &ContainerId) -> bool {
+    async fn remove(&mut self, id: &ContainerId) {
         self.source.remove(id);
-        true
     }
 
-    async fn lose(&mut self) -> bool {
+    async fn lose(&mut self) {
         self.source.lose("it went away");
-        true
     }
 
     async fn find(&mut self) {
@@ -125,8 +129,8 @@ impl Stage for Faked {
         Ok(Self(FakeEngine::start()))
     }
 
-    async fn set_up_absent() -> Option<Self> {
-        Some(Self(FakeEngine::absent()))
+    async fn set_up_absent() -> Self {
+        Self(FakeEngine::absent())
     }
 
     fn source(&self) -> Arc<dyn ContainerSource> {
@@ -137,37 +141,32 @@ impl Stage for Faked {
         self.0.run(name, labels, Some("healthy"))
     }
 
-    async fn signal(&mut self, id: &ContainerId, signal: Signal) -> bool {
+    async fn signal(&mut self, id: &ContainerId, signal: Signal) {
         self.0.event(id, "kill", &[("signal", &signal.0.to_string())]);
-        true
     }
 
-    async fn end(&mut self, id: &ContainerId) -> bool {
+    async fn end(&mut self, id: &ContainerId) {
         self.0.die(id, 0);
-        true
     }
 
     async fn start_again(&mut self, id: &ContainerId) {
         self.0.start_again(id);
     }
 
-    async fn pause_and_resume(&mut self, id: &ContainerId) -> bool {
+    async fn pause_and_resume(&mut self, id: &ContainerId) {
         self.0.change(id, |c| c.status = "paused".to_owned());
         self.0.event(id, "pause", &[]);
         self.0.change(id, |c| c.status = "running".to_owned());
         self.0.event(id, "unpause", &[]);
-        true
     }
 
-    async fn remove(&mut self, id: &ContainerId) -> bool {
+    async fn remove(&mut self, id: &ContainerId) {
         self.0.die(id, 137);
         self.0.remove(id);
-        true
     }
 
-    async fn lose(&mut self) -> bool {
+    async fn lose(&mut self) {
         self.0.go_down().await;
-        true
     }
 
     async fn find(&mut self) {

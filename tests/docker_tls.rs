@@ -1,7 +1,7 @@
 //! Docker's container source over TLS, as `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` ask for it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "support/fake_engine.rs"]
+#[path = "support/fake_engine/mod.rs"]
 mod fake_engine;
 #[path = "support/heard.rs"]
 mod heard;

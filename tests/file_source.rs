@@ -17,11 +17,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use contract::Stage;
 use file_source::FileSource;
 use lw_inference_proxy::domain::container::ContainerId;
-use lw_inference_proxy::domain::signal::Signal;
 use lw_inference_proxy::ports::container_source::ContainerSource;
 use serde_json::json;
 
-container_source_contract!(lines_of_a_file, crate::Lines);
+container_source_contract!(lines_of_a_file, crate::Lines, shows [bad_labels removals absence losses], lacks [
+    signals: "not applicable: a file tells no signals",
+    ends: "not applicable: a file tells no ends",
+    pauses: "not applicable: a file tells no pauses",
+    order: "not applicable: a file tells neither signals, pauses nor ends",
+]);
 
 fn not_run(clause: &str, why: &str) {
     panic!("{clause} not run: {why}");
@@ -61,8 +65,8 @@ impl Stage for Lines {
         Ok(stage)
     }
 
-    async fn set_up_absent() -> Option<Self> {
-        Some(Self::absent())
+    async fn set_up_absent() -> Self {
+        Self::absent()
     }
 
     fn source(&self) -> Arc<dyn ContainerSource> {
@@ -80,30 +84,13 @@ impl Stage for Lines {
         id
     }
 
-    /// A file tells neither signals, ends nor pauses.
-    async fn signal(&mut self, _: &ContainerId, _: Signal) -> bool {
-        false
-    }
-
-    async fn end(&mut self, _: &ContainerId) -> bool {
-        false
-    }
-
-    async fn start_again(&mut self, _: &ContainerId) {}
-
-    async fn pause_and_resume(&mut self, _: &ContainerId) -> bool {
-        false
-    }
-
-    async fn remove(&mut self, id: &ContainerId) -> bool {
+    async fn remove(&mut self, id: &ContainerId) {
         self.lines.remove(id);
         self.write();
-        true
     }
 
-    async fn lose(&mut self) -> bool {
+    async fn lose(&mut self) {
         std::fs::remove_file(&self.path).unwrap();
-        true
     }
 
     async fn find(&mut self) {

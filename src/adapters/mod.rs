@@ -1,5 +1,5 @@
 //! What touches the world. Adapters never import each other; only `http` drives `app`. What several of them use stands
-//! beside them: `bell`.
+//! beside them: `bell`, `watches`.
 
 mod bell;
 pub mod cli;
@@ -13,3 +13,4 @@ pub mod otel;
 pub mod otel;
 pub mod samples;
 pub mod upstream;
+mod watches;

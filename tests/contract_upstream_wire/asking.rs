@@ -98,7 +98,7 @@ async fn a_slow_answer_is_given_up_in_time() {
         .await;
         let since = Instant::now();
         assert_eq!(ask(&target(backend.address())).await, Err(AskError::TimedOut(1)), "{begin:?}");
-        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+        assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
         backend.until("the connection to be closed", |backend| backend.open() == 0).await;
     }
 }

@@ -11,8 +11,8 @@ use super::{MODEL, OK};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 const IDLE: Duration = Duration::from_millis(2500);
-/// What a machine under load may be late by.
-const LATE: Duration = Duration::from_millis(700);
+/// What a machine under load may be late by. With it a deadline of [`DEADLINE`] is still told from one of [`IDLE`].
+const LATE: Duration = Duration::from_secs(2);
 
 async fn stage() -> (Stage, RawBackend) {
     let backend = RawBackend::answering(OK).await;

@@ -1,58 +1,16 @@
 #!/usr/bin/env bash
 # Builds the image lw-llama:test: a real llama.cpp server with a tiny model. Needs no registry and no root.
-# The packages come from Debian unstable, through an apt state of this script's own under .cache/llama, so that the
-# machine's packages stay as they are. What was fetched once is kept. Exit 3: cannot be made here, and why.
+# The packages come from Debian unstable, under .cache/llama, so that the machine's packages stay as they are. What was
+# fetched once is kept. Exit 3: cannot be made here, and why.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 image=lw-llama:test
 cache=$PWD/.cache/llama
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 not_here() {
     echo "no llama.cpp image: $*" >&2
     exit 3
-}
-
-# The machine's own Debian mirror, or DEBIAN_MIRROR.
-mirror() {
-    if [ -n "${DEBIAN_MIRROR:-}" ]; then
-        echo "$DEBIAN_MIRROR"
-    else
-        apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m1 '/debian/*$' || true
-    fi
-}
-
-fetch_packages() {
-    local from state=$cache/apt
-    from=$(mirror)
-    [ -n "$from" ] || not_here "apt knows no Debian mirror on this machine; name one in DEBIAN_MIRROR"
-    [ -r "$keyring" ] || not_here "$keyring is missing; install debian-archive-keyring"
-    mkdir -p "$state"/{lists/partial,archives/partial,none}
-    : >"$state/status" # as on a machine without any package: everything needed is downloaded
-    echo "deb [signed-by=$keyring] $from sid main" >"$state/sources.list"
-    cat >"$state/apt.conf" <<CONF
-Dir::Etc::SourceList "$state/sources.list";
-Dir::Etc::SourceParts "$state/none";
-Dir::Etc::Preferences "/dev/null";
-Dir::Etc::PreferencesParts "$state/none";
-Dir::State "$state";
-Dir::State::Lists "$state/lists";
-Dir::State::status "$state/status";
-Dir::Cache "$state";
-Dir::Cache::Archives "$state/archives";
-APT::Sandbox::User "";
-Acquire::Languages "none";
-Acquire::Check-Valid-Until "false";
-Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-Acquire::Retries "3";
-Debug::NoLocking "true";
-CONF
-    export APT_CONFIG=$state/apt.conf
-    apt-get -qq update >&2 || not_here "the package lists of Debian unstable cannot be fetched from $from"
-    apt-get -qq install --download-only --yes --no-install-recommends llama.cpp-tools >&2 ||
-        not_here "the package llama.cpp-tools cannot be fetched from $from"
-    unset APT_CONFIG
 }
 
 # One tree out of the packages, as a tar file for the image.
@@ -76,7 +34,11 @@ done
 docker version >/dev/null 2>&1 || not_here "no Docker engine reachable"
 
 mkdir -p "$cache"
-[ -s "$cache/root.tar" ] || { fetch_packages && make_root; }
+if [ ! -s "$cache/root.tar" ]; then
+    tests/support/get-debian-package.sh sid llama.cpp-tools "$cache/apt" with-dependencies ||
+        not_here "its packages cannot be had"
+    make_root
+fi
 
 want=$(cat tests/llama/{Dockerfile,make_tiny_gguf.py} "$cache/root.tar" | cksum | tr ' ' -)
 label=lw-inference-proxy.test.sources

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::fake_engine::FakeEngine;
-use super::proxy_process::ProxyProcess;
 use super::support::not_run;
+use super::support::proxy_process::ProxyProcess;
 use super::support::raw_backend::{RawBackend, Signal};
 use super::support::raw_client::{RawClient, get, post};
 use super::{EVENTS, MODEL, OK, serving};
@@ -71,8 +71,7 @@ async fn streaming(model: &'static str, jumps: Vec<Signal>) -> RawBackend {
             loop {
                 let head = peer.head_unrecorded().await?;
                 if head.starts_with("GET ") {
-                    let list = format!(r#"{{"object":"list","data":[{{"id":"{model}","object":"model"}}]}}"#);
-                    peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{list}", list.len())).await?;
+                    peer.list(&[model]).await?;
                     continue;
                 }
                 peer.body(&head).await?;

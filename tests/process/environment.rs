@@ -1,7 +1,7 @@
 //! What the process prints of what it carries, and which variables it does not obey.
 
 use super::fake_engine::FakeEngine;
-use super::proxy_process::ProxyProcess;
+use super::support::proxy_process::ProxyProcess;
 use super::support::raw_backend::{RawBackend, nobody};
 use super::support::raw_client::{get, post_with};
 use super::{EVENTS, MODEL, OK, serving};

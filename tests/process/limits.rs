@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::proxy_process::ProxyProcess;
+use super::support::proxy_process::ProxyProcess;
 use super::support::raw_client::{RawClient, get};
 use super::{OK, serving};
 

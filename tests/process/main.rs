@@ -4,14 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[path = "../support/fake_engine.rs"]
+#[path = "../support/fake_engine/mod.rs"]
 mod fake_engine;
 
 mod clock;
 mod environment;
 mod limits;
 mod memory;
-mod proxy_process;
 mod restarts;
 mod signals;
 
@@ -36,8 +35,7 @@ where
                 if !head.starts_with("GET /v1/models ") {
                     return script(peer, head).await;
                 }
-                let list = r#"{"object":"list","data":[{"id":"m","object":"model"}]}"#;
-                peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{list}", list.len())).await?;
+                peer.list(&["m"]).await?;
             }
         }
     })

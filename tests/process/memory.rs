@@ -2,15 +2,42 @@
 
 use std::time::Duration;
 
-use super::proxy_process::ProxyProcess;
+use super::support::proxy_process::ProxyProcess;
 use super::support::raw_backend::{Signal, soon};
 use super::support::raw_client::{RawClient, get, post};
 use super::{MODEL, OK, holding, serving};
 
-fn report(what: &str, before: i64, after: i64, count: i64, limit: i64) {
-    let each = (after - before) / count;
+/// What each of `count` connections costs the proxy once `begin` has been done on it. Others come `first`: they pay for
+/// what all share.
+async fn cost(
+    what: &str,
+    proxy: &ProxyProcess,
+    (first, count): (usize, usize),
+    limit: i64,
+    begin: impl AsyncFn(&mut RawClient),
+) {
+    let mut clients = Vec::new();
+    open(proxy, &mut clients, first, &begin).await;
+    let before = proxy.settled_kib().await;
+    open(proxy, &mut clients, count, &begin).await;
+    let after = proxy.settled_kib().await;
+    let each = (after - before) / i64::try_from(count).unwrap();
     println!("rule 16: {what}: {each} KiB each ({count}, {before} KiB before, {after} KiB after; limit {limit} KiB)");
     assert!(each <= limit, "{what}: {each} KiB each");
+}
+
+async fn open(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count: usize, begin: &impl AsyncFn(&mut RawClient)) {
+    for _ in 0..count {
+        let mut client = proxy.client().await;
+        begin(&mut client).await;
+        clients.push(client);
+    }
+}
+
+/// Sends a request and reads the head of its answer.
+async fn ask_for_head(client: &mut RawClient) {
+    client.send(post("/v1/x", MODEL)).await;
+    client.head().await.unwrap();
 }
 
 /// The descriptors that these tests need.
@@ -23,20 +50,10 @@ async fn rule_16_idle_connections_cost_at_most_16_kib() {
     raise();
     let backend = serving(|mut peer, _| async move { peer.send(OK).await }).await;
     let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
-    let mut clients = Vec::new();
-    // The first ones pay for what all share.
-    open_idle(&proxy, &mut clients, 100).await;
-    let before = proxy.settled_kib().await;
-    open_idle(&proxy, &mut clients, 1000).await;
-    report("idle connections", before, proxy.settled_kib().await, 1000, 16);
-}
-
-async fn open_idle(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count: usize) {
-    for _ in 0..count {
-        let mut client = proxy.client().await;
+    cost("idle connections", &proxy, (100, 1000), 16, async |client| {
         assert_eq!(client.ask(get("/healthz")).await.status, 200);
-        clients.push(client);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -45,21 +62,11 @@ async fn rule_16_open_streams_cost_at_most_40_kib() {
     let end = Signal::new();
     let backend = holding(&end).await;
     let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
-    let mut clients = Vec::new();
-    open_streams(&proxy, &mut clients, 100).await;
-    let before = proxy.settled_kib().await;
-    open_streams(&proxy, &mut clients, 800).await;
-    report("open streams", before, proxy.settled_kib().await, 800, 40);
-}
-
-async fn open_streams(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count: usize) {
-    for _ in 0..count {
-        let mut client = proxy.client().await;
-        client.send(post("/v1/x", MODEL)).await;
-        client.head().await.unwrap();
+    cost("open streams", &proxy, (100, 800), 40, async |client| {
+        ask_for_head(client).await;
         client.next_chunk().await.unwrap();
-        clients.push(client);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -72,20 +79,7 @@ async fn rule_16_stalled_readers_cost_at_most_64_kib() {
     })
     .await;
     let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
-    let mut clients = Vec::new();
-    open_stalled(&proxy, &mut clients, 50).await;
-    let before = proxy.settled_kib().await;
-    open_stalled(&proxy, &mut clients, 200).await;
-    report("stalled readers", before, proxy.settled_kib().await, 200, 64);
-}
-
-async fn open_stalled(proxy: &ProxyProcess, clients: &mut Vec<RawClient>, count: usize) {
-    for _ in 0..count {
-        let mut client = proxy.client().await;
-        client.send(post("/v1/x", MODEL)).await;
-        client.head().await.unwrap();
-        clients.push(client);
-    }
+    cost("stalled readers", &proxy, (50, 200), 64, ask_for_head).await;
 }
 
 #[tokio::test]

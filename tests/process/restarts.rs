@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::proxy_process::ProxyProcess;
 use super::support::nginx::{Nginx, own_port};
+use super::support::proxy_process::ProxyProcess;
 use super::support::raw_backend::{Peer, RawBackend, Signal, nobody, soon};
 use super::support::raw_client::{End, RawAnswer, RawClient, get, post};
 use super::{EVENTS, MODEL, OK};
@@ -36,7 +36,7 @@ async fn backend() -> RawBackend {
         loop {
             let head = peer.head_unrecorded().await?;
             if head.starts_with("GET /v1/models ") {
-                list(&mut peer).await?;
+                peer.list(&["m"]).await?;
                 continue;
             }
             let request = peer.rest(head).await?;
@@ -59,7 +59,7 @@ async fn listing_at(told: &Signal) -> RawBackend {
                 let head = peer.head_unrecorded().await?;
                 if head.starts_with("GET /v1/models ") {
                     told.until_given().await;
-                    list(&mut peer).await?;
+                    peer.list(&["m"]).await?;
                 } else {
                     peer.rest(head).await?;
                     peer.send(OK).await?;
@@ -68,11 +68,6 @@ async fn listing_at(told: &Signal) -> RawBackend {
         }
     })
     .await
-}
-
-async fn list(peer: &mut Peer) -> std::io::Result<()> {
-    let list = r#"{"object":"list","data":[{"id":"m","object":"model"}]}"#;
-    peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{list}", list.len())).await
 }
 
 async fn stream(peer: &mut Peer) -> std::io::Result<()> {

@@ -8,7 +8,6 @@ use super::support::raw_backend::{Peer, RawBackend};
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 /// What is sent to readers that stall, at most, in bytes: more than all buffers on the way hold.
 const FLOOD: usize = 64 << 20;
-const MODELS: &str = r#"{"object":"list","data":[{"id":"m","object":"model"}]}"#;
 
 /// Streams wait for the end that is valid when they begin.
 pub async fn start(ends: &Ends) -> RawBackend {
@@ -20,7 +19,7 @@ pub async fn start(ends: &Ends) -> RawBackend {
                 let head = peer.head_unrecorded().await?;
                 let path = head.split(' ').nth(1).unwrap_or_default();
                 match path {
-                    "/v1/models" => answer(&mut peer, MODELS).await?,
+                    "/v1/models" => peer.list(&["m"]).await?,
                     "/v1/stream" => {
                         peer.body(&head).await?;
                         stream(&mut peer, &ends).await?;
@@ -31,17 +30,13 @@ pub async fn start(ends: &Ends) -> RawBackend {
                     }
                     _ => {
                         let (body, _) = peer.body(&head).await?;
-                        answer(&mut peer, &body.len().to_string()).await?;
+                        peer.answer(body.len().to_string()).await?;
                     }
                 }
             }
         }
     })
     .await
-}
-
-async fn answer(peer: &mut Peer, body: &str) -> std::io::Result<()> {
-    peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await
 }
 
 async fn stream(peer: &mut Peer, ends: &Ends) -> std::io::Result<()> {

@@ -5,9 +5,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[path = "../process/proxy_process.rs"]
-mod proxy_process;
-
 mod backend;
 mod crowd;
 mod health;
@@ -16,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crowd::{Crowd, Ends};
 use health::Health;
-use proxy_process::ProxyProcess;
 use support::not_run;
+use support::proxy_process::ProxyProcess;
 use support::raw_backend::Signal;
 
 /// How many of everything, and how quickly `/healthz` has to be answered meanwhile.

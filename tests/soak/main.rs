@@ -2,10 +2,8 @@
 //! are where they were, nothing is in flight, and no request failed that should not have.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../support/fake_engine.rs"]
+#[path = "../support/fake_engine/mod.rs"]
 mod fake_engine;
-#[path = "../process/proxy_process.rs"]
-mod proxy_process;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -15,8 +13,8 @@ mod traffic;
 
 use std::time::{Duration, Instant};
 
-use proxy_process::ProxyProcess;
 use server::Server;
+use support::proxy_process::ProxyProcess;
 use support::raw_backend::{RawBackend, Signal};
 use town::Town;
 use traffic::{Tally, Traffic};

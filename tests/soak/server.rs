@@ -48,8 +48,8 @@ async fn serve(mut peer: Peer, models: Models) -> io::Result<()> {
         let target = head.split(' ').nth(1).unwrap_or_default();
         match target.split('?').next().unwrap_or_default() {
             "/v1/models" => {
-                let listed = listed(&models);
-                answer(&mut peer, listed.as_bytes()).await?;
+                let listed: Vec<_> = models.lock().unwrap().iter().cloned().collect();
+                peer.list(&listed).await?;
             }
             "/v1/realtime" => return echo(&mut peer).await,
             "/v1/late" => {
@@ -61,23 +61,12 @@ async fn serve(mut peer: Peer, models: Models) -> io::Result<()> {
                 let (body, _) = peer.body(&head).await?;
                 match path {
                     "/v1/stream" => stream(&mut peer).await?,
-                    "/v1/blob" => answer(&mut peer, &vec![b'x'; BLOB]).await?,
-                    _ => answer(&mut peer, body.len().to_string().as_bytes()).await?,
+                    "/v1/blob" => peer.answer(vec![b'x'; BLOB]).await?,
+                    _ => peer.answer(body.len().to_string()).await?,
                 }
             }
         }
     }
-}
-
-fn listed(models: &Models) -> String {
-    let ids: Vec<_> =
-        models.lock().unwrap().iter().map(|id| serde_json::json!({ "id": id, "object": "model" })).collect();
-    serde_json::json!({ "object": "list", "data": ids }).to_string()
-}
-
-async fn answer(peer: &mut Peer, body: &[u8]) -> io::Result<()> {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-    peer.send([head.as_bytes(), body].concat()).await
 }
 
 async fn stream(peer: &mut Peer) -> io::Result<()> {

@@ -12,7 +12,6 @@ use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::domain::backend_url::BackendUrl;
 use lw_inference_proxy::domain::container::ContainerId;
 use lw_inference_proxy::domain::labels;
-use lw_inference_proxy::domain::signal::Signal;
 use lw_inference_proxy::ports::container_source::ContainerSource;
 use lw_inference_proxy::ports::upstream::{AskError, Channel, ListedModel, Target, UpstreamClient};
 
@@ -79,15 +78,8 @@ impl Addresses {
 }
 
 impl Stage for Addresses {
-    const LABELS_CAN_BE_WRONG: bool = false;
-
     async fn set_up() -> Result<Self, String> {
         Ok(Self::default())
-    }
-
-    /// There is nothing but the addresses themselves that could be absent.
-    async fn set_up_absent() -> Option<Self> {
-        None
     }
 
     fn expect(&mut self, name: &str) {
@@ -110,30 +102,6 @@ impl Stage for Addresses {
         }
         FixedSource::id_of(&url)
     }
-
-    async fn signal(&mut self, _: &ContainerId, _: Signal) -> bool {
-        false
-    }
-
-    async fn end(&mut self, _: &ContainerId) -> bool {
-        false
-    }
-
-    async fn start_again(&mut self, _: &ContainerId) {}
-
-    async fn pause_and_resume(&mut self, _: &ContainerId) -> bool {
-        false
-    }
-
-    async fn remove(&mut self, _: &ContainerId) -> bool {
-        false
-    }
-
-    async fn lose(&mut self) -> bool {
-        false
-    }
-
-    async fn find(&mut self) {}
 
     /// What probes holds the way to probe; besides it only the stage and the source do.
     async fn nothing_runs(&mut self) {

@@ -10,6 +10,7 @@ pub mod fake_upstream;
 pub mod http_stage;
 pub mod nginx;
 pub mod not_run;
+pub mod proxy_process;
 pub mod raw_backend;
 pub mod raw_client;
 pub mod upstream_contract;

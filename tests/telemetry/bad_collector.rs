@@ -1,7 +1,7 @@
 //! Collectors that hang or are away: no request waits for them, and the log says it once.
 
-use super::proxy_process::ProxyProcess;
-use super::raw_backend::{Signal, nobody};
+use super::proxy::Proxy;
+use super::support::raw_backend::{Signal, nobody};
 use super::{CHAT, backend, mute, quick};
 
 /// How many requests are made: more than fit into the queue of spans.
@@ -15,13 +15,13 @@ const PATIENT: [(&str, &str); 3] = [
     ("OTEL_METRIC_EXPORT_TIMEOUT", "60000"),
 ];
 
-async fn asks(proxy: &ProxyProcess) {
+async fn asks(proxy: &Proxy) {
     for _ in 0..REQUESTS {
         assert!(proxy.post("/v1/chat/completions", "", CHAT).await.contains(" 200 "));
     }
 }
 
-fn said(proxy: &ProxyProcess, text: &str) -> usize {
+fn said(proxy: &Proxy, text: &str) -> usize {
     proxy.log().iter().filter(|line| line.contains(text)).count()
 }
 
@@ -33,7 +33,7 @@ async fn a_collector_that_hangs_or_is_away_costs_no_request_and_not_the_stop() {
         for protocol in ["grpc", "http/protobuf"] {
             let backend = backend(Signal::new()).await;
             let env = [&[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)][..], &SMALL_QUEUE, &PATIENT].concat();
-            let mut proxy = ProxyProcess::start(&[backend.address()], &quick(&endpoint, &env)).await;
+            let mut proxy = Proxy::start(&[backend.address()], &quick(&endpoint, &env)).await;
             asks(&proxy).await;
             assert!(proxy.stop().await.success());
             let lost = said(&proxy, "telemetry was lost") + said(&proxy, "did not take the last");
@@ -47,7 +47,7 @@ async fn the_log_says_once_for_a_signal_that_a_collector_hangs() {
     let (hanging, _listener) = mute().await;
     let backend = backend(Signal::new()).await;
     let env = [&[("OTEL_EXPORTER_OTLP_TIMEOUT", "100")][..], &SMALL_QUEUE].concat();
-    let mut proxy = ProxyProcess::start(&[backend.address()], &quick(&hanging, &env)).await;
+    let mut proxy = Proxy::start(&[backend.address()], &quick(&hanging, &env)).await;
     for signal in ["traces", "metrics"] {
         asks(&proxy).await;
         proxy.logged(|line| line.contains("telemetry cannot be delivered") && line.contains(signal)).await;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::otlp_receiver::{self, Receiver};
-use super::proxy_process::ProxyProcess;
-use super::raw_backend::{RawBackend, Signal};
+use super::proxy::Proxy;
+use super::support::raw_backend::{RawBackend, Signal};
 use super::{CALLER, CHAT, TRACE, backend, ended, first_event, outcomes, quick};
 
 fn attempt_of<'a>(spans: &'a [Value], server: &Value) -> &'a Value {
@@ -23,7 +23,7 @@ async fn tells_of_every_end(protocol: &str, port: fn(&Receiver) -> u64) {
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
         ("PROXY_DRAIN_TIMEOUT", "200ms"),
     ];
-    let mut proxy = ProxyProcess::start(&[backend.address()], &quick(&endpoint, &env)).await;
+    let mut proxy = Proxy::start(&[backend.address()], &quick(&endpoint, &env)).await;
 
     let parent =
         format!("traceparent: 00-{TRACE}-{CALLER}-01\r\ntracestate: a=1\r\nbaggage: k=v\r\nx-request-id: plain-1\r\n");

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::proxy_process::ProxyProcess;
-use super::raw_backend::{RawBackend, Signal, soon};
+use super::proxy::Proxy;
+use super::support::raw_backend::{RawBackend, Signal, soon};
 use super::{CHAT, backend, first_event, mute};
 
 /// The bound that the program sets (`TELEMETRY_FLUSH` in `src/main.rs`).
@@ -39,7 +39,7 @@ async fn rule_25_a_collector_gets_the_last_request_before_the_exit() {
     let (collector, release) = (takes_all().await, Signal::new());
     let backend = backend(release.clone()).await;
     let endpoint = format!("http://{}", collector.address());
-    let mut proxy = ProxyProcess::start(&[backend.address()], &lazy(&endpoint)).await;
+    let mut proxy = Proxy::start(&[backend.address()], &lazy(&endpoint)).await;
     let mut last = proxy.send("/v1/chat/completions?how=held", "x-request-id: the-last-one\r\n", CHAT).await;
     first_event(&mut last).await;
     assert_eq!(collector.connections(), 0, "nothing is exported yet");
@@ -58,7 +58,7 @@ async fn rule_25_a_collector_that_hangs_holds_the_exit_up_for_the_flush_alone() 
         let (hanging, listener) = mute().await;
         let backend = backend(Signal::new()).await;
         let env = [&lazy(&hanging)[..], &[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]].concat();
-        let mut proxy = ProxyProcess::start(&[backend.address()], &env).await;
+        let mut proxy = Proxy::start(&[backend.address()], &env).await;
         assert!(proxy.post("/v1/chat/completions", "", CHAT).await.contains(" 200 "));
         let told = Instant::now();
         proxy.tell_to_stop();

@@ -2,25 +2,20 @@
 #![cfg(feature = "otel")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../support/not_run.rs"]
-mod not_run;
-#[path = "../support/otlp_receiver.rs"]
-mod otlp_receiver;
-#[path = "../support/proxy_process.rs"]
-mod proxy_process;
-#[path = "../support/raw_backend.rs"]
-#[allow(dead_code)]
-mod raw_backend;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod bad_collector;
 mod every_end;
 mod last_telemetry;
 mod off;
+mod otlp_receiver;
+mod proxy;
 mod while_it_runs;
 
 use otlp_receiver::Receiver;
-use raw_backend::{Peer, RawBackend, Signal, soon};
 use serde_json::Value;
+use support::raw_backend::{Peer, RawBackend, Signal, soon};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::otlp_receiver::Receiver;
-use super::proxy_process::ProxyProcess;
-use super::raw_backend::{RawBackend, Signal};
+use super::proxy::Proxy;
+use super::support::raw_backend::{RawBackend, Signal};
 use super::{CALLER, CHAT, MODELS, QUICK, TRACE, backend, ended, first_event, json_answer, outcomes, quick, stream};
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn https_collectors_are_reached_both_ways() {
         ("HTTPS_PROXY", "http://127.0.0.1:1"),
         ("https_proxy", "http://127.0.0.1:1"),
     ];
-    let proxy = ProxyProcess::start(&[backend.address()], &[&QUICK[..], &env].concat()).await;
+    let proxy = Proxy::start(&[backend.address()], &[&QUICK[..], &env].concat()).await;
     receiver.until("both signals", |r| !r.spans().is_empty() && r.metric("proxy.backends.active").is_some()).await;
     assert_eq!(receiver.exports_of("traces").next().unwrap()["via"], "grpc");
     assert_eq!(receiver.exports_of("metrics").next().unwrap()["via"], "http");
@@ -37,7 +37,7 @@ async fn the_series_of_a_backend_that_is_gone_end() {
     let Some(mut receiver) = Receiver::start(None).await else { return };
     let backend = backend(Signal::new()).await;
     let endpoint = format!("http://127.0.0.1:{}", receiver.http);
-    let proxy = ProxyProcess::start(&[backend.address()], &quick(&endpoint, &[])).await;
+    let proxy = Proxy::start(&[backend.address()], &quick(&endpoint, &[])).await;
     receiver.until("its series", |r| !r.points("proxy.backend.inflight").is_empty()).await;
     backend.stop().await;
     proxy.post("/v1/chat/completions", "", CHAT).await;
@@ -78,7 +78,7 @@ async fn a_request_that_a_backends_drain_cuts_says_so() {
         .await
     };
     let endpoint = format!("http://127.0.0.1:{}", receiver.http);
-    let proxy = ProxyProcess::start(&[backend.address()], &quick(&endpoint, &[("PROXY_DRAIN_TIMEOUT", "100ms")])).await;
+    let proxy = Proxy::start(&[backend.address()], &quick(&endpoint, &[("PROXY_DRAIN_TIMEOUT", "100ms")])).await;
     let mut client = proxy.send("/v1/chat/completions", "", CHAT).await;
     first_event(&mut client).await;
     ill.give();
@@ -95,7 +95,7 @@ async fn a_trace_that_the_caller_does_not_record_is_passed_on_unrecorded_and_met
     let Some(mut receiver) = Receiver::start(None).await else { return };
     let backend = backend(Signal::new()).await;
     let endpoint = format!("http://127.0.0.1:{}", receiver.http);
-    let proxy = ProxyProcess::start(&[backend.address()], &quick(&endpoint, &[])).await;
+    let proxy = Proxy::start(&[backend.address()], &quick(&endpoint, &[])).await;
     let parent = format!("traceparent: 00-{TRACE}-{CALLER}-00\r\n");
     proxy.post("/v1/chat/completions", &parent, CHAT).await;
     receiver.until("the count", |r| !r.points("proxy.requests.total").is_empty()).await;
@@ -110,7 +110,7 @@ async fn lines_of_log_name_trace_and_span() {
     let Some(mut receiver) = Receiver::start(None).await else { return };
     let backend = backend(Signal::new()).await;
     let endpoint = format!("http://127.0.0.1:{}", receiver.http);
-    let proxy = ProxyProcess::start(&[backend.address()], &quick(&endpoint, &[])).await;
+    let proxy = Proxy::start(&[backend.address()], &quick(&endpoint, &[])).await;
     proxy.post("/v1/messages?how=broken", "", CHAT).await;
     receiver.until("the span", |r| !r.spans_of("SERVER").is_empty()).await;
     let span = ended(&receiver, "backend_broke");

@@ -18,16 +18,13 @@ mod wire;
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_core::Stream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
+use crate::adapters::watches::Watches;
 use crate::domain::container::{ContainerEvent, ContainerId};
 use crate::ports::container_source::{ContainerEvents, ContainerSource};
 use engine::Engine;
@@ -63,7 +60,7 @@ pub struct DockerSource {
     address: Address,
     tls: Option<TlsConnector>,
     settings: Arc<DockerSettings>,
-    watches: Mutex<Vec<Weak<Requests>>>,
+    watches: Watches<Requests>,
 }
 
 impl DockerSource {
@@ -82,7 +79,7 @@ impl DockerSource {
             address,
             tls,
             settings: Arc::new(settings),
-            watches: Mutex::default(),
+            watches: Watches::default(),
         })
     }
 }
@@ -94,33 +91,13 @@ impl ContainerSource for DockerSource {
 
     /// Must be called within a tokio runtime.
     fn watch(&self) -> ContainerEvents {
-        let (out, items) = mpsc::channel(ITEMS_WAITING);
-        let requests = Arc::<Requests>::default();
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.retain(|watch| watch.strong_count() > 0);
-        watches.push(Arc::downgrade(&requests));
-        let task =
-            tokio::spawn(supervise(Arc::clone(&self.settings), self.address.clone(), self.tls.clone(), requests, out));
-        Box::pin(Watch { items, _task: AbortOnDropHandle::new(task) })
+        self.watches.start(ITEMS_WAITING, Arc::default(), |requests, out| {
+            supervise(Arc::clone(&self.settings), self.address.clone(), self.tls.clone(), requests, out)
+        })
     }
 
     fn look_again(&self, id: &ContainerId) {
-        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.iter().filter_map(Weak::upgrade).for_each(|requests| requests.ask(id));
-    }
-}
-
-/// The stream, and the task behind it that ends with it.
-struct Watch {
-    items: mpsc::Receiver<ContainerEvent>,
-    _task: AbortOnDropHandle<()>,
-}
-
-impl Stream for Watch {
-    type Item = ContainerEvent;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.items.poll_recv(cx)
+        self.watches.ask(|requests| requests.ask(id));
     }
 }
 

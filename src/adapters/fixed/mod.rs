@@ -4,17 +4,14 @@ mod looks;
 mod post;
 mod resolve;
 
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_core::Stream;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
+use crate::adapters::watches::Watches;
 use crate::domain::backend_url::BackendUrl;
 use crate::domain::container::{ContainerEvent, ContainerId, Edge};
 use crate::ports::container_source::{ContainerEvents, ContainerSource};
@@ -60,14 +57,14 @@ pub struct FixedSource {
     resolver: Arc<dyn Resolve>,
     settings: FixedSettings,
     began: Instant,
-    watches: Mutex<Vec<Weak<Looks>>>,
+    watches: Watches<Looks>,
 }
 
 impl FixedSource {
     /// A source of these backends, probed through `upstream`, found by the system's resolver. Opens nothing yet.
     pub fn new(backends: Vec<BackendUrl>, upstream: Arc<dyn UpstreamClient>, settings: FixedSettings) -> Self {
         let (resolver, began) = (Arc::new(SystemResolver), Instant::now());
-        Self { backends, upstream, resolver, settings, began, watches: Mutex::default() }
+        Self { backends, upstream, resolver, settings, began, watches: Watches::default() }
     }
 
     /// The same, with names found by `resolver`.
@@ -90,7 +87,6 @@ impl ContainerSource for FixedSource {
 
     /// Must be called within a tokio runtime.
     fn watch(&self) -> ContainerEvents {
-        let (out, items) = mpsc::channel(ITEMS_WAITING);
         let looks = Arc::new(Looks::new(self.backends.iter().map(Self::id_of)));
         let posts = self.backends.iter().map(|url| {
             Post::new(
@@ -101,30 +97,11 @@ impl ContainerSource for FixedSource {
                 self.began,
             )
         });
-        let task = tokio::spawn(keep(posts.collect(), Arc::clone(&looks), out, self.began));
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.retain(|watch| watch.strong_count() > 0);
-        watches.push(Arc::downgrade(&looks));
-        Box::pin(Watch { items, _task: AbortOnDropHandle::new(task) })
+        self.watches.start(ITEMS_WAITING, looks, |looks, out| keep(posts.collect(), looks, out, self.began))
     }
 
     fn look_again(&self, id: &ContainerId) {
-        let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.iter().filter_map(Weak::upgrade).for_each(|looks| looks.ask(id));
-    }
-}
-
-/// The stream, and the task behind it that ends with it.
-struct Watch {
-    items: mpsc::Receiver<ContainerEvent>,
-    _task: AbortOnDropHandle<()>,
-}
-
-impl Stream for Watch {
-    type Item = ContainerEvent;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.items.poll_recv(cx)
+        self.watches.ask(|looks| looks.ask(id));
     }
 }
 

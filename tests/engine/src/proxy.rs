@@ -23,6 +23,9 @@ pub struct ProxyBuilder {
     arguments: Vec<String>,
 }
 
+/// How long one of many questions may wait for its answer.
+const ONE_QUESTION: Duration = Duration::from_secs(3);
+
 impl ProxyBuilder {
     /// Sets a variable. Of this process's own, `PROXY_*` and `OTEL_*` are not passed on.
     pub fn env(mut self, name: &str, value: impl ToString) -> Self {
@@ -161,7 +164,8 @@ impl ProxyProcess {
     /// Waits until a chat request for `model` is answered by the mock of this name.
     pub async fn until_answered_by(&self, model: &str, mock: &str) {
         self.until(&format!("{model} is answered by {mock}"), async || {
-            let answer = self.chat(model).await.ok()?;
+            // One that reaches a container just as that is paused waits for it, as it must; the next one does not.
+            let answer = tokio::time::timeout(ONE_QUESTION, self.chat(model)).await.ok()?.ok()?;
             (answer.mock.as_deref() == Some(mock)).then_some(())
         })
         .await;

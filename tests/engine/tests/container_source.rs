@@ -149,10 +149,10 @@ impl Stage for OnTheEngine {
         Ok(Self { engine, relay, containers: HashMap::new() })
     }
 
-    async fn set_up_absent() -> Option<Self> {
-        let engine = Engine::reach().await?;
+    async fn set_up_absent() -> Self {
+        let engine = Engine::reach().await.expect("it was there a moment ago");
         let relay = Relay::new(&engine);
-        Some(Self { engine, relay, containers: HashMap::new() })
+        Self { engine, relay, containers: HashMap::new() }
     }
 
     fn source(&self) -> Arc<dyn ContainerSource> {
@@ -171,35 +171,30 @@ impl Stage for OnTheEngine {
         id
     }
 
-    async fn signal(&mut self, id: &ContainerId, signal: Signal) -> bool {
+    async fn signal(&mut self, id: &ContainerId, signal: Signal) {
         self.of(id).kill(&signal.0.to_string()).await;
-        true
     }
 
-    async fn end(&mut self, id: &ContainerId) -> bool {
+    async fn end(&mut self, id: &ContainerId) {
         self.of(id).kill("KILL").await;
         self.of(id).until_exited().await;
-        true
     }
 
     async fn start_again(&mut self, id: &ContainerId) {
         self.of(id).start().await;
     }
 
-    async fn pause_and_resume(&mut self, id: &ContainerId) -> bool {
+    async fn pause_and_resume(&mut self, id: &ContainerId) {
         self.of(id).pause().await;
         self.of(id).unpause().await;
-        true
     }
 
-    async fn remove(&mut self, id: &ContainerId) -> bool {
+    async fn remove(&mut self, id: &ContainerId) {
         self.of(id).remove().await;
-        true
     }
 
-    async fn lose(&mut self) -> bool {
+    async fn lose(&mut self) {
         self.relay.cut().await;
-        true
     }
 
     async fn find(&mut self) {

@@ -73,7 +73,6 @@ async fn events_arrive_as_they_are_sent() {
         arrived.push(begun.elapsed());
     }
     // The tokens are 400 ms apart: an answer that is held back arrives in one piece at the end.
-    assert!(arrived[0] < Duration::from_millis(1200), "{arrived:?}");
     assert!(arrived.len() >= 6, "{arrived:?}");
     let apart = arrived.windows(2).filter(|pair| pair[1] - pair[0] > Duration::from_millis(200)).count();
     assert!(apart >= 4, "{arrived:?}");

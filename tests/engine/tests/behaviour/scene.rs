@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// The contract: what changes at a container is seen in requests within this time. The rest is for a busy machine.
-pub const SOON: Duration = Duration::from_secs(2);
+/// What changes at a container is seen in requests within a second; the rest is for a busy machine. It is less than the
+/// 30 seconds after which containers are looked at anyway, so that what is seen by then was told by an event.
+pub const SOON: Duration = Duration::from_secs(10);
 /// The pause between two steady requests: steady, and gentle.
 const STEADY_EVERY: Duration = Duration::from_millis(50);
 /// Longest wait for one steady request.

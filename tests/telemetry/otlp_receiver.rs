@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::not_run::not_run;
+use super::support::not_run;
 
 /// Longest wait for something to arrive. Python starts slowly on a busy machine.
 const ARRIVAL: Duration = Duration::from_secs(30);
