@@ -37,11 +37,7 @@ pub struct Outside {
 /// Makes it. Opens nothing yet.
 pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
     settings.check_sources()?;
-    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(UpstreamSettings {
-        // One backend may have all of them: a client's connection carries one request at a time.
-        max_connections: settings.max_connections.unwrap_or(MAX_CONNECTIONS),
-        ..UpstreamSettings::default()
-    })?);
+    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(upstream_settings(settings))?);
     let mut sources: Vec<Arc<dyn ContainerSource>> = Vec::new();
     if settings.docker {
         let engine = settings.engine.clone();
@@ -59,6 +55,14 @@ pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
         sources.push(Arc::new(FixedSource::new(backends, upstream, FixedSettings::default())));
     }
     Ok(Outside { upstream, sources })
+}
+
+/// One backend may have as many connections as there are clients, each of which carries one request at a time.
+fn upstream_settings(settings: &Settings) -> UpstreamSettings {
+    UpstreamSettings {
+        max_connections: settings.max_connections.unwrap_or(MAX_CONNECTIONS),
+        ..UpstreamSettings::default()
+    }
 }
 
 /// The sample servers of the demonstration.
@@ -130,4 +134,19 @@ pub fn connections(asked: Option<usize>) -> usize {
         info!(at_most, open_files = limit, "client connections are bounded");
     }
     at_most
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn one_backend_may_have_a_connection_for_every_client() {
+        for (asked, expected) in [(None, MAX_CONNECTIONS), (Some("20000"), 20_000)] {
+            let settings = Settings::read(|name| asked.filter(|_| name == "PROXY_MAX_CONNECTIONS").map(str::to_owned));
+            assert_eq!(upstream_settings(&settings.unwrap()).max_connections, expected);
+        }
+    }
 }
