@@ -105,10 +105,13 @@ fn says_what_json_says(value: &Value, read: &Line) {
         Some(Edge::Signal(_)) => action == "kill" && text("/Actor/Attributes/signal").is_some(),
         Some(Edge::Ended { exit_code: None }) => action == "stop" || action == "die",
         Some(Edge::Ended { exit_code: Some(code) }) => {
-            let written = text("/Actor/Attributes/exitCode").map(|code| code.trim_start_matches(['+', '0']));
-            let digits = code.to_string();
-            let plain = |text: &str| text == digits || *code == 0 && text.is_empty() || *code < 0;
-            action == "die" && written.is_some_and(plain)
+            // Zero has no digits left then, whatever its sign.
+            let digits = code.unsigned_abs().to_string();
+            let same = |text: &str| {
+                let written = text.trim_start_matches(['+', '-', '0']);
+                written == digits.trim_start_matches('0') && (*code < 0) == (text.starts_with('-') && *code != 0)
+            };
+            action == "die" && text("/Actor/Attributes/exitCode").is_some_and(same)
         }
         Some(Edge::Removed) => action == "destroy" || action == "remove",
         Some(Edge::OutOfMemory) => action == "oom",
