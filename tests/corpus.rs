@@ -1,5 +1,4 @@
-//! The corpus: raw requests and raw responses, each with what must become of it. Every case is a file; fuzzers begin
-//! with the same files.
+//! The corpus: raw requests and raw responses, each with what must become of it. Every case is a file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

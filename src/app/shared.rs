@@ -59,7 +59,7 @@ impl Shared {
         (Arc::new(shared), queue)
     }
 
-    /// The present version. Each request loads it once.
+    /// The present version. A request decides by one version, and takes another only if that one refused it.
     pub fn load(&self) -> Guard<Arc<Published>> {
         self.published.load()
     }
