@@ -42,6 +42,8 @@ pub struct Findings {
     pub load_average: f64,
     /// How many rounds.
     pub rounds: usize,
+    /// Whether each was measured alone as well: its memory, and what it does after a pause.
+    pub measured_alone: bool,
 }
 
 /// How long things take.
@@ -78,9 +80,10 @@ pub fn compare(asked: &Asked) -> Result<(), Failure> {
         machine: machine::description(cores.count),
         load_average,
         rounds: extent.rounds,
+        measured_alone: asked.scenarios.is_empty(),
     };
     for peer in peers::ALL.into_iter().filter(|peer| chosen(asked, *peer)) {
-        match peer.version(&asked.proxy) {
+        match peer.version(asked) {
             Some(version) => drop(findings.peers.insert(peer, Found { version, ..Found::default() })),
             None => findings.missing.push(peer),
         }
@@ -89,7 +92,10 @@ pub fn compare(asked: &Asked) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         rounds(&mut findings, asked, &extent, &backends, &cores, &dir).await?;
-        alone(&mut findings, asked, &extent, &backends, &cores, &dir).await
+        match findings.measured_alone {
+            true => alone(&mut findings, asked, &extent, &backends, &cores, &dir).await,
+            false => Ok(()),
+        }
     })?;
     fs::remove_dir_all(&dir)?;
     let section = report::section(&findings);
@@ -101,9 +107,17 @@ pub fn compare(asked: &Asked) -> Result<(), Failure> {
     Ok(())
 }
 
-/// nginx is always there: it is what the others are compared with.
+/// nginx is always there: it is what the others are compared with. Another build is there when one was named.
 fn chosen(asked: &Asked, peer: Peer) -> bool {
-    asked.only.is_empty() || peer == Peer::Nginx || asked.only.iter().any(|name| name == peer.name())
+    match peer {
+        Peer::Nginx => true,
+        Peer::Beside => asked.beside.is_some(),
+        _ => asked.only.is_empty() || asked.only.iter().any(|name| name == peer.name()),
+    }
+}
+
+fn is_asked(asked: &Asked, scenario: Scenario) -> bool {
+    asked.scenarios.is_empty() || asked.scenarios.iter().any(|name| name == scenario.name())
 }
 
 /// A folder for configurations and logs.
@@ -124,10 +138,10 @@ async fn rounds(
 ) -> Result<(), Failure> {
     let mut running: Vec<Running> = Vec::new();
     for peer in peers::ALL.into_iter().filter(|peer| findings.peers.contains_key(peer)) {
-        running.push(peer.start(&asked.proxy, backends.ports(), cores.proxy, dir).await?);
+        running.push(peer.start(asked, backends.ports(), cores.proxy, dir).await?);
     }
     for round in 0..extent.rounds {
-        for scenario in scenario::ALL {
+        for scenario in scenario::ALL.into_iter().filter(|scenario| is_asked(asked, *scenario)) {
             // Another one begins each round.
             running.rotate_left(1);
             for peer in &running {
@@ -158,7 +172,7 @@ async fn alone(
             continue;
         }
         eprintln!("bench: memory and pauses of {}", peer.name());
-        let start = || peer.start(&asked.proxy, backends.ports(), cores.proxy, dir);
+        let start = || peer.start(asked, backends.ports(), cores.proxy, dir);
         let running = start().await?;
         found.memory = scenario::memory(&running, backends, extent.streams).await;
         drop(running);

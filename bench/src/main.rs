@@ -30,13 +30,18 @@ struct Asked {
     write: bool,
     /// The binary that is measured.
     proxy: PathBuf,
+    /// Another build of it, measured in the same rounds: what a change costs or saves.
+    beside: Option<PathBuf>,
     /// The proxies that are compared; empty means all.
     only: Vec<String>,
+    /// The ways of use that are measured, and nothing else; empty means all of everything.
+    scenarios: Vec<String>,
     /// Where callgrind's files are kept, for `callgrind_annotate`.
     keep: Option<PathBuf>,
 }
 
-const USAGE: &str = "bench compare|count [--short] [--write] [--proxy PATH] [--only PEER]… [--keep DIR]";
+const USAGE: &str = "bench compare|count [--short] [--write] [--proxy PATH] [--keep DIR] \
+                     [--beside PATH] [--only PEER]… [--scenario NAME]…";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -57,19 +62,32 @@ fn main() -> ExitCode {
 
 fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, Failure> {
     let proxy = PathBuf::from("target/release/lw-inference-proxy");
-    let mut asked = Asked { short: false, write: false, proxy, only: Vec::new(), keep: None };
+    let (only, scenarios) = (Vec::new(), Vec::new());
+    let mut asked = Asked { short: false, write: false, proxy, beside: None, only, scenarios, keep: None };
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--short" => asked.short = true,
             "--write" => asked.write = true,
             "--proxy" => asked.proxy = arguments.next().ok_or(USAGE)?.into(),
             "--keep" => asked.keep = Some(arguments.next().ok_or(USAGE)?.into()),
+            "--beside" => asked.beside = Some(arguments.next().ok_or(USAGE)?.into()),
+            "--scenario" => asked.scenarios.push(arguments.next().ok_or(USAGE)?),
             "--only" => asked.only.push(arguments.next().ok_or(USAGE)?),
             _ => return Err(USAGE.into()),
         }
     }
-    if !asked.proxy.is_file() {
-        return Err(format!("{} is not there; `make build` compiles it", asked.proxy.display()).into());
+    for build in [Some(&asked.proxy), asked.beside.as_ref()].into_iter().flatten() {
+        if !build.is_file() {
+            return Err(format!("{} is not there; `make build` compiles the proxy", build.display()).into());
+        }
+    }
+    let is_known = |name: &&String| scenario::ALL.iter().any(|scenario| scenario.name() == **name);
+    if let Some(unknown) = asked.scenarios.iter().find(|name| !is_known(name)) {
+        let known = scenario::ALL.map(|scenario| scenario.name()).join(", ");
+        return Err(format!("{unknown} is no scenario; there are {known}").into());
+    }
+    if asked.write && !asked.scenarios.is_empty() {
+        return Err("a part of the table cannot be written down; leave --scenario or --write away".into());
     }
     Ok(asked)
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::Failure;
 use crate::client::Client;
 use crate::process::Process;
 use crate::traffic::{MODELS, ModelStands, request};
+use crate::{Asked, Failure};
 
 /// How long a proxy may take until it routes; sglang-router first loads Python.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -18,6 +18,8 @@ const START_MAX: Duration = Duration::from_secs(60);
 pub enum Peer {
     /// This project's.
     Ours,
+    /// Another build of it.
+    Beside,
     /// nginx: forwards, never looks at the model. What the others are compared with.
     Nginx,
     /// nginx as it comes: it takes the whole body of a request, if need be into a file, before it passes any of it on.
@@ -31,7 +33,8 @@ pub enum Peer {
 }
 
 /// All of them; the one that is compared with comes first.
-pub const ALL: [Peer; 6] = [Peer::Nginx, Peer::Ours, Peer::NginxHolding, Peer::Haproxy, Peer::Sglang, Peer::Direct];
+pub const ALL: [Peer; 7] =
+    [Peer::Nginx, Peer::Ours, Peer::Beside, Peer::NginxHolding, Peer::Haproxy, Peer::Sglang, Peer::Direct];
 
 /// A proxy that runs and routes.
 pub struct Running {
@@ -48,6 +51,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "lw-inference-proxy",
+            Self::Beside => "another build",
             Self::Nginx => "nginx",
             Self::NginxHolding => "nginx, holding bodies",
             Self::Haproxy => "HAProxy",
@@ -57,7 +61,7 @@ impl Peer {
     }
 
     /// The version that is installed, or `None` where it is not.
-    pub fn version(self, ours: &Path) -> Option<String> {
+    pub fn version(self, asked: &Asked) -> Option<String> {
         let said = |program: &Path, argument: &str| {
             let out = Command::new(program).arg(argument).output().ok()?;
             Some(format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
@@ -65,7 +69,8 @@ impl Peer {
         let word = |text: String, at: usize| text.split_whitespace().nth(at).map(str::to_owned);
         match self {
             Self::Direct => Some(String::new()),
-            Self::Ours => word(said(ours, "--version")?, 1),
+            Self::Ours => word(said(&asked.proxy, "--version")?, 1),
+            Self::Beside => word(said(asked.beside.as_ref()?, "--version")?, 1),
             Self::Nginx | Self::NginxHolding => {
                 word(said(&program("nginx")?, "-v")?, 2).map(|v| v.replace("nginx/", ""))
             }
@@ -85,7 +90,7 @@ impl Peer {
             Self::Nginx | Self::NginxHolding => "apt-get install nginx-light",
             Self::Haproxy => "apt-get install haproxy",
             Self::Sglang => "python3 -m venv .cache/bench-venv && .cache/bench-venv/bin/pip install sglang-router",
-            Self::Ours => "make build",
+            Self::Ours | Self::Beside => "make build",
             Self::Direct => "",
         }
     }
@@ -94,7 +99,7 @@ impl Peer {
     ///
     /// # Errors
     /// It cannot be started, or does not route.
-    pub async fn start(self, ours: &Path, backends: [u16; 2], core: usize, dir: &Path) -> Result<Running, Failure> {
+    pub async fn start(self, asked: &Asked, backends: [u16; 2], core: usize, dir: &Path) -> Result<Running, Failure> {
         let dir = dir.join(self.name().replace([' ', ','], "-"));
         fs::create_dir_all(&dir)?;
         if self == Self::Direct {
@@ -104,7 +109,10 @@ impl Peer {
         let log = dir.join("log");
         let missing = || format!("{} is not installed: {}", self.name(), self.how_to_get());
         let process = match self {
-            Self::Ours => Process::start(ours, Some(core), &log, |command| set_ours(command, port, backends))?,
+            Self::Ours | Self::Beside => {
+                let build = asked.beside.as_deref().filter(|_| self == Self::Beside).unwrap_or(&asked.proxy);
+                Process::start(build, Some(core), &log, |command| set_ours(command, port, backends))?
+            }
             Self::Nginx | Self::NginxHolding => {
                 let config = dir.join("nginx.conf");
                 fs::write(&config, nginx_config(&dir, port, backends, self == Self::NginxHolding))?;

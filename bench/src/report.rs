@@ -13,7 +13,8 @@ use crate::stats::Sample;
 const BEGIN: &str = "<!-- written by `make bench ARGS=--write`: begin -->";
 const END: &str = "<!-- written by `make bench ARGS=--write`: end -->";
 /// The order of columns.
-const COLUMNS: [Peer; 6] = [Peer::Ours, Peer::Nginx, Peer::NginxHolding, Peer::Haproxy, Peer::Sglang, Peer::Direct];
+const COLUMNS: [Peer; 7] =
+    [Peer::Ours, Peer::Beside, Peer::Nginx, Peer::NginxHolding, Peer::Haproxy, Peer::Sglang, Peer::Direct];
 
 impl Findings {
     /// The median over all rounds of what one round gives.
@@ -41,8 +42,12 @@ pub fn section(findings: &Findings) -> String {
     text += &format!("| measure |{}\n", heads.collect::<String>());
     text += &format!("| --- |{}\n", " ---: |".repeat(columns.len()));
     let mut row = |name: &str, cell: &dyn Fn(Peer, &Found) -> Option<String>| {
-        let cells = columns.iter().map(|(peer, found)| format!(" {} |", cell(*peer, found).unwrap_or("–".to_owned())));
-        text += &format!("| {name} |{}\n", cells.collect::<String>());
+        let cells: Vec<_> = columns.iter().map(|(peer, found)| cell(*peer, found)).collect();
+        // What was not asked for has no row.
+        if cells.iter().any(Option::is_some) {
+            let cells = cells.into_iter().map(|cell| format!(" {} |", cell.unwrap_or("–".to_owned())));
+            text += &format!("| {name} |{}\n", cells.collect::<String>());
+        }
     };
     let cpu = |peer, scenario, scale: f64, digits: usize| {
         let micros = findings.median(peer, scenario, |round| round.cpu_micros)?;
@@ -64,7 +69,7 @@ pub fn section(findings: &Findings) -> String {
     row("delay of these events p50 / p99, ms", &|p, _| two(p, Scenario::Paced, |outcome| &outcome.delay));
     row("CPU per 1 MB body, model first, ms (× nginx)", &|p, _| cpu(p, Scenario::ModelFirst, 1e3, 2));
     row("CPU per 1 MB body, model last, ms (× nginx)", &|p, _| cpu(p, Scenario::ModelLast, 1e3, 2));
-    let alone = |peer: Peer, cell: String| (peer != Peer::Direct).then_some(cell);
+    let alone = |peer: Peer, cell: String| (findings.measured_alone && peer != Peer::Direct).then_some(cell);
     row("memory at rest, MB", &|p, f| alone(p, format!("{:.1}", f.memory.at_rest as f64 / 1e3)));
     let steps: Vec<usize> =
         columns.first().iter().flat_map(|(_, found)| found.memory.per_stream.iter().map(|(step, _)| *step)).collect();

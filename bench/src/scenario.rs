@@ -56,6 +56,17 @@ pub struct Measured {
 }
 
 impl Scenario {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::ZeroGap => "zero-gap",
+            Self::Paced => "paced",
+            Self::ModelFirst => "model-first",
+            Self::ModelLast => "model-last",
+        }
+    }
+
     /// Whether its unit is the event rather than the request.
     pub fn counts_events(self) -> bool {
         matches!(self, Self::ZeroGap | Self::Paced)

@@ -13,7 +13,12 @@ use crate::domain::model_name::ModelName;
 use crate::ports::telemetry::{Arrival, Attempt, Outcome, RequestFinished, RequestRecord, Telemetry};
 
 /// Follows one request from its head to its end. Its drop is the end: there is exactly one.
-pub struct Exchange {
+///
+/// It is handed on with each step of the request, so it is no larger than a pointer.
+pub struct Exchange(Box<State>);
+
+/// What is known of the request so far.
+struct State {
     recorder: Option<Recorder>,
     request_id: Arc<str>,
     model: Option<ModelName>,
@@ -38,7 +43,7 @@ impl Exchange {
         let record = telemetry.request(arrival);
         let recorder =
             record.map(|record| Recorder { record, interrupt: None, started: Instant::now(), first_byte: None });
-        Self {
+        Self(Box::new(State {
             recorder,
             request_id: Arc::from(arrival.request_id),
             model: None,
@@ -47,36 +52,36 @@ impl Exchange {
             streamed: false,
             answer_bytes: 0,
             outcome: Outcome::ClientLeft,
-        }
+        }))
     }
 
     /// The id that the answer carries.
     pub fn request_id(&self) -> &str {
-        &self.request_id
+        &self.0.request_id
     }
 
     /// The ids of its trace and span, where there is one.
     pub fn trace_ids(&self) -> Option<(String, String)> {
-        self.recorder.as_ref()?.record.trace_ids()
+        self.0.trace_ids()
     }
 
-    /// The proxy answers by itself.
+    /// The proxy answers by itself.0.
     pub fn answered_here(&mut self, status: StatusCode) {
-        self.status = Some(status);
-        if self.outcome == Outcome::ClientLeft {
-            self.outcome = Outcome::AnsweredHere;
+        self.0.status = Some(status);
+        if self.0.outcome == Outcome::ClientLeft {
+            self.0.outcome = Outcome::AnsweredHere;
         }
     }
 
     /// The model asked for, by the table's own name for it.
     pub(super) fn routed(&mut self, model: &ModelName) {
-        self.model = Some(model.clone());
+        self.0.model = Some(model.clone());
     }
 
     pub(super) fn attempt(&mut self, lease: &Lease, headers: &mut HeaderMap) {
         let backend = lease.backend();
-        self.backend = Some(Arc::clone(&backend.name));
-        if let (Some(recorder), Some(model)) = (&mut self.recorder, &self.model) {
+        self.0.backend = Some(Arc::clone(&backend.name));
+        if let (Some(recorder), Some(model)) = (&mut self.0.recorder, &self.0.model) {
             let attempt = Attempt {
                 model,
                 container: &backend.name,
@@ -91,40 +96,40 @@ impl Exchange {
 
     pub(super) fn attempt_failed(&mut self, backend: &Backend, reason: &str) {
         warn!(container = %backend.name, id = %backend.container, address = %backend.address, reason,
-            request_id = &*self.request_id, trace_id = self.trace_ids().map(|ids| ids.0),
+            request_id = &*self.0.request_id, trace_id = self.trace_ids().map(|ids| ids.0),
             span_id = self.trace_ids().map(|ids| ids.1), "a backend gave no answer");
-        if let Some(recorder) = &mut self.recorder {
+        if let Some(recorder) = &mut self.0.recorder {
             recorder.record.attempt_failed(reason);
         }
     }
 
     pub(super) fn answered(&mut self, status: StatusCode, streamed: bool) {
-        (self.status, self.streamed) = (Some(status), streamed);
+        (self.0.status, self.0.streamed) = (Some(status), streamed);
     }
 
     pub(super) fn handed_over(&mut self, bytes: usize) {
-        if let Some(recorder) = &mut self.recorder
+        if let Some(recorder) = &mut self.0.recorder
             && recorder.first_byte.is_none()
         {
             recorder.first_byte = Some(recorder.started.elapsed());
             recorder.record.first_byte();
         }
-        self.answer_bytes += bytes as u64;
+        self.0.answer_bytes += bytes as u64;
     }
 
     /// How it ends. What is noted last before the drop holds.
     pub(super) fn ends(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+        self.0.outcome = outcome;
     }
 
     /// The backend broke off in the middle of its answer.
     pub(super) fn broke(&mut self, reason: &str) {
-        self.outcome = Outcome::BackendBroke;
+        self.0.outcome = Outcome::BackendBroke;
         warn!(
-            container = self.backend.as_deref(),
+            container = self.0.backend.as_deref(),
             reason,
-            answer_bytes = self.answer_bytes,
-            request_id = &*self.request_id,
+            answer_bytes = self.0.answer_bytes,
+            request_id = &*self.0.request_id,
             trace_id = self.trace_ids().map(|ids| ids.0),
             span_id = self.trace_ids().map(|ids| ids.1),
             "a backend broke off in the middle of its answer; the client's answer is broken off, too"
@@ -132,7 +137,13 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl State {
+    fn trace_ids(&self) -> Option<(String, String)> {
+        self.recorder.as_ref()?.record.trace_ids()
+    }
+}
+
+impl Drop for State {
     fn drop(&mut self) {
         let interrupt = self.recorder.as_ref().and_then(|recorder| recorder.interrupt.as_ref());
         if self.outcome == Outcome::ClientLeft && interrupt.is_some_and(|interrupt| interrupt.is_drain_over()) {

@@ -19,7 +19,7 @@ use super::{Backend, Table};
 use crate::domain::model_name::ModelName;
 use crate::domain::table::Resolution;
 use crate::ports::telemetry::{Outcome, Telemetry};
-use crate::ports::upstream::{Answer, BodyError, BoxBody, SendError, SendFailure, Sent};
+use crate::ports::upstream::{Answer, BodyError, BoxBody, BoxRequest, SendError, SendFailure, Sent};
 
 /// At how many backends one request is tried. Only one that did not take it is followed by another.
 const MAX_ATTEMPTS: usize = 3;
@@ -61,7 +61,7 @@ pub struct Proxy {
 enum Tried {
     Answered(Answer),
     /// The backend did not take it; here it is again.
-    NotTaken(http::Request<BoxBody>, SendFailure),
+    NotTaken(BoxRequest, SendFailure),
     Failed(SendFailure),
     Interrupted {
         cut: bool,
@@ -91,7 +91,7 @@ impl Proxy {
     pub async fn carry(
         &self,
         model: &ModelName,
-        mut request: http::Request<BoxBody>,
+        mut request: BoxRequest,
         interrupt: &Arc<Interrupt>,
         mut exchange: Exchange,
     ) -> Result<Carried, (Refusal, Exchange)> {
@@ -200,7 +200,7 @@ impl Proxy {
 }
 
 /// Sends, and waits for the head of the answer: until there is one, the drain deadline comes, or the backend is gone.
-async fn attempt(lease: &Lease, request: http::Request<BoxBody>) -> Tried {
+async fn attempt(lease: &Lease, request: BoxRequest) -> Tried {
     let mut send = pin!(lease.backend().link.channel().send(request));
     let interrupt = lease.interrupt();
     poll_fn(|cx| {
@@ -219,7 +219,7 @@ async fn attempt(lease: &Lease, request: http::Request<BoxBody>) -> Tried {
 
 fn failed(error: SendError) -> Tried {
     match (error.sent, error.request) {
-        (Sent::NotSent, Some(request)) => Tried::NotTaken(*request.0, error.failure),
+        (Sent::NotSent, Some(request)) => Tried::NotTaken(request.0, error.failure),
         _ => Tried::Failed(error.failure),
     }
 }

@@ -15,6 +15,9 @@ use crate::domain::labels::BasePath;
 /// A body on its way. It ends with an error when it was cut short; then the message must not look complete.
 pub type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
 
+/// A request on its way to a backend. On the heap: it goes through many hands, and each would copy it.
+pub type BoxRequest = Box<http::Request<BoxBody>>;
+
 /// Where a backend is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -97,7 +100,7 @@ pub struct SendError {
 }
 
 /// A request whose body was never polled; its own type so that [`SendError`] can be printed.
-pub struct UntouchedRequest(pub Box<http::Request<BoxBody>>);
+pub struct UntouchedRequest(pub BoxRequest);
 
 impl fmt::Debug for UntouchedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,7 +208,7 @@ pub trait Channel: Send + Sync {
     ///
     /// # Errors
     /// [`SendError`]. `NotSent` only if no byte can have been read by a live backend; then the request is given back.
-    async fn send(&self, request: http::Request<BoxBody>) -> Result<Answer, SendError>;
+    async fn send(&self, request: BoxRequest) -> Result<Answer, SendError>;
 
     /// Closes idle connections, and every other one as soon as its exchange is over. New requests still work, each on
     /// a connection of its own.

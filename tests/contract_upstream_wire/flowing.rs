@@ -136,7 +136,7 @@ async fn a_request_that_is_dropped_while_it_is_uploaded_closes_the_connection() 
     let channel = channel(&backend);
     let (sender, body) = bodies::channel();
     let request = Request::post("/").header("host", "h").body(body).unwrap();
-    let sending = tokio::spawn(async move { channel.send(request).await.is_ok() });
+    let sending = tokio::spawn(async move { channel.send(Box::new(request)).await.is_ok() });
     sender.send(Ok(Bytes::from_static(b"part"))).await.unwrap();
     backend.until("the head", |backend| backend.requests().len() == 1).await;
     let since = Instant::now();
@@ -148,7 +148,7 @@ async fn a_request_that_is_dropped_while_it_is_uploaded_closes_the_connection() 
 async fn a_request_that_is_dropped_while_it_waits_closes_the_connection() {
     let (backend, told) = watched(true, "").await;
     let channel = channel(&backend);
-    let sending = tokio::spawn(async move { channel.send(get("/")).await.is_ok() });
+    let sending = tokio::spawn(async move { channel.send(Box::new(get("/"))).await.is_ok() });
     backend.until("the request", |backend| backend.requests().len() == 1).await;
     let since = Instant::now();
     sending.abort();
@@ -182,7 +182,7 @@ async fn an_attempt_that_is_dropped_while_it_connects_leaves_nothing() {
     let backend = RawBackend::answering(OK).await;
     let channel = channel(&backend);
     for _ in 0..20 {
-        let mut sending = channel.send(get("/"));
+        let mut sending = channel.send(Box::new(get("/")));
         let _ = futures_util::poll!(&mut sending);
         drop(sending);
     }
@@ -220,7 +220,7 @@ async fn a_body_that_the_backend_does_not_read_is_not_read_either() {
     let channel = channel(&backend);
     let (taken, body) = bodies::endless();
     let request = Request::post("/").header("host", "h").body(body).unwrap();
-    let sending = tokio::spawn(async move { channel.send(request).await.is_ok() });
+    let sending = tokio::spawn(async move { channel.send(Box::new(request)).await.is_ok() });
     // Until it stands still.
     let mut before = usize::MAX;
     soon("the upload to stall", async {

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use lw_inference_proxy::ports::upstream::{
-    Answer, AskError, BodyError, BoxBody, Channel, ListedModel, SendError, SendFailure, Sent, Target, UntouchedRequest,
-    UpstreamClient,
+    Answer, AskError, BodyError, BoxBody, BoxRequest, Channel, ListedModel, SendError, SendFailure, Sent, Target,
+    UntouchedRequest, UpstreamClient,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -129,7 +129,7 @@ struct FakeChannel {
 
 #[async_trait]
 impl Channel for FakeChannel {
-    async fn send(&self, request: Request<BoxBody>) -> Result<Answer, SendError> {
+    async fn send(&self, request: BoxRequest) -> Result<Answer, SendError> {
         let mut reply = self
             .upstream
             .state()
@@ -138,7 +138,7 @@ impl Channel for FakeChannel {
             .and_then(VecDeque::pop_front)
             .unwrap_or(Reply::Refused);
         if let Reply::Refused = reply {
-            let request = Some(UntouchedRequest(Box::new(request)));
+            let request = Some(UntouchedRequest(request));
             return Err(SendError { sent: Sent::NotSent, failure: SendFailure::Refused, request });
         }
         let (head, body) = request.into_parts();

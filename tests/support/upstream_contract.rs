@@ -73,7 +73,7 @@ pub fn target(address: SocketAddr) -> Target {
 
 /// Sends and expects a response.
 pub async fn respond(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> http::Response<BoxBody> {
-    match soon("an answer", channel.send(request)).await {
+    match soon("an answer", channel.send(Box::new(request))).await {
         Ok(Answer::Response(response)) => response,
         Ok(Answer::Tunnel(head, _)) => panic!("a tunnel: {head:?}"),
         Err(error) => panic!("{error:?}"),
@@ -82,7 +82,7 @@ pub async fn respond(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> h
 
 /// Sends and expects no answer.
 pub async fn fail(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> SendError {
-    match soon("a failure", channel.send(request)).await {
+    match soon("a failure", channel.send(Box::new(request))).await {
         Err(error) => error,
         Ok(Answer::Response(response)) => panic!("answered {}", response.status()),
         Ok(Answer::Tunnel(head, _)) => panic!("a tunnel: {head:?}"),
@@ -227,7 +227,7 @@ pub async fn a_switch_of_protocols_gives_a_tunnel(rig: &dyn Rig) {
         .header("upgrade", "websocket")
         .body(bodies::empty())
         .unwrap();
-    let Ok(Answer::Tunnel(head, mut tunnel)) = soon("a switch", scene.channel().send(request)).await else {
+    let Ok(Answer::Tunnel(head, mut tunnel)) = soon("a switch", scene.channel().send(Box::new(request))).await else {
         panic!("no tunnel")
     };
     assert_eq!(head.status(), StatusCode::SWITCHING_PROTOCOLS);

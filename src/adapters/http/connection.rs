@@ -53,8 +53,9 @@ pub(super) async fn serve(
         // Now, not when the answer is first polled: hyper looks at the socket once more in between, which would set a
         // timer for a head that is there.
         connection.phase.head_read();
+        let (mut parts, body) = request.into_parts();
         // On the heap, so that it is gone while the answer streams.
-        Box::pin(async move { Ok::<_, std::convert::Infallible>(server.answer(&connection, request).await) })
+        Box::pin(async move { Ok::<_, std::convert::Infallible>(server.answer(&connection, &mut parts, body).await) })
     });
     let mut served = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
     let bell = Arc::new(Bell::default());

@@ -1,6 +1,7 @@
 //! Reads just enough of a request to name its model.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -39,34 +40,34 @@ pub async fn name_model(
     noted: Noted,
     body: Incoming,
     limits: &SearchLimits,
-) -> Result<(ModelName, HeldBody), ErrorAnswer> {
+) -> Result<(ModelName, Pin<Box<HeldBody>>), ErrorAnswer> {
     let held = Held::new(Arc::clone(&limits.held_total));
-    let mut body =
-        HeldBody { held, rest: Some(body), search: None, patience: Patience::default(), idle: limits.body_idle };
+    let (patience, idle) = (Patience::default(), limits.body_idle);
+    // On the heap from the beginning: it goes all the way to the backend.
+    let mut body = Box::pin(HeldBody { held, rest: Some(body), search: None, patience, idle });
     if body.is_end_stream() {
         body.rest = None;
         return Ok((from_query(&parts.uri)?, body));
     }
     let kind = parts.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    let mut search = Search {
+    body.search = Some(Search {
         finder: ModelFinder::for_content_type(kind).map_err(|error| ErrorAnswer::no_model(&error))?,
         decoder: match noted.any(Noted::CONTENT_ENCODING) {
             true => Decoder::for_headers(&parts.headers, limits.held_body)?,
             false => None,
         },
-    };
-    let model = from_body(&mut body, &mut search, limits.held_body).await?;
-    body.search = Some(search);
+    });
+    let model = from_body(&mut body, limits.held_body).await?;
     Ok((model, body))
 }
 
 /// Reads pieces until one of them completes the model's name.
-async fn from_body(body: &mut HeldBody, search: &mut Search, limit: usize) -> Result<ModelName, ErrorAnswer> {
+async fn from_body(body: &mut HeldBody, limit: usize) -> Result<ModelName, ErrorAnswer> {
     loop {
         let Some(piece) = next_piece(body).await? else {
-            return whole(search);
+            return whole(body.search.as_mut());
         };
-        if let Some(data) = piece.data_ref() {
+        if let (Some(data), Some(search)) = (piece.data_ref(), &mut body.search) {
             search.feed(data).map_err(|error| search_failed(error, limit))?;
         }
         if !body.held.push(piece) {
@@ -74,9 +75,9 @@ async fn from_body(body: &mut HeldBody, search: &mut Search, limit: usize) -> Re
         }
         if body.rest.as_ref().is_none_or(Body::is_end_stream) {
             body.rest = None;
-            return whole(search);
+            return whole(body.search.as_mut());
         }
-        if let Some(model) = search.finder.model() {
+        if let Some(model) = body.search.as_ref().and_then(|search| search.finder.model()) {
             return Ok(model.clone());
         }
         if body.held.cost() > limit {
@@ -86,9 +87,11 @@ async fn from_body(body: &mut HeldBody, search: &mut Search, limit: usize) -> Re
 }
 
 /// The body ended: it has a model and is complete, or it is refused.
-fn whole(search: &mut Search) -> Result<ModelName, ErrorAnswer> {
-    search.finder.finish().map_err(|error| ErrorAnswer::no_model(&error))?;
-    search.finder.model().cloned().ok_or_else(|| ErrorAnswer::no_model(&FindError::MissingModel))
+fn whole(search: Option<&mut Search>) -> Result<ModelName, ErrorAnswer> {
+    let missing = || ErrorAnswer::no_model(&FindError::MissingModel);
+    let finder = &mut search.ok_or_else(missing)?.finder;
+    finder.finish().map_err(|error| ErrorAnswer::no_model(&error))?;
+    finder.model().cloned().ok_or_else(missing)
 }
 
 async fn next_piece(body: &mut HeldBody) -> Result<Option<Frame<Bytes>>, ErrorAnswer> {

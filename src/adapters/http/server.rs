@@ -143,8 +143,12 @@ impl Server {
     }
 
     /// Answers one request. Whatever goes wrong in it, this one alone is answered with an error.
-    pub(super) async fn answer(&self, connection: &Connection, request: Request<Incoming>) -> Response<AnswerBody> {
-        let (mut parts, body) = request.into_parts();
+    pub(super) async fn answer(
+        &self,
+        connection: &Connection,
+        parts: &mut Parts,
+        body: Incoming,
+    ) -> Response<AnswerBody> {
         let noted = Noted::of(&parts.headers);
         let theirs = noted.any(Noted::REQUEST_ID).then(|| parts.headers.get(X_REQUEST_ID)).flatten();
         let id = self.ids.id_for(theirs);
@@ -160,8 +164,8 @@ impl Server {
                 peer: connection.peer,
             },
         );
-        // Pinned here, and the head by reference: futures and heads that are handed down are copied at each step.
-        let answered = pin!(self.dispatch(connection, &mut parts, noted, body, exchange));
+        // Pinned here, and the head by reference: what is handed down by value is copied at each step.
+        let answered = pin!(self.dispatch(connection, parts, noted, body, exchange));
         let mut response = match std::panic::AssertUnwindSafe(answered).catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(dialect, id_text),
@@ -251,7 +255,7 @@ impl Server {
         };
         let switch = forward::prepare_request(parts.version, &mut parts.headers, noted, &connection.client);
         let client = switch.and_then(|_| parts.extensions.remove::<OnUpgrade>());
-        let request = with_head(parts, Box::pin(body) as _);
+        let request = Box::new(with_head(parts, body as _));
         match self.proxy.carry(&model, request, &connection.interrupt, exchange).await {
             Err((refusal, exchange)) => Err((ErrorAnswer::refusal(&refusal, model.as_str()), exchange)),
             Ok(Carried::Response(mut response)) => {

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use http::header::{HeaderValue, UPGRADE};
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -18,7 +18,7 @@ use super::framing;
 use super::link::Driven;
 use super::pool::{Lent, Pool};
 use super::tunnel::Tunnel;
-use crate::ports::upstream::{Answer, BoxBody, Channel, SendError, SendFailure, Sent, UntouchedRequest};
+use crate::ports::upstream::{Answer, BoxBody, BoxRequest, Channel, SendError, SendFailure, Sent, UntouchedRequest};
 
 /// Connections to one backend, on hyper's HTTP/1 client.
 pub(super) struct HttpChannel {
@@ -33,7 +33,7 @@ impl HttpChannel {
 
 #[async_trait]
 impl Channel for HttpChannel {
-    async fn send(&self, mut request: Request<BoxBody>) -> Result<Answer, SendError> {
+    async fn send(&self, mut request: BoxRequest) -> Result<Answer, SendError> {
         if let Err(error) = framing::settle_request(&mut request) {
             return Err(not_sent(SendFailure::RequestBody(error), request));
         }
@@ -43,7 +43,8 @@ impl Channel for HttpChannel {
             let used_before = kept.is_some();
             let mut lent = match kept {
                 Some(lent) => lent,
-                None => match self.pool.connect().await {
+                // Rare, and larger than all else here.
+                None => match Box::pin(self.pool.connect()).await {
                     Ok(lent) => lent,
                     Err(failure) => return Err(not_sent(failure, request)),
                 },
@@ -51,8 +52,8 @@ impl Channel for HttpChannel {
             match carry(&mut lent, request).await {
                 Ok(answer) => return receive(answer, lent, asked).await,
                 // It was closed while it was idle. Ends at the latest when no idle one is left.
-                Err(NoAnswer::Unused(whole, _)) if used_before => request = *whole,
-                Err(NoAnswer::Unused(whole, failure)) => return Err(not_sent(failure, *whole)),
+                Err(NoAnswer::Unused(whole, _)) if used_before => request = whole,
+                Err(NoAnswer::Unused(whole, failure)) => return Err(not_sent(failure, whole)),
                 Err(NoAnswer::Failed(failure)) => return Err(maybe_sent(failure)),
             }
         }
@@ -73,7 +74,7 @@ impl Drop for HttpChannel {
 async fn receive(answer: Response<Incoming>, mut lent: Lent, asked: Option<HeaderValue>) -> Result<Answer, SendError> {
     let (mut head, incoming) = answer.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(head, lent, asked).await;
+        return Box::pin(switch(head, lent, asked)).await;
     }
     let reuse = framing::check_answer(head.version, &mut head.headers).map_err(invalid)?;
     if let Some(link) = lent.link() {
@@ -120,8 +121,8 @@ async fn switch(
     }
 }
 
-fn not_sent(failure: SendFailure, request: Request<BoxBody>) -> SendError {
-    SendError { sent: Sent::NotSent, failure, request: Some(UntouchedRequest(Box::new(request))) }
+fn not_sent(failure: SendFailure, request: BoxRequest) -> SendError {
+    SendError { sent: Sent::NotSent, failure, request: Some(UntouchedRequest(request)) }
 }
 
 fn maybe_sent(failure: SendFailure) -> SendError {

@@ -4,19 +4,19 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use http::{Request, Response};
+use http::Response;
 use hyper::body::Incoming;
 
 use super::failure::send_failure;
 use super::link::Driven;
 use super::pool::Lent;
 use crate::adapters::bell::unwoken;
-use crate::ports::upstream::{BoxBody, SendFailure};
+use crate::ports::upstream::{BoxRequest, SendFailure};
 
 /// How a request ended that got no answer.
 pub(super) enum NoAnswer {
     /// The connection had ended before a byte was written: the request is whole and its body was not touched.
-    Unused(Box<Request<BoxBody>>, SendFailure),
+    Unused(BoxRequest, SendFailure),
     /// The backend may have read some of it.
     Failed(SendFailure),
 }
@@ -25,12 +25,12 @@ pub(super) enum NoAnswer {
 ///
 /// # Errors
 /// [`NoAnswer`]; the connection is of no more use then.
-pub(super) async fn carry(lent: &mut Lent, request: Request<BoxBody>) -> Result<Response<Incoming>, NoAnswer> {
+pub(super) async fn carry(lent: &mut Lent, request: BoxRequest) -> Result<Response<Incoming>, NoAnswer> {
     let Some(link) = lent.link() else {
-        return Err(NoAnswer::Unused(Box::new(request), SendFailure::Broken("no connection".into())));
+        return Err(NoAnswer::Unused(request, SendFailure::Broken("no connection".into())));
     };
     link.wire.look_first();
-    let mut answer = pin!(unwoken(|| link.sender.try_send_request(request)).0);
+    let mut answer = pin!(unwoken(|| link.sender.try_send_request(*request)).0);
     let mut begun = false;
     let answered = poll_fn(|cx| {
         // A connection that was never driven has nothing that could ring.
