@@ -7,6 +7,8 @@
 ARG BUILDER=rust:1-slim-trixie
 
 FROM ${BUILDER} AS build
+# The allocator's own build needs make, which slim images lack.
+RUN command -v make >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends make; }
 WORKDIR /src
 COPY . .
 RUN deploy/build-static.sh /out

@@ -12,6 +12,10 @@ profile=${LW_IMAGE_PROFILE:-release}
 folder=$profile
 [ "$profile" != dev ] || folder=debug
 
+# The allocator is compiled for one size of memory pages and does not start where they are larger. On arm64 they differ from
+# kernel to kernel, up to 64 KiB; what is compiled for those runs on all.
+case $(uname -m) in aarch64 | arm64) export JEMALLOC_SYS_WITH_LG_PAGE=16 ;; esac
+
 target=$(rustc -vV | sed -n 's/^host: //p')
 # A target that is named keeps these flags away from build scripts and procedural macros.
 RUSTFLAGS="-C target-feature=+crt-static" \

@@ -27,6 +27,10 @@ use tracing::{error, info};
 /// The longest wait for a collector when everything else is over.
 const TELEMETRY_FLUSH: Duration = Duration::from_millis(2500);
 
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let task = match cli::task() {
         Ok(task) => task,

@@ -36,6 +36,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("opentelemetry_otlp", &["src/adapters/otel"]),
     ("tracing_opentelemetry", &["src/adapters/otel"]),
     ("clap", &["src/adapters/cli"]),
+    ("tikv_jemallocator", &["src/main.rs"]),
     ("rlimit", &["src/adapters/cli"]),
     ("tracing_subscriber", &["src/adapters/cli", "src/adapters/otel"]),
     ("std::env", &["src/adapters/cli"]),

@@ -70,6 +70,20 @@ async fn rule_16_open_streams_cost_at_most_40_kib() {
 }
 
 #[tokio::test]
+async fn rule_16_what_a_crowd_took_goes_back_to_the_system() {
+    raise();
+    let end = Signal::new();
+    let backend = holding(&end).await;
+    let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
+    let (mut clients, before) = (Vec::new(), proxy.settled_kib().await);
+    open(&proxy, &mut clients, 800, &ask_for_head).await;
+    let took = proxy.settled_kib().await - before;
+    drop(clients);
+    let keeps = proxy.gives_back(before, took).await;
+    println!("rule 16: 800 streams took {took} KiB, of which {keeps} KiB are kept");
+}
+
+#[tokio::test]
 async fn rule_16_stalled_readers_cost_at_most_64_kib() {
     raise();
     let backend = serving(|mut peer, head| async move {

@@ -161,6 +161,18 @@ impl ProxyProcess {
         before
     }
 
+    /// Waits until at most a quarter of what was taken is still there, and says how much. The allocator gives back within
+    /// some 10 s what nobody uses; a busy machine may take longer.
+    pub async fn gives_back(&self, before: i64, took: i64) -> i64 {
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        while self.memory_kib() - before > took / 4 {
+            let keeps = self.memory_kib() - before;
+            assert!(std::time::Instant::now() < until, "it took {took} KiB and keeps {keeps} KiB");
+            self.pass(Duration::from_millis(100)).await;
+        }
+        self.memory_kib() - before
+    }
+
     /// Threads.
     pub fn threads(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
