@@ -95,9 +95,11 @@ async fn together(size: &Size) {
         left.push(proxy.settled_kib().await - memory);
         println!("at most {most} KiB were taken, {left:?} were left; {:?} in all", begun.elapsed());
     }
-    let begun = Instant::now();
-    let keeps = proxy.gives_back(memory, most).await;
-    println!("{keeps} KiB are kept {:?} after the last crowd", begun.elapsed());
+    if cfg!(feature = "jemalloc") {
+        let begun = Instant::now();
+        let keeps = proxy.gives_back(memory, most).await;
+        println!("{keeps} KiB are kept {:?} after the last crowd", begun.elapsed());
+    }
 }
 
 /// Lets the crowd come, kind by kind, and answers the memory with all of it there.

@@ -164,7 +164,8 @@ impl ProxyProcess {
     /// Waits until at most a quarter of what was taken is still there, and says how much. The allocator gives back within
     /// some 10 s what nobody uses; a busy machine may take longer.
     pub async fn gives_back(&self, before: i64, took: i64) -> i64 {
-        let until = std::time::Instant::now() + Duration::from_secs(60);
+        const WITHIN: Duration = Duration::from_secs(60);
+        let until = std::time::Instant::now() + WITHIN;
         while self.memory_kib() - before > took / 4 {
             let keeps = self.memory_kib() - before;
             assert!(std::time::Instant::now() < until, "it took {took} KiB and keeps {keeps} KiB");
