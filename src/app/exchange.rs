@@ -65,7 +65,7 @@ impl Exchange {
         self.0.trace_ids()
     }
 
-    /// The proxy answers by itself.0.
+    /// The proxy answers by itself.
     pub fn answered_here(&mut self, status: StatusCode) {
         self.0.status = Some(status);
         if self.0.outcome == Outcome::ClientLeft {

@@ -18,13 +18,15 @@ pub(super) struct AnswerBody {
     // Goes before `incoming`: a connection that is gone needs not be told that nobody reads any more.
     lent: Option<Lent>,
     incoming: Incoming,
+    /// Whether `incoming` was empty when it was last asked. Only driving the connection puts anything into it.
+    drained: bool,
     how_it_ended: Option<hyper::Error>,
 }
 
 impl AnswerBody {
     /// The body of an answer whose head came over `lent`.
     pub(super) fn new(incoming: Incoming, lent: Lent) -> Self {
-        Self { lent: Some(lent), incoming, how_it_ended: None }
+        Self { lent: Some(lent), incoming, drained: false, how_it_ended: None }
     }
 
     /// What is there already. Being woken is the connection's part.
@@ -99,10 +101,11 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let mut next = self.next();
+        let mut next = if self.drained { Poll::Pending } else { self.next() };
         if next.is_pending() && self.drive(cx) {
             next = self.next();
         }
+        self.drained = next.is_pending();
         match next {
             Poll::Ready(frame) => Poll::Ready(self.hand_on(cx, frame)),
             Poll::Pending => Poll::Pending,

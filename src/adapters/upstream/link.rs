@@ -81,11 +81,11 @@ impl Link {
         let wire = Arc::new(WireState::default());
         let mut http = Builder::new();
         http.max_buf_size(BUFFER_BYTES);
+        let bell = Arc::new(Bell::default());
         let (sender, conn) = http
-            .handshake(Wire::new(stream, Arc::clone(&wire)))
+            .handshake(Wire::new(stream, Arc::clone(&wire), Arc::clone(&bell)))
             .await
             .map_err(|error| SendFailure::Unreachable(error.to_string()))?;
-        let bell = Arc::new(Bell::default());
         let ring = Waker::from(Arc::clone(&bell));
         let (conn, failure, serves) = (Some(conn), None, u32::MAX);
         Ok(Self { sender, conn, ended: false, failure, bell, ring, wire, served: 0, serves, may_idle })

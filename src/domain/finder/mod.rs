@@ -3,6 +3,7 @@
 //! The promise: for every body that a backend's parser accepts, the model found here is the one which that parser
 //! finds, or an error. Nothing is allocated but the model itself; a body of any size costs a few hundred bytes.
 
+mod block;
 mod bytes;
 mod content_type;
 mod error;

@@ -1,7 +1,9 @@
-//! Passes over many bytes at a time: short runs eight at a time in place, long ones with the vectors of `memchr`.
+//! Passes over many bytes at a time: short runs eight at a time in place, long strings in blocks, other long runs with
+//! the vectors of `memchr`.
 
 use memchr::memchr2;
 
+use super::block::past_blocks;
 use super::bytes::{is_escaped, is_hex, is_space, is_word_byte};
 
 /// Bytes of one machine word.
@@ -32,15 +34,24 @@ pub(super) fn to_quote(bytes: &[u8]) -> &[u8] {
 fn to_quote_past_escapes(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     loop {
-        rest = match rest {
-            [] | [b'"', ..] => return rest,
-            [b'\\', byte, after @ ..] if is_escaped(*byte) => after,
-            [b'\\', ..] => match pass_unicode(rest) {
-                after if after.len() < rest.len() => after,
-                _ => return rest,
+        rest = match past_blocks(rest) {
+            rest @ ([] | [b'"', ..]) => return rest,
+            rest @ [b'\\', ..] => match past_escape(rest) {
+                Some(after) => after,
+                None => return rest,
             },
-            _ => to_special(rest),
+            rest => to_special(rest),
         };
+    }
+}
+
+/// What follows an escape, or several of the form `\uXXXX`. `None` if there is none, or it is wrong or not complete.
+#[inline(always)]
+fn past_escape(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [b'\\', byte, after @ ..] if is_escaped(*byte) => Some(after),
+        [b'\\', b'u', ..] => Some(pass_unicode(bytes)).filter(|after| after.len() < bytes.len()),
+        _ => None,
     }
 }
 
@@ -128,7 +139,8 @@ fn from_mark(bytes: &[u8], marks: u64) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::find_either;
+    use super::super::bytes::{is_escaped, is_hex};
+    use super::{find_either, to_quote};
 
     /// The position that is found.
     fn fast(bytes: &[u8]) -> Option<usize> {
@@ -160,6 +172,57 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// Where the string ends, or what is wrong or not complete begins, one byte after the other.
+    fn end_of_string(bytes: &[u8]) -> usize {
+        let mut at = 0;
+        loop {
+            at += match bytes.get(at..).unwrap_or_default() {
+                [b'\\', b'u', digits @ ..] if digits.len() >= 4 && digits[..4].iter().all(|&b| is_hex(b)) => 6,
+                [b'\\', byte, ..] if is_escaped(*byte) => 2,
+                [] | [b'"' | b'\\', ..] => return at,
+                _ => 1,
+            }
+        }
+    }
+
+    fn same_end(text: &[u8]) {
+        let end = text.len() - to_quote(text).len();
+        assert_eq!(end, end_of_string(text), "{:?}", String::from_utf8_lossy(text));
+    }
+
+    #[test]
+    fn a_run_of_backslashes_is_read_alike_wherever_it_stands_and_whatever_follows() {
+        for before in 0..140 {
+            for run in 0..70 {
+                for after in ["\"", "n", "u", "u00e9", "u00eg", "x", "t\"", ""] {
+                    let mut text = vec![b'a'; before];
+                    text.resize(before + run, b'\\');
+                    text.extend_from_slice(after.as_bytes());
+                    same_end(&text);
+                    text.resize(text.len() + 100, b'n');
+                    same_end(&text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn strings_of_any_mixture_end_alike() {
+        // A fixed sequence that looks random. Most pieces may stand in a string, so that it grows long.
+        let pieces =
+            ["a", "n", "\\n", "\\\\", "\\\"", "\\u00e9", "\\t", " plain text of some length ", "\u{e9}", "\"", "\\x"];
+        let mut state = 1_u32;
+        for _ in 0..20_000 {
+            let mut text = Vec::new();
+            for _ in 0..60 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let last = if state >> 16 & 31 == 0 { pieces.len() } else { pieces.len() - 2 };
+                text.extend_from_slice(pieces[(state >> 24) as usize % last].as_bytes());
+            }
+            same_end(&text);
         }
     }
 }

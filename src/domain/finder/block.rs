@@ -1,0 +1,89 @@
+//! Looks at many bytes of a string at once, and passes over the escapes that prompts are full of.
+//!
+//! A search that begins anew behind each line break waits each time for the one before. A block has a fixed size, and
+//! nothing about it depends on where in it the escapes stand, so that the processor has no turn to guess.
+
+use wide::u8x16;
+
+use super::bytes::{is_escaped, is_hex};
+
+/// The bytes that are looked at together.
+const BLOCK: usize = 64;
+
+/// Bytes of one vector. Every x86-64 and every 64-bit ARM processor has vectors of this size.
+const LANES: usize = 16;
+
+/// After so many blocks without an escape a long run of plain text is expected, such as an image.
+const PLAIN_BLOCKS: u64 = 4;
+
+/// Every second bit, beginning with the second.
+const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+
+/// Passes over the rest of a string block by block, up to its closing quote, to the backslash of an escape that is
+/// wrong or not complete, or to somewhere in between: to a run of blocks without any escape, or to the last bytes.
+#[inline]
+pub(super) fn past_blocks(bytes: &[u8]) -> &[u8] {
+    let (mut rest, mut plain, mut carried) = (bytes, 0, 0);
+    while let Some(block) = rest.first_chunk::<BLOCK>()
+        && plain < PLAIN_BLOCKS
+    {
+        let (backslashes, quotes) = (marks::<b'\\'>(block), marks::<b'"'>(block));
+        let (escapes, escaped) = escapes(backslashes, carried);
+        let ends = quotes & !escaped;
+        let inside = ends.wrapping_sub(1) & !ends;
+        let mut unusual = escaped & !(quotes | backslashes | marks::<b'n'>(block)) & inside;
+        while unusual != 0 {
+            let at = unusual.trailing_zeros() as usize;
+            if !is_escape(rest.get(at..).unwrap_or_default()) {
+                return from_end(bytes, rest.len() - at + 1);
+            }
+            unusual &= unusual - 1;
+        }
+        if ends != 0 {
+            return rest.get(ends.trailing_zeros() as usize..).unwrap_or_default();
+        }
+        plain = if backslashes == 0 { plain + 1 } else { 0 };
+        carried = escapes >> (BLOCK - 1);
+        rest = rest.get(BLOCK..).unwrap_or_default();
+    }
+    // An escape that was begun is given back.
+    from_end(bytes, rest.len() + carried as usize)
+}
+
+/// Whether this is what may follow a backslash.
+#[inline(always)]
+fn is_escape(bytes: &[u8]) -> bool {
+    match bytes {
+        [b'u', a, b, c, d, ..] => is_hex(*a) & is_hex(*b) & is_hex(*c) & is_hex(*d),
+        [byte, ..] => is_escaped(*byte),
+        [] => false,
+    }
+}
+
+/// The last bytes, so many.
+#[inline(always)]
+fn from_end(bytes: &[u8], count: usize) -> &[u8] {
+    bytes.get(bytes.len().saturating_sub(count)..).unwrap_or_default()
+}
+
+/// Which backslashes begin an escape, and which bytes are the second of one. `carried` is 1 if the first byte of all
+/// is, else 0.
+///
+/// A run of backslashes that begins at an even place ends its last escape where subtracting it from the odd places
+/// flips a bit; the carry of the subtraction walks along the run (the way of simdjson).
+#[inline(always)]
+fn escapes(backslashes: u64, carried: u64) -> (u64, u64) {
+    let begins = backslashes & !carried;
+    let turns = ((begins << 1) | ODD).wrapping_sub(begins) ^ ODD;
+    (turns & backslashes, turns ^ (backslashes | carried))
+}
+
+/// One bit for each byte of a block, the lowest for the first: whether it is `BYTE`.
+#[inline(always)]
+fn marks<const BYTE: u8>(block: &[u8; BLOCK]) -> u64 {
+    let (quarters, _) = block.as_chunks::<LANES>();
+    quarters.iter().rev().fold(0, |marks, quarter| {
+        let hits = u8x16::new(*quarter).simd_eq(u8x16::splat(BYTE));
+        (marks << LANES) | u64::from(hits.to_bitmask())
+    })
+}
