@@ -22,13 +22,10 @@ pub(super) fn settle_request(request: &mut Request<BoxBody>) -> Result<(), BodyE
     let ended = request.body().is_end_stream();
     let exact = request.body().size_hint().exact();
     let headers = request.headers_mut();
-    let said = Said::of(headers);
     // Only the body decides; this is about one connection and cannot come from the caller.
-    if said.codings > 0 {
-        headers.remove(TRANSFER_ENCODING);
-    }
+    headers.remove(TRANSFER_ENCODING);
     let holds = if ended { Some(0) } else { exact };
-    match (said.length, holds) {
+    match (length(headers), holds) {
         (Err(reason), _) => Err(BodyError::Malformed(reason.into())),
         (Ok(Some(Length { bytes, .. })), Some(holds)) if bytes != holds => {
             Err(BodyError::Malformed(format!("its length is said to be {bytes}, but {holds} bytes are there")))
@@ -45,38 +42,19 @@ pub(super) fn settle_request(request: &mut Request<BoxBody>) -> Result<(), BodyE
     }
 }
 
-/// What a head says of where its body ends. One pass costs less than a search for each of these headers.
-struct Said {
-    codings: usize,
-    /// Whether one of the codings is `chunked`.
-    chunked: bool,
-    length: Result<Option<Length>, &'static str>,
-    keep_alive: Option<Reuse>,
+/// The length that a head declares, if it does.
+fn length(headers: &HeaderMap) -> Result<Option<Length>, &'static str> {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    lines.try_fold(None, |before, line| Length::read(before, line.as_bytes()).map(Some))
 }
 
-impl Said {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut said = Self { codings: 0, chunked: false, length: Ok(None), keep_alive: None };
-        for (name, value) in headers {
-            if name == CONTENT_LENGTH {
-                said.length = said.length.and_then(|before| Length::read(before, value.as_bytes()).map(Some));
-            } else if name == TRANSFER_ENCODING {
-                said.codings += 1;
-                said.chunked |= value.as_bytes().eq_ignore_ascii_case(b"chunked");
-            } else if name == KEEP_ALIVE && said.keep_alive.is_none() {
-                said.keep_alive = Some(keep_alive(value));
-            }
-        }
-        said
-    }
-
-    /// Whether there is a transfer coding; the only one that is understood is `chunked`, once.
-    fn is_chunked(&self) -> Result<bool, &'static str> {
-        match (self.codings, self.chunked) {
-            (0, _) => Ok(false),
-            (1, true) => Ok(true),
-            _ => Err("a Transfer-Encoding that is not chunked"),
-        }
+/// Whether there is a transfer coding; the only one that is understood is `chunked`, once.
+fn is_chunked(headers: &HeaderMap) -> Result<bool, &'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(false),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err("a Transfer-Encoding that is not chunked"),
     }
 }
 
@@ -91,6 +69,10 @@ struct Length {
 impl Length {
     /// Reads one more line.
     fn read(before: Option<Self>, line: &[u8]) -> Result<Self, &'static str> {
+        // Nearly every line is the only one, and no more than a number.
+        if let (None, Some(bytes)) = (before, digits(line)) {
+            return Ok(Self { bytes, plain: !has_leading_zero(line) });
+        }
         let mut length = before;
         for value in line.split(|byte| *byte == b',') {
             let text = value.trim_ascii();
@@ -98,8 +80,7 @@ impl Length {
             if length.is_some_and(|before| before.bytes != bytes) {
                 return Err("Content-Lengths that differ");
             }
-            let leading_zero = text.len() > 1 && text.starts_with(b"0");
-            length = Some(Self { bytes, plain: length.is_none() && !leading_zero });
+            length = Some(Self { bytes, plain: length.is_none() && !has_leading_zero(text) });
         }
         length.ok_or("an invalid Content-Length")
     }
@@ -126,15 +107,14 @@ pub(super) struct Reuse {
 /// # Errors
 /// What contradicts itself: nobody could say where this answer ends.
 pub(super) fn check_answer(version: Version, headers: &mut HeaderMap) -> Result<Reuse, &'static str> {
-    let said = Said::of(headers);
-    let chunked = said.is_chunked()?;
-    if let Some(length) = said.length? {
+    let chunked = is_chunked(headers)?;
+    if let Some(length) = length(headers)? {
         if chunked {
             return Err("both Transfer-Encoding and Content-Length");
         }
         length.write_plainly(headers);
     }
-    let mut reuse = said.keep_alive.unwrap_or(Reuse { more: u32::MAX, within: None });
+    let mut reuse = headers.get(KEEP_ALIVE).map_or(Reuse { more: u32::MAX, within: None }, keep_alive);
     if version != Version::HTTP_11 {
         // An older backend may keep it open, but hyper would then speak the older version to it.
         reuse.more = 0;
@@ -148,6 +128,10 @@ pub(super) fn switch_was_asked(asked: Option<&HeaderValue>, answered: &HeaderMap
     let (Ok(asked), Ok(answered)) = (asked.to_str(), answered.to_str()) else { return false };
     let is_asked = |protocol: &str| asked.split(',').any(|one| one.trim().eq_ignore_ascii_case(protocol.trim()));
     answered.split(',').all(is_asked)
+}
+
+fn has_leading_zero(text: &[u8]) -> bool {
+    text.len() > 1 && text.starts_with(b"0")
 }
 
 fn digits(text: &[u8]) -> Option<u64> {

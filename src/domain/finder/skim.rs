@@ -57,7 +57,7 @@ impl JsonFinder {
         let (key, after) = plain_text(bytes)?;
         let [b':', after @ ..] = spaces(after) else { return None };
         let value = spaces(after);
-        match Key::plain(key).kind() {
+        match Key::kind_of_plain(key) {
             Ok(KeyKind::Other) if value.first().copied().is_some_and(begins_scalar) => Some(self.scalar(value)),
             Ok(KeyKind::Other) => Some(self.next(State::Value, value)),
             Ok(KeyKind::Model) if self.model.is_none() => {

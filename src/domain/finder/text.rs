@@ -47,11 +47,14 @@ impl Key {
         }
     }
 
-    /// A whole key that has no escapes.
-    pub(super) fn plain(text: &[u8]) -> Self {
+    /// Decides what a whole key is that has no escapes.
+    pub(super) fn kind_of_plain(text: &[u8]) -> Result<KeyKind, FindError> {
+        if is_clearly_other(text) {
+            return Ok(KeyKind::Other);
+        }
         let mut key = Self::default();
         text.iter().for_each(|&byte| key.push(byte.into()));
-        key
+        key.kind()
     }
 
     /// Decides what the complete key is.
@@ -67,6 +70,13 @@ impl Key {
             Err(FindError::AmbiguousModel(AmbiguousModel::OtherCase))
         }
     }
+}
+
+/// Whether a printable character tells a key from `model`, before any that is left out of the comparison.
+fn is_clearly_other(key: &[u8]) -> bool {
+    let differs = |(byte, letter): (&u8, u8)| !byte.eq_ignore_ascii_case(&letter);
+    let first = key.iter().zip(MODEL.bytes()).find(|pair| differs(*pair));
+    first.is_some_and(|(byte, _)| matches!(byte, b' '..=b'~'))
 }
 
 /// The value of `model` as it is read: at most [`MODEL_NAME_MAX_BYTES`] are kept.
@@ -143,7 +153,9 @@ mod tests {
     }
 
     fn ascii(text: &str) -> Result<KeyKind, FindError> {
-        key(&text.bytes().map(u16::from).collect::<Vec<_>>())
+        let kind = key(&text.bytes().map(u16::from).collect::<Vec<_>>());
+        assert_eq!(Key::kind_of_plain(text.as_bytes()), kind, "{text:?}");
+        kind
     }
 
     #[test]
@@ -158,6 +170,9 @@ mod tests {
         let odd = Err(FindError::InvalidModel(InvalidModel::OddKey));
         assert_eq!(ascii("model\0tail"), odd);
         assert_eq!(ascii("mo\u{200b}del"), odd);
+        assert_eq!(ascii("\u{200b}MODEL"), odd);
+        assert_eq!(ascii("mo\0dem"), Ok(KeyKind::Other));
+        assert_eq!(ascii("mo\u{200b}tel"), Ok(KeyKind::Other));
         assert_eq!(key(&[0xd800, 109, 111, 100, 101, 108]), odd);
     }
 
