@@ -69,10 +69,6 @@ struct Length {
 impl Length {
     /// Reads one more line.
     fn read(before: Option<Self>, line: &[u8]) -> Result<Self, &'static str> {
-        // Nearly every line is the only one, and no more than a number.
-        if let (None, Some(bytes)) = (before, digits(line)) {
-            return Ok(Self { bytes, plain: !has_leading_zero(line) });
-        }
         let mut length = before;
         for value in line.split(|byte| *byte == b',') {
             let text = value.trim_ascii();
@@ -80,7 +76,8 @@ impl Length {
             if length.is_some_and(|before| before.bytes != bytes) {
                 return Err("Content-Lengths that differ");
             }
-            length = Some(Self { bytes, plain: length.is_none() && !has_leading_zero(text) });
+            let leading_zero = text.len() > 1 && text.starts_with(b"0");
+            length = Some(Self { bytes, plain: length.is_none() && !leading_zero });
         }
         length.ok_or("an invalid Content-Length")
     }
@@ -128,10 +125,6 @@ pub(super) fn switch_was_asked(asked: Option<&HeaderValue>, answered: &HeaderMap
     let (Ok(asked), Ok(answered)) = (asked.to_str(), answered.to_str()) else { return false };
     let is_asked = |protocol: &str| asked.split(',').any(|one| one.trim().eq_ignore_ascii_case(protocol.trim()));
     answered.split(',').all(is_asked)
-}
-
-fn has_leading_zero(text: &[u8]) -> bool {
-    text.len() > 1 && text.starts_with(b"0")
 }
 
 fn digits(text: &[u8]) -> Option<u64> {

@@ -1,10 +1,9 @@
 //! The socket below a connection: what hyper reads and writes through.
 //!
 //! It adds three things to a plain socket. Before a request goes out it looks whether the backend has closed the
-//! connection meanwhile, with a system call, because the runtime's own news may be late. And a failed write does not
-//! end the exchange: a backend that answers early and closes has its answer read first. And a socket that had nothing is
-//! not asked again before the bell of its connection has rung: hyper asks about three times for each read that brings
-//! something.
+//! connection meanwhile, with a system call, because the runtime's own news may be late. A failed write does not end the
+//! exchange: a backend that answers early and closes has its answer read first. And a socket that had nothing is not asked
+//! again before the bell of its connection has rung: hyper asks two to five times for each read that brings something.
 
 use std::io;
 use std::mem::MaybeUninit;

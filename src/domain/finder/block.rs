@@ -22,7 +22,7 @@ const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
 /// Passes over the rest of a string block by block, up to its closing quote, to the backslash of an escape that is
 /// wrong or not complete, or to somewhere in between: to a run of blocks without any escape, or to the last bytes.
 #[inline]
-pub(super) fn past_blocks(bytes: &[u8]) -> &[u8] {
+pub(super) fn pass_blocks(bytes: &[u8]) -> &[u8] {
     let (mut rest, mut plain, mut carried) = (bytes, 0, 0);
     while let Some(block) = rest.first_chunk::<BLOCK>()
         && plain < PLAIN_BLOCKS
@@ -35,6 +35,7 @@ pub(super) fn past_blocks(bytes: &[u8]) -> &[u8] {
         while unusual != 0 {
             let at = unusual.trailing_zeros() as usize;
             if !is_escape(rest.get(at..).unwrap_or_default()) {
+                // Its backslash may be the last byte of the block before.
                 return from_end(bytes, rest.len() - at + 1);
             }
             unusual &= unusual - 1;
@@ -50,7 +51,18 @@ pub(super) fn past_blocks(bytes: &[u8]) -> &[u8] {
     from_end(bytes, rest.len() + carried as usize)
 }
 
-/// Whether this is what may follow a backslash.
+/// What follows an escape. `None` if it is wrong or not complete, or none is there.
+pub(super) fn pass_escape(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [b'\\', escape @ ..] if is_escape(escape) => match escape {
+            [b'u', _, _, _, _, after @ ..] => Some(after),
+            _ => escape.get(1..),
+        },
+        _ => None,
+    }
+}
+
+/// Whether this begins with what may follow a backslash.
 #[inline(always)]
 fn is_escape(bytes: &[u8]) -> bool {
     match bytes {

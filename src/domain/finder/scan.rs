@@ -3,8 +3,8 @@
 
 use memchr::memchr2;
 
-use super::block::past_blocks;
-use super::bytes::{is_escaped, is_hex, is_space, is_word_byte};
+use super::block::{pass_blocks, pass_escape};
+use super::bytes::{is_space, is_word_byte};
 
 /// Bytes of one machine word.
 const WORD: usize = 8;
@@ -34,24 +34,14 @@ pub(super) fn to_quote(bytes: &[u8]) -> &[u8] {
 fn to_quote_past_escapes(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     loop {
-        rest = match past_blocks(rest) {
+        rest = match pass_blocks(rest) {
             rest @ ([] | [b'"', ..]) => return rest,
-            rest @ [b'\\', ..] => match past_escape(rest) {
+            rest @ [b'\\', ..] => match pass_escape(rest) {
                 Some(after) => after,
                 None => return rest,
             },
             rest => to_special(rest),
         };
-    }
-}
-
-/// What follows an escape, or several of the form `\uXXXX`. `None` if there is none, or it is wrong or not complete.
-#[inline(always)]
-fn past_escape(bytes: &[u8]) -> Option<&[u8]> {
-    match bytes {
-        [b'\\', byte, after @ ..] if is_escaped(*byte) => Some(after),
-        [b'\\', b'u', ..] => Some(pass_unicode(bytes)).filter(|after| after.len() < bytes.len()),
-        _ => None,
     }
 }
 
@@ -65,19 +55,6 @@ pub(super) fn to_special(bytes: &[u8]) -> &[u8] {
         0 => find_either::<b'"', b'\\'>(after),
         marks => from_mark(bytes, marks),
     }
-}
-
-/// Passes over complete `\uXXXX` escapes.
-#[inline]
-fn pass_unicode(bytes: &[u8]) -> &[u8] {
-    let mut rest = bytes;
-    while let [b'\\', b'u', a, b, c, d, after @ ..] = rest {
-        if !(is_hex(*a) & is_hex(*b) & is_hex(*c) & is_hex(*d)) {
-            break;
-        }
-        rest = after;
-    }
-    rest
 }
 
 /// Passes over white space.
