@@ -7,14 +7,14 @@ IMAGE ?= lw-inference-proxy:latest
 # The image that the Dockerfile compiles in. Where it is not to be had, the binary is compiled outside.
 BUILDER ?= rust:1-slim-trixie
 
-.PHONY: help build run demo test scale soak bench bench-count fuzz venv llama mock docker compose fmt lint layers deny clean
+.PHONY: help build run demo test scale soak bench bench-count fuzz venv llama mock docker compose fmt lint doc layers deny clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 build: ## Compile the proxy for use: bin/lw-inference-proxy
-	cargo build --release --locked --bin lw-inference-proxy
-	install -D target/release/lw-inference-proxy bin/lw-inference-proxy
+	cargo build --profile dist --locked --bin lw-inference-proxy
+	install -D target/dist/lw-inference-proxy bin/lw-inference-proxy
 
 run: ## Run the proxy on the Docker engine here, on port 8080
 	cargo run --release --locked --bin lw-inference-proxy
@@ -26,19 +26,19 @@ test: ## Run every test; ARGS='-E "test(drain)"' picks some
 	@tests/run.sh $(ARGS)
 
 scale: ## Thousands of clients at once; a minute
-	cargo build --release --locked --bin lw-inference-proxy
-	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test scale -- --ignored --nocapture --test-threads 1
+	cargo build --profile dist --locked --bin lw-inference-proxy
+	LW_PROXY_BIN=target/dist/lw-inference-proxy cargo test --locked --test scale -- --ignored --nocapture --test-threads 1
 
 soak: ## Ten minutes while backends come and go, or SOAK_SECONDS=60
-	cargo build --release --locked --bin lw-inference-proxy
-	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test soak -- --ignored --nocapture
+	cargo build --profile dist --locked --bin lw-inference-proxy
+	LW_PROXY_BIN=target/dist/lw-inference-proxy cargo test --locked --test soak -- --ignored --nocapture
 
 bench: ## Measure beside others, 10 minutes; ARGS=--write notes it
-	cargo build --release --locked --bin lw-inference-proxy
+	cargo build --profile dist --locked --bin lw-inference-proxy
 	cargo run --release --locked --package bench -- compare $(ARGS)
 
 bench-count: ## Count instructions and calls; ARGS=--short, ARGS=--write
-	cargo build --release --locked --bin lw-inference-proxy
+	cargo build --profile dist --locked --bin lw-inference-proxy
 	cargo run --locked --package bench -- count $(ARGS)
 
 fuzz: ## Run each fuzzer for SECONDS_EACH=60; ARGS=labels picks one
@@ -66,6 +66,9 @@ fmt: ## Format the code
 lint: ## What CI refuses: unformatted code and every warning
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc: ## The documentation of the code, without a warning
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
 layers: ## Compile each inner layer alone, with what it may use
 	@tests/layers.sh

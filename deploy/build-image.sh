@@ -26,7 +26,7 @@ else
     [ "$builder" = outside ] || echo "$builder is not here and cannot be pulled: compiling outside of Docker instead"
     command -v cargo >/dev/null || { echo "there is no cargo here either; install Rust (rustup.rs)" >&2; exit 1; }
     echo "compiling with $(rustc --version); the first time takes some minutes"
-    context=target/image-${LW_IMAGE_PROFILE:-release}
+    context=target/image-${LW_IMAGE_PROFILE:-dist}
     deploy/build-static.sh "$context/out"
     sed -n '/^FROM scratch/,$p' Dockerfile | sed 's/--from=build //; s,COPY /out/,COPY out/,' >"$context/Dockerfile"
     docker build --tag "$image" "${describe[@]}" "$context"

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 out=${1:?a folder for the result}
 case $out in /*) ;; *) out=$PWD/$out ;; esac
 
-profile=${LW_IMAGE_PROFILE:-release}
+profile=${LW_IMAGE_PROFILE:-dist}
 folder=$profile
 [ "$profile" != dev ] || folder=debug
 

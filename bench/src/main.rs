@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, Failure> {
-    let proxy = PathBuf::from("target/release/lw-inference-proxy");
+    let proxy = PathBuf::from("target/dist/lw-inference-proxy");
     let (only, scenarios) = (Vec::new(), Vec::new());
     let mut asked = Asked { short: false, write: false, proxy, beside: None, only, scenarios, keep: None };
     while let Some(argument) = arguments.next() {
