@@ -1,6 +1,7 @@
 //! How long choosing a backend for a model takes, by how many models there are.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,8 @@ fn table(models: usize) -> RoutingTable<()> {
         (table, _) = table.apply(TableEvent::Source(SourceId(0), ContainerEvent::Observed(container)), now);
         let generation: Generation = table.entries().find(|(other, _)| **other == id).unwrap().1.generation;
         let models = numbers.iter().map(|number| (name(*number), Arc::from("{}"))).collect();
-        (table, _) = table.apply(TableEvent::Learnt { container: id, generation, models, link: () }, now);
+        let address = ([10, 0, 0, 1], 8000).into();
+        (table, _) = table.apply(TableEvent::Learnt { container: id, generation, address, models, link: () }, now);
     }
     assert_eq!(table.models().len(), models);
     table
@@ -69,7 +71,7 @@ fn container(number: usize) -> Container {
         started_at: EngineTime(started_at),
         condition: Condition::Healthy,
         labels: labels::parse(|_| None),
-        reach: Reach::At([10, 0, 0, 1].into()),
+        reach: Reach::At(IpAddr::from([10, 0, 0, 1]).into()),
         stop_signal: Signal(15),
         stop_timeout: Duration::from_secs(10),
         health_output: None,

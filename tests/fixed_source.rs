@@ -69,7 +69,7 @@ impl Scene {
 }
 
 fn at(ip: &str) -> Reach {
-    Reach::At(ip.parse().unwrap())
+    Reach::At(ip.parse::<IpAddr>().unwrap().into())
 }
 
 async fn until_at(heard: &mut Heard, ip: &str) {

@@ -27,7 +27,7 @@ fn container(name: &str, condition: Condition) -> Container {
         started_at: EngineTime(1),
         condition,
         labels: Ok(InferenceLabels::default()),
-        reach: Reach::At(IpAddr::from([172, 20, 0, 3])),
+        reach: Reach::At(IpAddr::from([172, 20, 0, 3]).into()),
         stop_signal: Signal::TERM,
         stop_timeout: Duration::from_secs(90),
         health_output: None,
@@ -57,9 +57,11 @@ impl Scene {
 
     fn lists(&mut self, id: &str, models: &[&str]) {
         let container = ContainerId::new(id);
-        let generation = self.table.entries().find(|(of, _)| **of == container).unwrap().1.generation;
+        let entry = self.table.entries().find(|(of, _)| **of == container).unwrap().1;
+        let Reach::At(addresses) = &entry.container.reach else { panic!("nowhere") };
+        let (generation, address) = (entry.generation, (addresses.first(), 8000).into());
         let models = models.iter().map(|id| ((*id).to_owned(), Arc::from("{}"))).collect();
-        self.apply(TableEvent::Learnt { container, generation, models, link: () });
+        self.apply(TableEvent::Learnt { container, generation, address, models, link: () });
     }
 
     fn fails(&mut self, id: &str, failure: &str) {
@@ -194,7 +196,7 @@ fn one_that_is_displaced_says_by_whom() {
     let mut scene = Scene::of([container("old", Condition::Healthy)]);
     scene.lists("old", &["a", "b"]);
     let mut new = container("new", Condition::Healthy);
-    new.reach = Reach::At(IpAddr::from([172, 20, 0, 4]));
+    new.reach = Reach::At(IpAddr::from([172, 20, 0, 4]).into());
     scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::Observed(new)));
     scene.lists("new", &["a"]);
     let old = scene.report().containers.into_iter().find(|line| line.name == "old").unwrap();

@@ -1,5 +1,6 @@
 //! Asking backends for their models: again and again until they answer, and once in a while after that.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ const RETRY_MOST: Duration = Duration::from_secs(15);
 const ASKED_AT_ONCE: usize = 32;
 /// The last word on how long one question may take, should the client's own bound fail.
 const ASK_AT_MOST: Duration = Duration::from_secs(30);
+
+/// What a backend lists: id and description, as they came.
+type Models = Vec<(String, Arc<str>)>;
 
 /// Asks on behalf of the table.
 #[derive(Clone)]
@@ -43,11 +47,12 @@ impl Discovery {
     pub async fn discover(self, question: Question) {
         let mut wait = RETRY_FIRST;
         loop {
-            match self.ask(&question).await {
-                Ok(models) => {
-                    let link = Link::new(self.upstream.open(&target(&question)), Arc::clone(&self.drained));
+            match self.ask_in_order(&question).await {
+                Ok((address, models)) => {
+                    let target = Target { address, base_path: question.base_path.clone() };
+                    let link = Link::new(self.upstream.open(&target), Arc::clone(&self.drained));
                     let Question { container, generation, .. } = question;
-                    return self.tell(TableEvent::Learnt { container, generation, models, link }).await;
+                    return self.tell(TableEvent::Learnt { container, generation, address, models, link }).await;
                 }
                 Err((failure, looks_dead)) => self.tell(not_learnt(&question, failure, looks_dead)).await,
             }
@@ -58,7 +63,7 @@ impl Discovery {
 
     /// Asks once.
     pub async fn refresh(self, question: Question) {
-        let event = match self.ask(&question).await {
+        let event = match self.ask(&question, question.address).await {
             Ok(models) => {
                 let Question { container, generation, .. } = question;
                 TableEvent::Refreshed { container, generation, models }
@@ -68,17 +73,35 @@ impl Discovery {
         self.tell(event).await;
     }
 
-    async fn ask(&self, question: &Question) -> Result<Vec<(String, Arc<str>)>, (String, bool)> {
+    /// Asks at each address in turn until a connection is taken. The first failure is the one that counts.
+    async fn ask_in_order(&self, question: &Question) -> Result<(SocketAddr, Models), (String, bool)> {
+        let first = match self.ask(question, question.address).await {
+            Ok(models) => return Ok((question.address, models)),
+            Err(failure) => failure,
+        };
+        if first.1 {
+            for address in &question.others {
+                match self.ask(question, *address).await {
+                    Ok(models) => return Ok((*address, models)),
+                    Err((_, true)) => {}
+                    Err(failure) => return Err(failure),
+                }
+            }
+        }
+        Err(first)
+    }
+
+    async fn ask(&self, question: &Question, address: SocketAddr) -> Result<Models, (String, bool)> {
         let _turn = self.at_once.acquire().await;
-        let target = target(question);
+        let target = Target { address, base_path: question.base_path.clone() };
         let listed = match timeout(ASK_AT_MOST, self.upstream.models(&target)).await {
             Ok(Ok(listed)) => listed,
-            Ok(Err(error)) => return Err((describe(question, &error.to_string()), error.looks_dead())),
-            Err(_) => return Err((describe(question, "it did not answer"), false)),
+            Ok(Err(error)) => return Err((describe(&target, &error.to_string()), error.looks_dead())),
+            Err(_) => return Err((describe(&target, "it did not answer"), false)),
         };
         let bad = listed.iter().find_map(|model| ModelName::parse(&model.id).err());
         match (listed.iter().any(|model| ModelName::parse(&model.id).is_ok()), bad) {
-            (false, Some(why)) => Err((describe(question, &format!("no id can be used: {why}")), false)),
+            (false, Some(why)) => Err((describe(&target, &format!("no id can be used: {why}")), false)),
             _ => Ok(listed.into_iter().map(|ListedModel { id, object }| (id, object)).collect()),
         }
     }
@@ -89,12 +112,8 @@ impl Discovery {
     }
 }
 
-fn target(question: &Question) -> Target {
-    Target { address: question.address, base_path: question.base_path.clone() }
-}
-
-fn describe(question: &Question, failure: &str) -> String {
-    format!("GET http://{}{}/models: {failure}", question.address, question.base_path.as_str())
+fn describe(target: &Target, failure: &str) -> String {
+    format!("GET http://{}{}/models: {failure}", target.address, target.base_path.as_str())
 }
 
 fn not_learnt(question: &Question, failure: String, looks_dead: bool) -> TableEvent<Link> {

@@ -77,11 +77,58 @@ pub enum Condition {
     Healthy,
 }
 
+/// The addresses at which a container can be reached, the best one first. Never empty, each once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    first: IpAddr,
+    others: Vec<IpAddr>,
+}
+
+impl Addresses {
+    /// The addresses in this order. Returns `None` if there are none.
+    pub fn in_order(addresses: impl IntoIterator<Item = IpAddr>) -> Option<Self> {
+        let mut addresses = addresses.into_iter();
+        let mut all = Self::from(addresses.next()?);
+        for ip in addresses {
+            if !all.contains(ip) {
+                all.others.push(ip);
+            }
+        }
+        Some(all)
+    }
+
+    /// Returns the best address.
+    pub fn first(&self) -> IpAddr {
+        self.first
+    }
+
+    /// Returns every address, the best one first.
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
+
+    /// Returns true if this is one of them.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.iter().any(|own| own == ip)
+    }
+
+    /// Returns the addresses without these. Returns `None` if none is left.
+    pub fn without(&self, lost: &[IpAddr]) -> Option<Self> {
+        Self::in_order(self.iter().filter(|ip| !lost.contains(ip)))
+    }
+}
+
+impl From<IpAddr> for Addresses {
+    fn from(first: IpAddr) -> Self {
+        Self { first, others: Vec::new() }
+    }
+}
+
 /// Where a container can be reached from here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
-    /// On this address, which lies in a network that the proxy shares.
-    At(IpAddr),
+    /// At these addresses, which lie in networks that the proxy shares.
+    At(Addresses),
     /// Nowhere; why, in words for the operator: the container's networks, and ours.
     Nowhere(Unreachable),
 }
@@ -156,6 +203,25 @@ pub enum ContainerEvent {
     Lost(String),
 }
 
+/// The addresses that a container lost with a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LostAddresses {
+    /// Every address that it had: the network was that of another container, which has ended.
+    All,
+    /// The ones that it had there, as far as they are known.
+    These(Vec<IpAddr>),
+}
+
+impl LostAddresses {
+    /// Returns true if this address is lost.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(lost) => lost.contains(&ip),
+        }
+    }
+}
+
 /// What happened to a container. Edges only ever take a container out of service: coming into service needs a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edge {
@@ -174,8 +240,8 @@ pub enum Edge {
     Paused,
     /// Its health check failed as often as it takes.
     Unhealthy,
-    /// It left a network; whether another one is left is seen at the next look.
-    LeftNetwork,
+    /// It left a network, and lost these addresses. Where none of them is in use, this is only a reason for a look.
+    LeftNetwork(LostAddresses),
     /// It has a new name.
     Renamed(Arc<str>),
 }

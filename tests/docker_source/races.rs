@@ -53,7 +53,7 @@ async fn an_end_and_a_start_within_a_moment_end_in_the_new_run() {
     engine.start_again(&id);
     heard.until_edge(&id).await;
     let container = heard.until_condition(&id, Condition::Healthy).await;
-    assert!(matches!(container.reach, Reach::At(ip) if ip.to_string().starts_with("10.1.200.")));
+    assert!(matches!(container.reach, Reach::At(ips) if ips.first().to_string().starts_with("10.1.200.")));
 }
 
 #[tokio::test]

@@ -1,15 +1,24 @@
 //! What engines tell, and in which order.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use lw_inference_proxy::adapters::docker::DockerSettings;
-use lw_inference_proxy::domain::container::{Condition, ContainerEvent, Edge, Reach};
+use lw_inference_proxy::domain::container::{Condition, ContainerEvent, Edge, LostAddresses, Reach};
 use lw_inference_proxy::domain::signal::Signal;
 use lw_inference_proxy::ports::container_source::ContainerSource;
 
 use super::fake_engine::FakeEngine;
 use super::heard::Heard;
 use super::{OPTED_IN, source, watch, with_one};
+
+fn at(ip: &str) -> Reach {
+    Reach::At(ip.parse::<IpAddr>().unwrap().into())
+}
+
+fn left(ips: &[&str]) -> Edge {
+    Edge::LeftNetwork(LostAddresses::These(ips.iter().map(|ip| ip.parse().unwrap()).collect()))
+}
 
 #[tokio::test]
 async fn a_stop_on_docker_20_is_told_from_the_kill_on() {
@@ -25,7 +34,12 @@ async fn a_stop_on_docker_20_is_told_from_the_kill_on() {
     heard.until_edge(&id).await;
     heard.until_condition(&id, Condition::NotRunning).await;
     let edges: Vec<_> = heard.story(&id).into_iter().filter(|word| word != "NotRunning").collect();
-    let expected = ["Signal(Signal(15))", "Ended { exit_code: Some(0) }", "LeftNetwork", "Ended { exit_code: None }"];
+    let expected = [
+        "Signal(Signal(15))",
+        "Ended { exit_code: Some(0) }",
+        "LeftNetwork(These([10.1.0.2]))",
+        "Ended { exit_code: None }",
+    ];
     assert_eq!(edges, expected);
 }
 
@@ -43,7 +57,12 @@ async fn a_stop_on_docker_28_is_told_from_the_kill_on() {
     engine.event(&id, "die", &[("exitCode", "137"), ("execDuration", "4")]);
     heard.until_condition(&id, Condition::NotRunning).await;
     let edges: Vec<_> = heard.story(&id).into_iter().filter(|word| word != "NotRunning").collect();
-    let expected = ["Signal(Signal(3))", "LeftNetwork", "Ended { exit_code: None }", "Ended { exit_code: Some(137) }"];
+    let expected = [
+        "Signal(Signal(3))",
+        "LeftNetwork(These([10.1.0.2]))",
+        "Ended { exit_code: None }",
+        "Ended { exit_code: Some(137) }",
+    ];
     assert_eq!(edges, expected);
 }
 
@@ -127,13 +146,14 @@ async fn every_way_to_leave_service_is_told_without_a_look() {
 async fn a_network_that_is_left_and_joined_changes_the_address() {
     let engine = FakeEngine::start();
     let (mut heard, id) = with_one(&engine).await;
-    engine.change(&id, |c| c.ip = String::new());
+    let mut ip = String::new();
+    engine.change(&id, |c| ip = std::mem::take(&mut c.ip));
     engine.network_event(&id, "disconnect");
-    assert_eq!(heard.until_edge(&id).await, Edge::LeftNetwork);
+    assert_eq!(heard.until_edge(&id).await, left(&[&ip]));
     assert!(matches!(heard.until_observed(&id).await.reach, Reach::Nowhere(_)));
     engine.change(&id, |c| c.ip = "10.1.7.7".to_owned());
     engine.network_event(&id, "connect");
-    let at = Reach::At("10.1.7.7".parse().unwrap());
+    let at = at("10.1.7.7");
     heard.until(|event| matches!(event, ContainerEvent::Observed(c) if c.reach == at)).await;
 }
 
@@ -148,9 +168,9 @@ async fn a_container_that_uses_anothers_network_is_reached_there_until_that_one_
         c.ip = String::new();
     });
     let mut heard = watch(&engine);
-    assert_eq!(heard.snapshot().await[&id].reach, Reach::At("10.1.9.9".parse().unwrap()));
+    assert_eq!(heard.snapshot().await[&id].reach, at("10.1.9.9"));
     engine.die(&owner, 0);
-    assert_eq!(heard.until_edge(&id).await, Edge::LeftNetwork);
+    assert_eq!(heard.until_edge(&id).await, Edge::LeftNetwork(LostAddresses::All));
     engine.start_again(&owner);
     let lost = heard
         .until(|e| matches!(e, ContainerEvent::Observed(c) if matches!(&c.reach, Reach::Nowhere(why) if why.to_string().contains("restart"))))

@@ -43,8 +43,10 @@ fn claims_are_those_of_ready_backends(proxy: &Proxy) {
 fn ready_is_what_was_told(proxy: &Proxy) {
     for (id, entry) in proxy.table.entries() {
         let State::Ready(ready) = &entry.state else { continue };
-        let told = proxy.told[id];
+        let told = &proxy.told[id];
         assert!(told.may_serve, "{id} serves though the last thing told of it speaks against it");
+        let ip = ready.backend.address.ip();
+        assert!(told.addresses.contains(&ip), "{id} serves at {ip}, which it has lost");
         assert_eq!(ready.backend.started_at, told.run, "{id} serves a run that is over");
         if let Some(stopped) = told.stopped {
             let late = proxy.now >= stopped + TAKE_BACK && proxy.was_taken_back(id);

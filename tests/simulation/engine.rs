@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lw_inference_proxy::domain::container::{
-    Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach, Unreachable,
+    Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses, Reach, Unreachable,
 };
 use lw_inference_proxy::domain::labels::InferenceLabels;
 use lw_inference_proxy::domain::signal::Signal;
@@ -201,8 +201,18 @@ impl Engine {
     }
 
     fn moves(&mut self, id: &ContainerId, dice: &mut Dice) {
-        self.edge(dice, id, Edge::LeftNetwork);
+        let before = match &self.containers[id].container.reach {
+            Reach::At(addresses) => addresses.iter().collect(),
+            Reach::Nowhere(_) => Vec::new(),
+        };
         let (condition, reach) = (self.containers[id].container.condition, reach(dice));
+        let stays = |ip: &IpAddr| matches!(&reach, Reach::At(now) if now.contains(*ip));
+        let lost: Vec<_> = before.into_iter().filter(|ip| !stays(ip)).collect();
+        match dice.up_to(4) {
+            0 => {} // only the look shows it
+            1 => self.edge(dice, id, Edge::LeftNetwork(LostAddresses::All)),
+            _ => self.edge(dice, id, Edge::LeftNetwork(LostAddresses::These(lost))),
+        }
         self.containers.get_mut(id).unwrap().container.reach = reach;
         self.turns(id, condition);
     }
@@ -216,9 +226,17 @@ fn models(dice: &mut Dice) -> Vec<&'static str> {
     models
 }
 
+fn nowhere() -> Reach {
+    Reach::Nowhere(Unreachable { theirs: vec!["other".to_owned()], ours: Vec::new() })
+}
+
 fn reach(dice: &mut Dice) -> Reach {
     match dice.up_to(9) as u8 {
-        0 => Reach::Nowhere(Unreachable { theirs: vec!["other".to_owned()], ours: Vec::new() }),
-        last => Reach::At(IpAddr::from([172, 20, 0, last])),
+        0 => nowhere(),
+        first => {
+            let others = (1..9).filter(|_| dice.one_in(4)).collect::<Vec<_>>();
+            let all = std::iter::once(first).chain(others).map(|last| IpAddr::from([172, 20, 0, last]));
+            Addresses::in_order(all).map_or_else(nowhere, Reach::At)
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The application's part, as simple as can be: performs transitions, asks questions, lets requests in and out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,16 +16,18 @@ use lw_inference_proxy::domain::table::{
 };
 
 use super::dice::Dice;
-use super::engine::{Engine, MODELS};
+use super::engine::{Engine, MODELS, Truth};
 
 pub const TAKE_BACK: Duration = Duration::from_secs(300);
 
 /// What was told of a container, as plainly as possible: may it serve?
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Told {
     pub run: EngineTime,
     /// The last thing told was a look at it, healthy or starting, on an address.
     pub may_serve: bool,
+    /// Where it is reached: the addresses of the last look, without those lost since.
+    pub addresses: Vec<IpAddr>,
     /// It was told to stop in this run, then.
     pub stopped: Option<Instant>,
 }
@@ -165,6 +168,10 @@ impl Proxy {
         }
         let healthy = matches!(container.condition, Condition::Healthy | Condition::Starting);
         told.may_serve = healthy && matches!(container.reach, Reach::At(_));
+        told.addresses = match &container.reach {
+            Reach::At(addresses) => addresses.iter().collect(),
+            Reach::Nowhere(_) => Vec::new(),
+        };
     }
 
     fn note_edge(&mut self, id: &ContainerId, at: EngineTime, edge: &Edge) {
@@ -173,9 +180,8 @@ impl Proxy {
         match edge {
             Edge::Signal(signal) if signal.meaning(Signal::TERM) == Meaning::Other => {}
             Edge::Signal(_) => (told.may_serve, told.stopped) = (false, Some(now)),
-            Edge::Ended { .. } | Edge::Removed | Edge::Paused | Edge::Unhealthy | Edge::LeftNetwork => {
-                told.may_serve = false;
-            }
+            Edge::Ended { .. } | Edge::Removed | Edge::Paused | Edge::Unhealthy => told.may_serve = false,
+            Edge::LeftNetwork(lost) => told.addresses.retain(|ip| !lost.contains(*ip)),
             Edge::OutOfMemory | Edge::Renamed(_) => {}
         }
     }
@@ -203,13 +209,10 @@ impl Proxy {
         honest: bool,
         spoils: bool,
     ) {
-        let Question { container, generation, address, .. } = question.clone();
+        let Question { container, generation, .. } = question.clone();
         let generation = if honest { generation } else { Generation(generation.0.saturating_sub(dice.up_to(9))) };
-        let listening = engine
-            .containers
-            .get(&container)
-            .filter(|truth| truth.runs() && matches!(truth.container.reach, Reach::At(ip) if ip == address.ip()));
-        let Some(truth) = listening.filter(|_| honest || dice.one_in(2)) else {
+        let answered = answering(engine, &question, refresh);
+        let Some((truth, address)) = answered.filter(|_| honest || dice.one_in(2)) else {
             let failure = Arc::from("refused");
             self.apply(TableEvent::NotLearnt { container, generation, failure, looks_dead: dice.one_in(2) });
             if !refresh {
@@ -224,7 +227,7 @@ impl Proxy {
         let (void, before) = (asked != Some(generation), (self.registered(), self.table.active()));
         self.apply(match refresh {
             true => TableEvent::Refreshed { container, generation, models },
-            false => TableEvent::Learnt { container, generation, models, link: () },
+            false => TableEvent::Learnt { container, generation, address, models, link: () },
         });
         assert!(!void || before == (self.registered(), self.table.active()), "an answer to an earlier question counts");
         if !refresh && generation != question.generation {
@@ -283,4 +286,13 @@ impl Proxy {
     pub fn was_taken_back(&self, id: &ContainerId) -> bool {
         self.taken_back.contains(id)
     }
+}
+
+/// The container that answers a question, and the first address at which it does.
+fn answering<'a>(engine: &'a Engine, question: &Question, refresh: bool) -> Option<(&'a Truth, SocketAddr)> {
+    let truth = engine.containers.get(&question.container).filter(|truth| truth.runs())?;
+    let Reach::At(addresses) = &truth.container.reach else { return None };
+    let others = question.others.iter().filter(|_| !refresh);
+    let asked = std::iter::once(&question.address).chain(others);
+    asked.copied().find(|address| addresses.contains(address.ip())).map(|address| (truth, address))
 }

@@ -25,7 +25,7 @@ pub fn container(id: &str) -> Container {
         started_at: EngineTime(1),
         condition: Condition::Healthy,
         labels: Ok(InferenceLabels::default()),
-        reach: Reach::At(IpAddr::from([127, 0, 0, 1])),
+        reach: Reach::At(IpAddr::from([127, 0, 0, 1]).into()),
         stop_signal: Signal::TERM,
         stop_timeout: Duration::from_secs(10),
         health_output: None,

@@ -117,7 +117,7 @@ fn says_what_json_says(value: &Value, read: &Line) {
         Some(Edge::OutOfMemory) => action == "oom",
         Some(Edge::Paused) => action == "pause",
         Some(Edge::Unhealthy) => action == "health_status" && detail.trim() == "unhealthy",
-        Some(Edge::LeftNetwork) => action == "disconnect",
+        Some(Edge::LeftNetwork(_)) => action == "disconnect",
         Some(Edge::Renamed(name)) => action == "rename" && !name.starts_with('/'),
     };
     assert!(edge_is_right, "{:?} of {value}", happening.edge);

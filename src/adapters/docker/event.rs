@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::wire::{Actor, Event};
-use crate::domain::container::{ContainerId, Edge, EngineTime};
+use crate::domain::container::{ContainerId, Edge, EngineTime, LostAddresses};
 use crate::domain::labels::{self, ENABLE};
 use crate::domain::signal::Signal;
 
@@ -35,8 +35,10 @@ pub struct Happening {
     pub at: EngineTime,
     /// Its labels, where the event shows them, ask for it to be served.
     pub opted_in: bool,
-    /// What is known without a look.
+    /// What is known without a look. Which addresses are lost with a network is not: the event only names the network.
     pub edge: Option<Edge>,
+    /// The name of the network that it joined or left.
+    pub network: Option<String>,
     /// Whether the state may differ now, so that a look is due.
     pub look: bool,
     /// A new run began, or the last one ended: who shares its network is concerned too.
@@ -77,10 +79,11 @@ fn happening(event: &Event) -> Option<Happening> {
             let id = attribute("container").filter(|id| !id.is_empty())?;
             let edge = match event.action.as_str() {
                 "connect" => None,
-                "disconnect" => Some(Edge::LeftNetwork),
+                "disconnect" => Some(Edge::LeftNetwork(LostAddresses::These(Vec::new()))),
                 _ => return None,
             };
-            Some(Happening { id: ContainerId::new(id), at, opted_in: false, edge, look: true, run_changed: false })
+            let (id, network) = (ContainerId::new(id), attribute("name").map(str::to_owned));
+            Some(Happening { id, at, opted_in: false, edge, network, look: true, run_changed: false })
         }
         _ => None,
     }
@@ -114,6 +117,7 @@ fn of_container(event: &Event, at: EngineTime) -> Option<Happening> {
         at,
         opted_in: labels::opted_in(attribute),
         edge,
+        network: None,
         look,
         run_changed: matches!(action, "start" | "restart" | "die" | "stop" | "destroy" | "remove"),
     })
@@ -188,11 +192,13 @@ mod tests {
 
     #[test]
     fn network_events_are_about_the_container_in_their_attributes() {
-        for (action, edge) in [("connect", None), ("disconnect", Some(Edge::LeftNetwork))] {
+        let left = Edge::LeftNetwork(LostAddresses::These(Vec::new()));
+        for (action, edge) in [("connect", None), ("disconnect", Some(left))] {
             let line = json!({"Type": "network", "Action": action,
                 "Actor": {"ID": "net", "Attributes": {"container": "c", "name": "bridge"}}});
             let Line::Happened(happening) = read(line.to_string().as_bytes()) else { panic!("{action}") };
             assert_eq!((happening.id.as_str(), happening.edge), ("c", edge));
+            assert_eq!(happening.network.as_deref(), Some("bridge"));
         }
     }
 

@@ -1,13 +1,14 @@
 //! What is remembered of the containers that opted in, from one connection to the engine to the next.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use super::inspections::network_owner;
 use super::look;
-use super::networks::Surroundings;
+use super::networks::{self, Surroundings};
 use super::time::rfc3339;
 use super::wire::Inspect;
-use crate::domain::container::{Container, ContainerId, EngineTime};
+use crate::domain::container::{Container, ContainerId, EngineTime, LostAddresses};
 
 /// One container.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Known {
     pub told: Container,
     /// The container whose network it uses.
     pub owner: Option<ContainerId>,
+    /// Its addresses, by the name of the network.
+    pub addresses: Vec<(String, Vec<IpAddr>)>,
 }
 
 /// All of them.
@@ -55,9 +58,17 @@ impl Memory {
         };
         let told = look::container(inspect, reach);
         let id = told.id.clone();
-        let known = Known { told, owner: network_owner(inspect).map(ContainerId::new) };
+        let owner = network_owner(inspect).map(ContainerId::new);
+        let known = Known { told, owner, addresses: networks::addresses(&inspect.network_settings) };
         self.known.insert(id.clone(), known);
         self.known.get(&id)
+    }
+
+    /// Returns the addresses that a container had on a network, as it was last told.
+    pub fn lost_with(&self, id: &ContainerId, network: &str) -> LostAddresses {
+        let addresses = self.known.get(id).map_or(&[][..], |known| &known.addresses);
+        let on_it = addresses.iter().filter(|(name, _)| name == network);
+        LostAddresses::These(on_it.flat_map(|(_, ips)| ips.iter().copied()).collect())
     }
 
     /// Those that use the network of this container.

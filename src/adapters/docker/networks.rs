@@ -79,14 +79,14 @@ impl Surroundings {
     pub fn reach(&self, network_mode: &str, settings: &NetworkSettings) -> Reach {
         if network_mode == "host" {
             return match self.host() {
-                Some(ip) => Reach::At(ip),
+                Some(ip) => Reach::At(ip.into()),
                 None => self.nowhere(vec!["the host's own network".to_owned()]),
             };
         }
         let ipv4 = settings.networks.values().filter_map(ipv4);
         let ipv6 = settings.networks.values().filter_map(ipv6);
         match ipv4.chain(ipv6).find(|theirs| self.shares(*theirs)) {
-            Some(theirs) => Reach::At(theirs.ip),
+            Some(theirs) => Reach::At(theirs.ip.into()),
             None => self.nowhere(settings.networks.iter().map(|(name, end)| described(name, end)).collect()),
         }
     }
@@ -162,6 +162,12 @@ fn ipv6(end: &Endpoint) -> Option<OwnAddress> {
     address(&end.global_ipv6_address, end.global_ipv6_prefix_len)
 }
 
+/// Returns the addresses of a container, by the name of the network.
+pub fn addresses(settings: &NetworkSettings) -> Vec<(String, Vec<IpAddr>)> {
+    let both = |end: &Endpoint| [ipv4(end), ipv6(end)].into_iter().flatten().map(|own| own.ip).collect();
+    settings.networks.iter().map(|(name, end)| (name.clone(), both(end))).collect()
+}
+
 fn described(name: &str, end: &Endpoint) -> String {
     match ipv4(end).or_else(|| ipv6(end)) {
         Some(own) => format!("{name} ({}/{})", own.ip, own.prefix),
@@ -198,7 +204,7 @@ mod tests {
     }
 
     fn at(ip: &str) -> Reach {
-        Reach::At(ip.parse().unwrap())
+        Reach::At(ip.parse::<IpAddr>().unwrap().into())
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::reader::{self, Notes};
 use super::requests::Requests;
 use super::settings::DockerSettings;
 use super::wire::Summary;
-use crate::domain::container::{ContainerEvent, ContainerId, Edge, EngineTime};
+use crate::domain::container::{ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses};
 
 /// How long before the engine's present second the stream begins: the engine registers a subscription only after it
 /// said that it had.
@@ -225,11 +225,11 @@ impl<'a> Session<'a> {
     }
 
     async fn happened(&mut self, happening: Happening) -> Result<(), End> {
-        let Happening { id, at, opted_in, edge, look, run_changed } = happening;
+        let Happening { id, at, opted_in, edge, network, look, run_changed } = happening;
         self.memory.latest = self.memory.latest.max(at);
         if run_changed {
             for guest in self.memory.guests_of(&id) {
-                self.tell_edge(guest.clone(), at, Edge::LeftNetwork).await?;
+                self.tell_edge(guest.clone(), at, Edge::LeftNetwork(LostAddresses::All)).await?;
                 self.inspections.want(&guest, true);
             }
         }
@@ -245,6 +245,10 @@ impl<'a> Session<'a> {
         let of_an_older_run = at < started && at != EngineTime(0);
         let shows_in_snapshot = at < self.covered_until && !matches!(edge, Some(Edge::Signal(_)));
         if let Some(edge) = edge.filter(|_| !of_an_older_run && !shows_in_snapshot) {
+            let edge = match (edge, network) {
+                (Edge::LeftNetwork(_), Some(network)) => Edge::LeftNetwork(self.memory.lost_with(&id, &network)),
+                (edge, _) => edge,
+            };
             self.inspections.outdate(&id);
             if edge == Edge::Removed {
                 self.memory.known.remove(&id);

@@ -111,8 +111,8 @@ impl Post {
             Ok(found) => self.candidates = found,
             Err(error) => self.keep_addresses(format!("{} cannot be resolved: {error}", self.url.host))?,
         }
-        let present = match self.container.reach {
-            Reach::At(ip) => Some(ip),
+        let present = match &self.container.reach {
+            Reach::At(addresses) => Some(addresses.first()),
             Reach::Nowhere(_) => None,
         };
         // The present address first: a name with several, told in turn, is no move. Then IPv4, as servers listen there.
@@ -149,7 +149,7 @@ impl Post {
         }
         self.failures = 0;
         self.container.condition = Condition::Healthy;
-        self.container.reach = Reach::At(address);
+        self.container.reach = Reach::At(address.into());
         self.container.health_output = None;
         if self.told.take().is_some() {
             info!(backend = %self.url, %address, "backend of PROXY_BACKENDS answers");

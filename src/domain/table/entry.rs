@@ -1,12 +1,11 @@
 //! What the table holds of one container.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::{Generation, Warning};
 use crate::domain::backend::{Backend, OfferedModel, Registration};
-use crate::domain::container::{Container, Unreachable};
+use crate::domain::container::{Addresses, Container, Unreachable};
 use crate::domain::drain::RetireReason;
 use crate::domain::labels::LabelError;
 use crate::domain::model_name::ModelName;
@@ -104,8 +103,8 @@ pub enum Waiting {
 pub struct Discovering {
     /// Its place among those that turned healthy: a later one wins a contested model.
     pub order: u64,
-    /// Where it is asked.
-    pub ip: IpAddr,
+    /// Where it is asked, in this order.
+    pub asked: Addresses,
     /// Why the last try failed.
     pub failure: Option<Arc<str>>,
     /// When it is asked anew: it has answered, but nothing of what it listed can be used.

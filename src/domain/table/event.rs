@@ -27,6 +27,8 @@ pub enum TableEvent<L> {
         container: ContainerId,
         /// For which generation.
         generation: Generation,
+        /// The address at which it answered.
+        address: SocketAddr,
         /// What it listed: id and description, as they came.
         models: Vec<(String, Arc<str>)>,
         /// The application's way to it.
@@ -155,6 +157,8 @@ pub struct Question {
     pub generation: Generation,
     /// Where.
     pub address: SocketAddr,
+    /// Where else, in order, if no connection is taken there.
+    pub others: Vec<SocketAddr>,
     /// Under which prefix.
     pub base_path: BasePath,
 }

@@ -1,5 +1,6 @@
 //! What backends answer when they are asked for their models, and what requests find out about them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,8 +23,7 @@ impl<L> RoutingTable<L> {
         &mut self,
         id: &ContainerId,
         generation: Generation,
-        listed: Vec<(String, Arc<str>)>,
-        link: L,
+        (address, listed, link): (SocketAddr, Vec<(String, Arc<str>)>, L),
         now: Instant,
         out: &mut Transitions<L>,
     ) {
@@ -37,8 +37,12 @@ impl<L> RoutingTable<L> {
         let registration = Registration(self.next_sequence());
         let refresh_at = now + self.rules.refresh_every;
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
-        let State::Discovering(Discovering { order, .. }) = entry.state else { return };
-        let (Ok(labels), Reach::At(ip)) = (&entry.container.labels, &entry.container.reach) else { return };
+        let &State::Discovering(Discovering { order, .. }) = &entry.state else { return };
+        let (Ok(labels), Reach::At(addresses)) = (&entry.container.labels, &entry.container.reach) else { return };
+        if !addresses.contains(address.ip()) {
+            // It lost that address while it was being asked at several.
+            return self.discover(id, order, now, out);
+        }
         if full {
             entry.set(State::Waiting(Waiting::TooMany), now);
             out.push(Transition::Abandon(id.clone()));
@@ -49,7 +53,7 @@ impl<L> RoutingTable<L> {
             container: id.clone(),
             name: Arc::clone(&entry.container.name),
             started_at: entry.container.started_at,
-            address: (*ip, labels.port).into(),
+            address,
             base_path: labels.base_path.clone(),
             gate: Gate::new(),
             link,
@@ -119,7 +123,12 @@ impl<L> RoutingTable<L> {
         match &mut entry.state {
             State::Discovering(discovering) => {
                 discovering.failure = Some(Arc::clone(&failure));
+                let order = discovering.order;
+                let elsewhere = looks_dead && entry.has_address_not_asked();
                 self.warn(id, Warning::NotLearnt(failure), out);
+                if elsewhere {
+                    self.discover(id, order, now, out);
+                }
             }
             State::Ready(ready) => {
                 ready.refresh_at = refresh_at;

@@ -4,6 +4,7 @@
 //! version and what follows; it does nothing by itself.
 
 mod claims;
+mod edge;
 mod entry;
 mod event;
 mod learn;
@@ -93,8 +94,8 @@ impl<L> RoutingTable<L> {
         let mut out = Vec::new();
         match event {
             TableEvent::Source(source, event) => self.source_event(source, event, now, &mut out),
-            TableEvent::Learnt { container, generation, models, link } => {
-                self.learnt(&container, generation, models, link, now, &mut out);
+            TableEvent::Learnt { container, generation, address, models, link } => {
+                self.learnt(&container, generation, (address, models, link), now, &mut out);
             }
             TableEvent::Refreshed { container, generation, models } => {
                 self.refreshed(&container, generation, models, now, &mut out);

@@ -1,24 +1,21 @@
-//! What a container source reports: snapshots, looks and edges.
-//!
-//! Edges take out of service at once, without a look. Only a look brings into service.
+//! What a container source shows: snapshots and looks. Only a look brings a container into service.
 
 use std::collections::HashSet;
 use std::mem::discriminant;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::entry::{Discovering, Ended, Entry, SourceId, State, Stopping, Waiting};
 use super::event::{Generation, Question, Transition, Warning};
 use super::{EXPECTED_BACK_FOR, MAX_CONTAINERS, RoutingTable, Transitions};
-use crate::domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
+use crate::domain::container::{Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
 use crate::domain::drain::RetireReason;
-use crate::domain::signal::{Meaning, Signal};
 
 /// What a look at a container comes to.
 enum Verdict {
     /// It can be asked for its models there.
-    Serve(IpAddr),
+    Serve(Addresses),
     /// It cannot serve now; what becomes of its requests in flight is in the reason.
     Wait(Waiting, RetireReason),
     /// It does not run.
@@ -118,7 +115,7 @@ impl<L> RoutingTable<L> {
     /// A container that has served nothing yet inherits what is expected of its name: recreated, it is the same
     /// service to whoever asks for its models. Compose makes the new one under another name and renames it only when
     /// the old one is gone, so a new name counts like a new container.
-    fn inherit(&mut self, id: &ContainerId) {
+    pub(super) fn inherit(&mut self, id: &ContainerId) {
         let Some(heir) = self.entries.get(id).filter(|entry| entry.served.is_empty()) else { return };
         let ended_before = |entry: &&Entry<L>| {
             matches!(entry.state, State::Ended(_))
@@ -158,7 +155,7 @@ impl<L> RoutingTable<L> {
         let reason = new_run.then_some(RetireReason::NewRun);
         match entry.verdict(new_run) {
             None => {}
-            Some(Verdict::Serve(ip)) => self.serve(id, ip, reason, now, out),
+            Some(Verdict::Serve(addresses)) => self.serve(id, &addresses, reason, now, out),
             // An engine calls a container unhealthy from its pause until the first check after it. That alone is no sign
             // against the requests which the pause has kept.
             Some(Verdict::Wait(Waiting::Unhealthy, why)) if reason.is_none() && self.keeps_for_a_pause(id) => {
@@ -183,16 +180,16 @@ impl<L> RoutingTable<L> {
     fn serve(
         &mut self,
         id: &ContainerId,
-        ip: IpAddr,
+        addresses: &Addresses,
         new_run: Option<RetireReason>,
         now: Instant,
         out: &mut Transitions<L>,
     ) {
         let Some(Entry { container, state, .. }) = self.entries.get(id) else { return };
         let Ok(labels) = &container.labels else { return };
-        let address = SocketAddr::new(ip, labels.port);
         if let (State::Ready(ready), None) = (state, &new_run)
-            && ready.backend.address == address
+            && addresses.contains(ready.backend.address.ip())
+            && ready.backend.address.port() == labels.port
         {
             return;
         }
@@ -205,57 +202,26 @@ impl<L> RoutingTable<L> {
     pub(super) fn discover(&mut self, id: &ContainerId, order: u64, now: Instant, out: &mut Transitions<L>) {
         let generation = Generation(self.next_sequence());
         let Some(entry) = self.entries.get_mut(id) else { return };
-        let (Ok(labels), Reach::At(ip)) = (&entry.container.labels, &entry.container.reach) else {
+        let (Ok(labels), Reach::At(addresses)) = (&entry.container.labels, &entry.container.reach) else {
             return entry.set(State::Waiting(Waiting::LeftNetwork), now);
         };
-        let ip = *ip;
+        let asked = addresses.clone();
+        let mut all = asked.iter().map(|ip| SocketAddr::new(ip, labels.port));
+        let Some(address) = all.next() else { return };
         out.push(Transition::Discover(Question {
             container: id.clone(),
             name: Arc::clone(&entry.container.name),
             generation,
-            address: SocketAddr::new(ip, labels.port),
+            address,
+            others: all.collect(),
             base_path: labels.base_path.clone(),
         }));
         entry.generation = generation;
-        entry.set(State::Discovering(Discovering { order, ip, failure: None, ask_at: None }), now);
-    }
-
-    fn edge(&mut self, id: &ContainerId, edge: Edge, now: Instant, out: &mut Transitions<L>) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        let (stopping, ended) = (matches!(entry.state, State::Stopping(_)), matches!(entry.state, State::Ended(_)));
-        match edge {
-            Edge::Signal(signal) if !ended => self.signal(id, signal, now, out),
-            Edge::Ended { exit_code } => self.end(id, RetireReason::Ended(exit_code), false, now, out),
-            Edge::Removed => self.end(id, RetireReason::Removed, true, now, out),
-            Edge::Renamed(name) => {
-                Arc::make_mut(&mut entry.container).name = name;
-                self.inherit(id);
-            }
-            Edge::Paused if !stopping && !ended => self.suspend(id, Waiting::Paused, RetireReason::Paused, now, out),
-            Edge::Unhealthy if !stopping && !ended => {
-                self.suspend(id, Waiting::Unhealthy, RetireReason::Unhealthy, now, out);
-            }
-            Edge::LeftNetwork if !stopping && !ended => {
-                self.suspend(id, Waiting::LeftNetwork, RetireReason::NoNetwork, now, out);
-            }
-            Edge::OutOfMemory if matches!(entry.state, State::Ready(_)) => {
-                self.doubt(id, RetireReason::OutOfMemory, now, out);
-            }
-            Edge::Signal(_) | Edge::Paused | Edge::Unhealthy | Edge::LeftNetwork | Edge::OutOfMemory => {}
-        }
-    }
-
-    fn signal(&mut self, id: &ContainerId, signal: Signal, now: Instant, out: &mut Transitions<L>) {
-        let Some(entry) = self.entries.get(id) else { return };
-        match signal.meaning(entry.container.stop_signal) {
-            Meaning::Other => {}
-            Meaning::Stop => self.stop(id, RetireReason::StopSignal(signal), now, out),
-            Meaning::Kill => self.stop(id, RetireReason::Killed, now, out),
-        }
+        entry.set(State::Discovering(Discovering { order, asked, failure: None, ask_at: None }), now);
     }
 
     /// Told to stop: out of service until it has ended, or has been healthy for long after.
-    fn stop(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+    pub(super) fn stop(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
         self.withdraw(id, reason.clone(), now, out);
         let drain = self.rules.drain;
         let Some(entry) = self.entries.get_mut(id) else { return };
@@ -268,7 +234,14 @@ impl<L> RoutingTable<L> {
     }
 
     /// Its process is gone.
-    fn end(&mut self, id: &ContainerId, reason: RetireReason, removed: bool, now: Instant, out: &mut Transitions<L>) {
+    pub(super) fn end(
+        &mut self,
+        id: &ContainerId,
+        reason: RetireReason,
+        removed: bool,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
         self.withdraw(id, reason, now, out);
         let Some(entry) = self.entries.get_mut(id) else { return };
         let ended = match &entry.state {
@@ -284,19 +257,7 @@ impl<L> RoutingTable<L> {
         }
     }
 
-    fn suspend(
-        &mut self,
-        id: &ContainerId,
-        waiting: Waiting,
-        reason: RetireReason,
-        now: Instant,
-        out: &mut Transitions<L>,
-    ) {
-        self.withdraw(id, reason, now, out);
-        self.wait(id, waiting, now, out);
-    }
-
-    fn wait(&mut self, id: &ContainerId, waiting: Waiting, now: Instant, out: &mut Transitions<L>) {
+    pub(super) fn wait(&mut self, id: &ContainerId, waiting: Waiting, now: Instant, out: &mut Transitions<L>) {
         let Some(entry) = self.entries.get_mut(id) else { return };
         if matches!(&entry.state, State::Waiting(before) if *before == waiting) {
             return;
@@ -375,16 +336,22 @@ impl<L> Entry<L> {
             // as they are reached.
             (Condition::Starting, _) if !serving => wait(Waiting::Starting, RetireReason::Unusable),
             (_, Reach::Nowhere(why)) => wait(Waiting::NoAddress(why.clone()), RetireReason::NoNetwork),
-            (_, Reach::At(ip)) => match &self.state {
+            (_, Reach::At(addresses)) => match &self.state {
                 // Being asked already, there.
-                State::Discovering(_) if serving && self.asked_at(*ip) => None,
-                _ => Some(Verdict::Serve(*ip)),
+                State::Discovering(discovering) if serving && addresses.contains(discovering.asked.first()) => None,
+                _ => Some(Verdict::Serve(addresses.clone())),
             },
         }
     }
 
-    fn asked_at(&self, ip: IpAddr) -> bool {
-        matches!(&self.state, State::Discovering(Discovering { ip: asked, .. }) if *asked == ip)
+    /// Returns true if it may be reached where it has not been asked.
+    pub(super) fn has_address_not_asked(&self) -> bool {
+        match (&self.state, &self.container.reach) {
+            (State::Discovering(discovering), Reach::At(addresses)) => {
+                addresses.iter().any(|ip| !discovering.asked.contains(ip))
+            }
+            _ => false,
+        }
     }
 
     /// Moves to another state, and notes when.

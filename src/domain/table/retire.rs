@@ -86,6 +86,7 @@ impl<L> RoutingTable<L> {
                     name: Arc::clone(&ready.backend.name),
                     generation: entry.generation,
                     address: ready.backend.address,
+                    others: Vec::new(),
                     base_path: ready.backend.base_path.clone(),
                 }));
             }

@@ -45,7 +45,7 @@ fn the_last_request_out_ends_the_drain_and_says_how_long_it_took() {
 
 #[test]
 fn a_death_shortens_a_drain_that_goes_on() {
-    for edge in [Edge::Unhealthy, Edge::Paused, Edge::LeftNetwork, Edge::Signal(Signal::TERM)] {
+    for edge in [Edge::Unhealthy, Edge::Paused, left_all(), Edge::Signal(Signal::TERM)] {
         let mut scene = retired(edge.clone());
         scene.passes(second(5)).dies("a");
         let told = scene.passes(second(2)).told.clone();

@@ -59,7 +59,7 @@ fn a_bad_label_keeps_its_container_out_with_one_warning_and_no_other() {
 fn a_warning_is_not_told_again_because_the_container_was_something_else_in_between() {
     let mut scene = Scene::new();
     scene.sees(container("a").with_bad_port());
-    for between in [Edge::Unhealthy, Edge::Paused, Edge::LeftNetwork] {
+    for between in [Edge::Unhealthy, Edge::Paused, left_all()] {
         scene.edge("a", between).sees(container("a").with_bad_port());
         assert_eq!(scene.told, [""; 0]);
         assert_eq!(scene.state("a"), "bad label");
@@ -147,7 +147,7 @@ fn paused_it_takes_no_new_requests_and_keeps_those_in_flight() {
 #[test]
 fn off_the_shared_network_it_keeps_its_requests_and_is_back_when_it_is_reached_again() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge("a", Edge::LeftNetwork);
+    scene.serving(container("a"), &["m"]).edge("a", left_all());
     assert_eq!(scene.told, ["retire a keeping its requests"]);
     assert_eq!(scene.request("m"), "unavailable");
     scene.sees(container("a").nowhere());

@@ -68,7 +68,7 @@ impl From {
             Self::NoHealthcheck => scene.sees(a().is(Condition::NoHealthcheck)),
             Self::BadLabel => scene.sees(a().with_bad_port()),
             Self::NoAddress => scene.sees(a().nowhere()),
-            Self::LeftNetwork => scene.sees(a()).edge("a", Edge::LeftNetwork),
+            Self::LeftNetwork => scene.sees(a()).edge("a", left_all()),
             Self::Unhealthy => scene.sees(a().unhealthy()),
             Self::Paused => scene.sees(a().paused()),
             Self::Discovering => scene.sees(a()),
@@ -141,9 +141,8 @@ fn a_removal_removes_whatever_there_is() {
 }
 
 #[test]
-fn a_pause_an_unhealthy_check_and_a_lost_network_take_out_what_is_not_stopping_or_ended() {
-    for (edge, word) in [(Edge::Paused, "paused"), (Edge::Unhealthy, "unhealthy"), (Edge::LeftNetwork, "left network")]
-    {
+fn a_pause_and_an_unhealthy_check_take_out_what_is_not_stopping_or_ended() {
+    for (edge, word) in [(Edge::Paused, "paused"), (Edge::Unhealthy, "unhealthy")] {
         after(&edge, |from| match from {
             From::Unknown => "unknown",
             From::Starting | From::Restarting | From::NoHealthcheck | From::BadLabel | From::NoAddress => word,
@@ -151,6 +150,31 @@ fn a_pause_an_unhealthy_check_and_a_lost_network_take_out_what_is_not_stopping_o
             From::Stopping => "stopping",
             From::Ended => "ended",
             From::Removed => "removed",
+        });
+    }
+}
+
+#[test]
+fn lost_addresses_take_out_only_what_uses_one_of_them() {
+    let used = at_of(&container("a"));
+    for (edge, in_use) in [(left_all(), true), (left([used]), true), (left([[10, 9, 9, 9]]), false), (left([]), false)]
+    {
+        after(&edge, |from| match from {
+            From::Discovering | From::Ready if in_use => "left network",
+            From::Unknown
+            | From::Starting
+            | From::Restarting
+            | From::NoHealthcheck
+            | From::BadLabel
+            | From::NoAddress
+            | From::LeftNetwork
+            | From::Unhealthy
+            | From::Paused
+            | From::Discovering
+            | From::Ready
+            | From::Stopping
+            | From::Ended
+            | From::Removed => from.word(),
         });
     }
 }

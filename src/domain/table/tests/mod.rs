@@ -9,6 +9,7 @@ mod limits;
 mod lives;
 mod looks;
 mod matrix;
+mod networks;
 mod races;
 mod say;
 mod snapshots;
@@ -19,7 +20,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::domain::container::{Condition, Container, ContainerEvent, Edge, EngineTime, Reach, Unreachable};
+use crate::domain::container::{
+    Addresses, Condition, Container, ContainerEvent, Edge, EngineTime, LostAddresses, Reach, Unreachable,
+};
 use crate::domain::labels::{self, InferenceLabels};
 use crate::domain::signal::Signal;
 
@@ -28,6 +31,30 @@ const TAKE_BACK: Duration = Duration::from_secs(300);
 const REFRESH: Duration = Duration::from_secs(30);
 /// The engine time of the run `n` of a container; edges happen in between.
 const RUN: u64 = 1000;
+
+fn at<const N: usize>(ips: [[u8; 4]; N]) -> Reach {
+    Reach::At(Addresses::in_order(ips.map(IpAddr::from)).unwrap())
+}
+
+/// The first address of a container.
+fn at_of(container: &Container) -> [u8; 4] {
+    match &container.reach {
+        Reach::At(addresses) => match addresses.first() {
+            IpAddr::V4(ip) => ip.octets(),
+            IpAddr::V6(ip) => panic!("{ip}"),
+        },
+        Reach::Nowhere(why) => panic!("{why}"),
+    }
+}
+
+/// Every network is left, or the ones on which a container had these addresses.
+fn left_all() -> Edge {
+    Edge::LeftNetwork(LostAddresses::All)
+}
+
+fn left<const N: usize>(ips: [[u8; 4]; N]) -> Edge {
+    Edge::LeftNetwork(LostAddresses::These(ips.map(IpAddr::from).into()))
+}
 
 fn second(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -42,7 +69,7 @@ fn container(name: &str) -> Container {
         started_at: EngineTime(RUN),
         condition: Condition::Healthy,
         labels: Ok(InferenceLabels::default()),
-        reach: Reach::At(IpAddr::from([172, 20, 0, last])),
+        reach: at([[172, 20, 0, last]]),
         stop_signal: Signal::TERM,
         stop_timeout: Duration::from_secs(10),
         health_output: None,
@@ -73,7 +100,10 @@ impl Container {
         Self { name: name.into(), ..self }
     }
     fn at(self, ip: [u8; 4]) -> Self {
-        Self { reach: Reach::At(ip.into()), ..self }
+        self.at_any([ip])
+    }
+    fn at_any<const N: usize>(self, ips: [[u8; 4]; N]) -> Self {
+        Self { reach: at(ips), ..self }
     }
     fn nowhere(self) -> Self {
         let theirs = vec!["other (10.9.0.2/16)".to_owned()];
@@ -164,8 +194,17 @@ impl Scene {
     }
 
     fn lists_for(&mut self, generation: Generation, id: &str, models: &[&str]) -> &mut Self {
-        let (container, models) = (ContainerId::new(id), listed(models));
-        self.apply(TableEvent::Learnt { container, generation, models, link: () })
+        let asked = self.table.entries.get(&ContainerId::new(id)).map(|entry| entry.container.reach.clone());
+        let ip = match asked {
+            Some(Reach::At(addresses)) => addresses.first(),
+            Some(Reach::Nowhere(_)) | None => IpAddr::from([0, 0, 0, 0]),
+        };
+        self.lists_at(ip, generation, id, models)
+    }
+
+    fn lists_at(&mut self, ip: IpAddr, generation: Generation, id: &str, models: &[&str]) -> &mut Self {
+        let (container, models, address) = (ContainerId::new(id), listed(models), (ip, 8000).into());
+        self.apply(TableEvent::Learnt { container, generation, address, models, link: () })
     }
 
     fn lists_anew(&mut self, id: &str, models: &[&str]) -> &mut Self {

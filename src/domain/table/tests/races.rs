@@ -11,7 +11,7 @@ fn an_edge_of_an_earlier_run_is_dropped() {
         Edge::OutOfMemory,
         Edge::Paused,
         Edge::Unhealthy,
-        Edge::LeftNetwork,
+        left_all(),
         Edge::Renamed("other".into()),
     ] {
         let mut scene = Scene::new();
@@ -119,7 +119,7 @@ fn death_and_start_within_a_moment_make_a_new_registration() {
 
 #[test]
 fn what_is_told_twice_changes_nothing_the_second_time() {
-    for edge in [Edge::Ended { exit_code: None }, Edge::Removed, Edge::Paused, Edge::Unhealthy, Edge::LeftNetwork] {
+    for edge in [Edge::Ended { exit_code: None }, Edge::Removed, Edge::Paused, Edge::Unhealthy, left_all()] {
         let mut scene = Scene::new();
         scene.serving(container("a"), &["m"]).edge("a", edge.clone());
         let state = scene.state("a");

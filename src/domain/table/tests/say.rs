@@ -39,7 +39,11 @@ pub(super) fn resolution<L>(resolution: &Resolution<'_, L>) -> String {
 
 pub(super) fn transition<L>(transition: &Transition<L>) -> String {
     match transition {
-        Transition::Discover(question) => format!("discover {} at {}", question.container, question.address.ip()),
+        Transition::Discover(question) => {
+            let all = std::iter::once(&question.address).chain(&question.others);
+            let ips: Vec<_> = all.map(|address| address.ip().to_string()).collect();
+            format!("discover {} at {}", question.container, ips.join(", "))
+        }
         Transition::Refresh(question) => format!("refresh {}", question.container),
         Transition::Abandon(id) => format!("abandon {id}"),
         Transition::LookAgain(_, id) => format!("look again at {id}"),

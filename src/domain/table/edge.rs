@@ -1,0 +1,74 @@
+//! What happens to containers. Edges take a container out of service at once, without a look.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::entry::{State, Waiting};
+use super::{RoutingTable, Transitions};
+use crate::domain::container::{ContainerId, Edge, LostAddresses, Reach};
+use crate::domain::drain::RetireReason;
+use crate::domain::signal::{Meaning, Signal};
+
+impl<L> RoutingTable<L> {
+    pub(super) fn edge(&mut self, id: &ContainerId, edge: Edge, now: Instant, out: &mut Transitions<L>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let (stopping, ended) = (matches!(entry.state, State::Stopping(_)), matches!(entry.state, State::Ended(_)));
+        match edge {
+            Edge::Signal(signal) if !ended => self.signal(id, signal, now, out),
+            Edge::Ended { exit_code } => self.end(id, RetireReason::Ended(exit_code), false, now, out),
+            Edge::Removed => self.end(id, RetireReason::Removed, true, now, out),
+            Edge::Renamed(name) => {
+                Arc::make_mut(&mut entry.container).name = name;
+                self.inherit(id);
+            }
+            Edge::Paused if !stopping && !ended => self.suspend(id, Waiting::Paused, RetireReason::Paused, now, out),
+            Edge::Unhealthy if !stopping && !ended => {
+                self.suspend(id, Waiting::Unhealthy, RetireReason::Unhealthy, now, out);
+            }
+            Edge::LeftNetwork(lost) if !stopping && !ended => self.left_network(id, &lost, now, out),
+            Edge::OutOfMemory if matches!(entry.state, State::Ready(_)) => {
+                self.doubt(id, RetireReason::OutOfMemory, now, out);
+            }
+            Edge::Signal(_) | Edge::Paused | Edge::Unhealthy | Edge::LeftNetwork(_) | Edge::OutOfMemory => {}
+        }
+    }
+
+    /// A network is gone: out of service only if its address was in use. Where it is reached now is seen at the next look.
+    fn left_network(&mut self, id: &ContainerId, lost: &LostAddresses, now: Instant, out: &mut Transitions<L>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let in_use = match &entry.state {
+            State::Ready(ready) => lost.contains(ready.backend.address.ip()),
+            State::Discovering(discovering) => lost.contains(discovering.asked.first()),
+            State::Waiting(_) | State::Stopping(_) | State::Ended(_) => false,
+        };
+        if let (Reach::At(addresses), LostAddresses::These(lost)) = (&entry.container.reach, lost)
+            && let Some(left) = addresses.without(lost)
+        {
+            Arc::make_mut(&mut entry.container).reach = Reach::At(left);
+        }
+        if in_use {
+            self.suspend(id, Waiting::LeftNetwork, RetireReason::NoNetwork, now, out);
+        }
+    }
+
+    fn signal(&mut self, id: &ContainerId, signal: Signal, now: Instant, out: &mut Transitions<L>) {
+        let Some(entry) = self.entries.get(id) else { return };
+        match signal.meaning(entry.container.stop_signal) {
+            Meaning::Other => {}
+            Meaning::Stop => self.stop(id, RetireReason::StopSignal(signal), now, out),
+            Meaning::Kill => self.stop(id, RetireReason::Killed, now, out),
+        }
+    }
+
+    fn suspend(
+        &mut self,
+        id: &ContainerId,
+        waiting: Waiting,
+        reason: RetireReason,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        self.withdraw(id, reason, now, out);
+        self.wait(id, waiting, now, out);
+    }
+}
