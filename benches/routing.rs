@@ -73,7 +73,7 @@ fn container(number: usize) -> Container {
         labels: labels::parse(|_| None),
         reach: Reach::At(IpAddr::from([10, 0, 0, 1]).into()),
         stop_signal: Signal(15),
-        stop_timeout: Duration::from_secs(10),
+        stop_timeout: Some(Duration::from_secs(10)),
         health_output: None,
         health_check_took: None,
     }

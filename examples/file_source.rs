@@ -102,7 +102,7 @@ impl Watch {
     ) {
         self.lost = None;
         let Some(before) = self.seen.replace(now.clone()) else {
-            return self.waiting.push_back(ContainerEvent::Snapshot(now.into_values().collect()));
+            return self.waiting.push_back(ContainerEvent::Snapshot(now.into_values().collect::<Vec<_>>().into()));
         };
         let (all, one) = (matches!(asked, Some(Err(_))), asked.and_then(Result::ok));
         let gone = before.keys().chain(&one).filter(|id| !now.contains_key(*id)).cloned();
@@ -135,7 +135,7 @@ fn container(line: &str) -> Option<Option<Container>> {
         labels: labels::parse(label),
         reach: Reach::At(said["ip"].as_str()?.parse().ok()?),
         stop_signal: Signal::TERM,
-        stop_timeout: Duration::from_secs(10),
+        stop_timeout: Some(Duration::from_secs(10)),
         health_output: None,
         health_check_took: None,
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lw_inference_proxy::app::status::{ContainerLine, Level, Phase, Report, SourceLine, Standing, report, span};
 use lw_inference_proxy::domain::container::{
-    Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach, Unreachable,
+    Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach, Uninspected, Unreachable,
 };
 use lw_inference_proxy::domain::drain::DrainPolicy;
 use lw_inference_proxy::domain::labels::{self, InferenceLabels};
@@ -29,7 +29,7 @@ fn container(name: &str, condition: Condition) -> Container {
         labels: Ok(InferenceLabels::default()),
         reach: Reach::At(IpAddr::from([172, 20, 0, 3]).into()),
         stop_signal: Signal::TERM,
-        stop_timeout: Duration::from_secs(90),
+        stop_timeout: Some(Duration::from_secs(90)),
         health_output: None,
         health_check_took: None,
     }
@@ -40,7 +40,10 @@ impl Scene {
         let drain = DrainPolicy { timeout: Duration::from_secs(60), take_back_after: Duration::from_secs(300) };
         let table = RoutingTable::new(TableRules { drain, refresh_every: Duration::from_secs(30) });
         let mut scene = Self { table, now: Instant::now() };
-        scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::Snapshot(containers.into_iter().collect())));
+        scene.apply(TableEvent::Source(
+            SourceId(0),
+            ContainerEvent::Snapshot(containers.into_iter().collect::<Vec<_>>().into()),
+        ));
         scene
     }
 
@@ -267,7 +270,7 @@ fn one_that_is_paused_stopping_restarting_or_ended() {
 #[test]
 fn a_stop_that_is_shorter_than_a_drain_is_noted_and_is_no_fault() {
     let mut one = container("one", Condition::Healthy);
-    one.stop_timeout = Duration::from_secs(10);
+    one.stop_timeout = Some(Duration::from_secs(10));
     let mut scene = Scene::of([one]);
     scene.lists("one", &["a"]);
     let notes = scene.only().notes;
@@ -326,4 +329,37 @@ fn times_are_said_as_people_say_them() {
     ] {
         assert_eq!(span(Duration::from_millis(millis)), said);
     }
+}
+
+#[test]
+fn one_that_cannot_be_inspected() {
+    let mut scene = Scene::of([container("one", Condition::Healthy)]);
+    scene.lists("one", &["a"]);
+    for name in ["one", "new"] {
+        let (id, why) = (ContainerId::new(name), Arc::from("the engine does not answer"));
+        let hidden = Uninspected { id, name: name.into(), why };
+        scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::Uninspected(hidden)));
+    }
+    let report = scene.report();
+    let [new, one] = &report.containers[..] else { panic!("{:?}", report.containers) };
+    assert_eq!((new.name.as_str(), new.level, new.state.as_str()), ("new", Level::Wrong, "not inspected"));
+    assert!(new.line.contains("the engine does not answer"), "{}", new.line);
+    assert_eq!((one.level, one.state.as_str()), (Level::Good, "ready"));
+    assert!(
+        one.notes[0].contains("cannot be inspected") && one.notes[0].contains("does not answer"),
+        "{:?}",
+        one.notes
+    );
+    assert!(!report.is_well());
+}
+
+#[test]
+fn a_stop_timeout_that_is_not_known_is_not_guessed() {
+    let mut one = container("one", Condition::Healthy);
+    one.stop_timeout = None;
+    let mut scene = Scene::of([one]);
+    scene.lists("one", &["a"]);
+    let notes = scene.only().notes;
+    assert!(notes.iter().all(|note| !note.contains("10 s")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("is not known")), "{notes:?}");
 }

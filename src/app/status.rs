@@ -1,5 +1,8 @@
 //! What the table comes to in words: for every model who serves it, for every container why it serves or does not.
 
+mod stop_timeout;
+mod uninspected;
+
 use std::time::{Duration, Instant};
 
 use crate::domain::container::Container;
@@ -138,6 +141,7 @@ pub fn report<L>(table: &RoutingTable<L>, standing: Standing, now: Instant) -> R
     let shown = |entry: &&Entry<L>| !matches!(&entry.state, State::Ended(ended) if ended.removed);
     let mut containers: Vec<_> =
         table.entries().map(|(_, entry)| entry).filter(shown).map(|entry| container_line(table, entry, now)).collect();
+    containers.extend(table.uninspected().filter_map(|one| uninspected::line(table, one)));
     for retiring in table.retiring() {
         leaving(&mut containers, retiring, now);
     }
@@ -275,6 +279,11 @@ fn waits(container: &Container, waiting: &Waiting, since: Duration) -> (Level, &
             words(Level::Wrong, "unhealthy", line)
         }
         Waiting::Paused => words(Level::Waiting, "paused", "it is frozen: docker unpause".to_owned()),
+        Waiting::OutOfMemory => {
+            let line =
+                "a process in it was killed for want of memory; whether it goes on is being looked at".to_owned();
+            words(Level::Waiting, "out of memory", line)
+        }
         Waiting::TooMany => words(Level::Wrong, "too many", Warning::TableFull.to_string()),
     }
 }
@@ -292,15 +301,10 @@ fn notes<L>(table: &RoutingTable<L>, entry: &Entry<L>) -> Vec<String> {
         if ready.failures > 0 {
             notes.push("it could not be reached when it was asked for its models last".to_owned());
         }
-        let (stop, drain) = (container.stop_timeout, table.rules().drain.timeout);
-        if stop < drain {
-            let (stop, drain) = (span(stop), span(drain));
-            notes.push(format!(
-                "its stop_grace_period is {stop}: docker stop kills it before a drain of up to {drain} ends; \
-                 set {drain} or more"
-            ));
-        }
+        notes.extend(stop_timeout::too_short(container, table.rules().drain.timeout));
     }
+    let uninspected = table.why_uninspected(&container.id).cloned();
+    notes.extend(uninspected.map(|why| Warning::Uninspected(why).to_string()));
     notes.extend(entry.warned.iter().filter(|warning| is_note(warning)).map(ToString::to_string));
     if let Some(took) = container.health_check_took.filter(|took| *took >= SLOW_HEALTH_CHECK) {
         notes.push(format!("its health check took {}: a lighter one would be known sooner", span(took)));
@@ -316,6 +320,7 @@ fn is_note(warning: &Warning) -> bool {
         | Warning::BadLabel(_)
         | Warning::NoAddress(_)
         | Warning::NotLearnt(_)
+        | Warning::Uninspected(_)
         | Warning::TableFull => false,
     }
 }

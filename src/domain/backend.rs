@@ -38,7 +38,7 @@ pub struct Backend<L> {
     pub registration: Registration,
     /// The container.
     pub container: ContainerId,
-    /// The container's name when it was registered.
+    /// The container's name.
     pub name: Arc<str>,
     /// The run of the container.
     pub started_at: EngineTime,
@@ -47,7 +47,7 @@ pub struct Backend<L> {
     /// The prefix of its API.
     pub base_path: BasePath,
     /// Counts its requests in flight.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
     /// The application's way to it.
-    pub link: L,
+    pub link: Arc<L>,
 }

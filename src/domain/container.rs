@@ -174,21 +174,49 @@ pub struct Container {
     pub reach: Reach,
     /// The signal that `docker stop` sends to it.
     pub stop_signal: Signal,
-    /// How long the engine waits after that signal before it kills.
-    pub stop_timeout: Duration,
+    /// How long the engine waits after that signal before it kills, where that is known.
+    pub stop_timeout: Option<Duration>,
     /// The last output of its health check, shortened, for people.
     pub health_output: Option<Arc<str>>,
     /// How long its last health check took.
     pub health_check_took: Option<Duration>,
 }
 
+/// A container that opted in and that the source could not inspect. What is known of it already stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uninspected {
+    /// Its identity.
+    pub id: ContainerId,
+    /// Its name, without Docker's leading slash.
+    pub name: Arc<str>,
+    /// Why, for the operator.
+    pub why: Arc<str>,
+}
+
+/// Every container that there is at one time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Those that were inspected.
+    pub containers: Vec<Container>,
+    /// Those that exist and could not be inspected.
+    pub uninspected: Vec<Uninspected>,
+}
+
+impl From<Vec<Container>> for Snapshot {
+    fn from(containers: Vec<Container>) -> Self {
+        Self { containers, uninspected: Vec::new() }
+    }
+}
+
 /// One thing that a container source reports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ContainerEvent {
     /// Every container that there is now. What is not in it is gone. The first item, and the first after every loss.
-    Snapshot(Vec<Container>),
+    Snapshot(Snapshot),
     /// The present state of one container, looked at after everything that was reported of it before.
     Observed(Container),
+    /// A container that could not be inspected now. The source tries again, and reports it when that changes.
+    Uninspected(Uninspected),
     /// Something happened to a container, known before anybody looked at it.
     Edge {
         /// To which container. It may be one that nobody knows.
@@ -234,7 +262,7 @@ pub enum Edge {
     },
     /// It exists no more.
     Removed,
-    /// The kernel killed a process in it for want of memory.
+    /// The kernel killed a process in it for want of memory. Its end follows, or a look that shows that it goes on.
     OutOfMemory,
     /// It was frozen.
     Paused,

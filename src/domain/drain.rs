@@ -112,7 +112,7 @@ impl DrainPolicy {
     }
 
     /// How long after its stop signal a container is looked at again, if nothing was heard of it.
-    pub fn recheck_after(&self, stop_timeout: Duration) -> Duration {
-        stop_timeout.max(LEAST_STOP_TIMEOUT) + RECHECK_MARGIN
+    pub fn recheck_after(&self, stop_timeout: Option<Duration>) -> Duration {
+        stop_timeout.unwrap_or_default().max(LEAST_STOP_TIMEOUT) + RECHECK_MARGIN
     }
 }

@@ -23,8 +23,11 @@ pub trait ContainerSource: Send + Sync {
     /// - Deltas follow. Nothing that happens after the snapshot was taken is lost; something may be told twice.
     /// - An edge is told as soon as it is known, without asking the engine anything.
     /// - An `Observed` shows a container as it was after every edge of it that was told before.
-    /// - When the source is lost there is one `Lost`; then, as soon as it is back, a `Snapshot` again. A source that
-    ///   is lost never tells an empty snapshot in place of one that it could not take.
+    /// - When the source is lost there is one `Lost`; then, as soon as it is back, a `Snapshot` again, and until then at
+    ///   most edges of what is known. A source that is lost never tells an empty snapshot in place of one that it could
+    ///   not take.
+    /// - A container that cannot be inspected delays nothing: it is named as such, in the snapshot or by itself, once per
+    ///   reason, and is inspected again until that succeeds. What was told of it before still holds.
     /// - The stream never ends, and dropping it ends everything that was started for it.
     fn watch(&self) -> ContainerEvents;
 

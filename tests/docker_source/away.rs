@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lw_inference_proxy::adapters::docker::DockerSettings;
-use lw_inference_proxy::domain::container::{Condition, ContainerEvent, Edge};
+use lw_inference_proxy::domain::container::{Condition, ContainerEvent, Edge, Snapshot};
 use lw_inference_proxy::domain::signal::Signal;
 
 use super::fake_engine::{FakeEngine, Mood};
@@ -82,8 +82,8 @@ async fn a_restarted_engine_is_found_again_and_a_signal_from_meanwhile_is_told()
     heard.until_lost().await;
     engine.event(&id, "kill", &[("signal", "15")]);
     engine.come_up();
-    heard.until_snapshot().await;
     assert_eq!(heard.until_edge(&id).await, Edge::Signal(Signal::TERM));
+    heard.until_snapshot().await;
 }
 
 #[tokio::test]
@@ -108,6 +108,7 @@ async fn an_engine_that_answers_rubbish_never_empties_the_list() {
         let engine = FakeEngine::start();
         let (mut heard, id) = with_one(&engine).await;
         engine.mood(mood);
+        engine.cut_events();
         let reason = heard.until_lost().await;
         assert!(!reason.contains("html"), "{reason}");
         heard
@@ -116,7 +117,10 @@ async fn an_engine_that_answers_rubbish_never_empties_the_list() {
             .unwrap_or_else(|e| assert!(matches!(e, ContainerEvent::Lost(_)), "{e:?}"));
         engine.mood(Mood::Well);
         assert!(heard.until_snapshot().await.contains_key(&id), "{mood:?}");
-        let empty = heard.all.iter().filter(|event| matches!(event, ContainerEvent::Snapshot(all) if all.is_empty()));
+        let empty = heard
+            .all
+            .iter()
+            .filter(|event| matches!(event, ContainerEvent::Snapshot(all) if *all == Snapshot::default()));
         assert_eq!(empty.count(), 0);
     }
 }
@@ -160,13 +164,69 @@ async fn one_container_that_cannot_be_inspected_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
-async fn where_no_container_can_be_inspected_the_engine_counts_as_lost() {
+async fn what_cannot_be_inspected_is_named_once_with_the_reason_and_is_not_gone() {
+    for (mood, reason) in [
+        (Mood::Hangs, "does not answer"),
+        (Mood::Fails, "refused with 500: it hurts"),
+        (Mood::OddJson, "JSON of another shape"),
+        (Mood::Rubbish, "no JSON"),
+    ] {
+        let engine = FakeEngine::start();
+        let (mut heard, id) = with_one(&engine).await;
+        let new = engine.add("new", OPTED_IN, None);
+        engine.inspect_mood(&id, mood);
+        engine.inspect_mood(&new, mood);
+        engine.cut_events();
+        heard.until_lost().await;
+        let all = loop {
+            if let ContainerEvent::Snapshot(all) = heard.next().await {
+                break all;
+            }
+        };
+        assert_eq!(all.containers, [], "{mood:?}");
+        let named: Vec<_> = all.uninspected.iter().map(|one| (&one.id, &*one.name)).collect();
+        assert_eq!(named, [(&id, "llm"), (&new, "new")], "{mood:?}");
+        assert!(all.uninspected.iter().all(|one| one.why.contains(reason)), "{mood:?}: {:?}", all.uninspected);
+        heard.silent_for(Duration::from_millis(700)).await.expect("named once");
+        engine.inspect_mood(&id, Mood::Well);
+        heard.until_observed(&id).await;
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_inspected_any_more_is_named_and_keeps_its_state() {
     let engine = FakeEngine::start();
     let (mut heard, id) = with_one(&engine).await;
-    engine.inspect_mood(&id, Mood::OddJson);
+    engine.inspect_mood(&id, Mood::Hangs);
+    engine.event(&id, "health_status: healthy", &[]);
+    let named = heard.next().await;
+    assert!(matches!(&named, ContainerEvent::Uninspected(one) if one.id == id && &*one.name == "llm"), "{named:?}");
+    engine.inspect_mood(&id, Mood::Well);
+    assert_eq!(heard.until_observed(&id).await.condition, Condition::Healthy);
+}
+
+#[tokio::test]
+async fn a_dozen_inspections_that_hang_do_not_keep_another_container_waiting() {
+    let engine = FakeEngine::start();
+    let (mut heard, _) = with_one(&engine).await;
+    for n in 0..12 {
+        let hung = engine.add(&format!("hung{n}"), OPTED_IN, None);
+        engine.inspect_mood(&hung, Mood::Hangs);
+        engine.event(&hung, "start", &[]);
+    }
+    let good = engine.run("good", OPTED_IN, None);
+    heard.until_observed(&good).await;
+}
+
+#[tokio::test]
+async fn where_all_inspections_are_forbidden_the_source_is_lost() {
+    let engine = FakeEngine::start();
+    let (mut heard, id) = with_one(&engine).await;
+    engine.inspect_mood(&id, Mood::Forbids);
     engine.cut_events();
     heard.until_lost().await;
-    heard.until_lost().await;
+    let reason = heard.until_lost().await;
+    assert!(reason.contains("a socket proxy must allow GET"), "{reason}");
     engine.inspect_mood(&id, Mood::Well);
     assert!(heard.until_snapshot().await.contains_key(&id));
 }

@@ -7,8 +7,10 @@ mod fake_engine;
 mod heard;
 
 mod away;
+mod before;
 mod load;
 mod races;
+mod slow;
 mod stream;
 mod told;
 

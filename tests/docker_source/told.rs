@@ -187,3 +187,40 @@ async fn a_dead_network_neighbour_leaves_no_address() {
     let Reach::Nowhere(why) = heard.snapshot().await[&id].reach.clone() else { panic!("reached") };
     assert!(why.to_string().contains("which is gone"), "{why}");
 }
+
+#[tokio::test]
+async fn who_uses_anothers_network_is_looked_at_when_that_one_joins_or_leaves_networks() {
+    let engine = FakeEngine::start();
+    let owner = engine.add("vpn", &[], None);
+    let id = engine.add("llm", OPTED_IN, Some("healthy"));
+    engine.change(&owner, |c| c.ip = "10.1.9.9".to_owned());
+    engine.change(&id, |c| {
+        c.network_mode = format!("container:{}", owner.as_str());
+        c.ip = String::new();
+    });
+    let settings = DockerSettings { check_every: Duration::from_secs(3600), ..engine.settings() };
+    let mut heard = Heard::new(source(settings).watch());
+    assert_eq!(heard.snapshot().await[&id].reach, at("10.1.9.9"));
+    engine.change(&owner, |c| c.ip = String::new());
+    engine.network_event(&owner, "disconnect");
+    assert_eq!(heard.until_edge(&id).await, left(&["10.1.9.9"]));
+    assert!(matches!(heard.until_observed(&id).await.reach, Reach::Nowhere(_)));
+    engine.change(&owner, |c| c.ip = "10.1.8.8".to_owned());
+    engine.network_event(&owner, "connect");
+    let at = at("10.1.8.8");
+    heard.until(|event| matches!(event, ContainerEvent::Observed(c) if c.id == id && c.reach == at)).await;
+}
+
+#[tokio::test]
+async fn a_container_that_was_killed_for_memory_is_not_looked_at_before_its_end_can_come() {
+    let engine = FakeEngine::start();
+    let (mut heard, id) = with_one(&engine).await;
+    let looks = engine.inspects_of(&id);
+    engine.event(&id, "oom", &[]);
+    assert_eq!(heard.until_edge(&id).await, Edge::OutOfMemory);
+    heard.silent_for(Duration::from_millis(310)).await.expect("its end may be so late");
+    engine.die(&id, 137);
+    heard.until_condition(&id, Condition::NotRunning).await;
+    assert_eq!(heard.story(&id), ["OutOfMemory", "Ended { exit_code: Some(137) }", "NotRunning"]);
+    assert!(engine.inspects_of(&id) > looks);
+}

@@ -98,8 +98,8 @@ impl Engine {
     fn show(&mut self, source: SourceId) {
         self.lost.retain(|lost| *lost != source);
         let of_it = self.containers.values().filter(|truth| truth.source == source);
-        let snapshot = of_it.map(|truth| truth.container.clone()).collect();
-        self.push(source, ContainerEvent::Snapshot(snapshot));
+        let snapshot: Vec<_> = of_it.map(|truth| truth.container.clone()).collect();
+        self.push(source, ContainerEvent::Snapshot(snapshot.into()));
     }
 
     pub fn show_all(&mut self) {
@@ -141,7 +141,7 @@ impl Engine {
             labels: Ok(InferenceLabels::default()),
             reach: Reach::Nowhere(Unreachable { theirs: Vec::new(), ours: Vec::new() }),
             stop_signal: Signal::TERM,
-            stop_timeout: Duration::from_secs(10),
+            stop_timeout: Some(Duration::from_secs(10)),
             health_output: None,
             health_check_took: None,
         };

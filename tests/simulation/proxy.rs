@@ -146,7 +146,8 @@ impl Proxy {
 
     pub fn hears(&mut self, source: SourceId, event: ContainerEvent) {
         match &event {
-            ContainerEvent::Snapshot(containers) => {
+            ContainerEvent::Snapshot(all) => {
+                let containers = &all.containers;
                 let missing = |id: &ContainerId| !containers.iter().any(|container| container.id == *id);
                 let of_source =
                     |id: &ContainerId| self.table.entries().any(|(e, entry)| e == id && entry.source == source);
@@ -156,7 +157,7 @@ impl Proxy {
             }
             ContainerEvent::Observed(container) => self.note_look(container),
             ContainerEvent::Edge { id, at, edge } => self.note_edge(id, *at, edge),
-            ContainerEvent::Lost(_) => {}
+            ContainerEvent::Uninspected(_) | ContainerEvent::Lost(_) => {}
         }
         self.apply(TableEvent::Source(source, event));
     }

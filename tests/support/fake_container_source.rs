@@ -27,7 +27,7 @@ pub fn container(id: &str) -> Container {
         labels: Ok(InferenceLabels::default()),
         reach: Reach::At(IpAddr::from([127, 0, 0, 1]).into()),
         stop_signal: Signal::TERM,
-        stop_timeout: Duration::from_secs(10),
+        stop_timeout: Some(Duration::from_secs(10)),
         health_output: None,
         health_check_took: None,
     }
@@ -128,7 +128,7 @@ impl Inner {
     }
 
     fn snapshot(&self) -> ContainerEvent {
-        ContainerEvent::Snapshot(self.containers.values().cloned().collect())
+        ContainerEvent::Snapshot(self.containers.values().cloned().collect::<Vec<_>>().into())
     }
 
     fn tick(&mut self) -> EngineTime {

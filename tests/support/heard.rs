@@ -55,7 +55,7 @@ impl Heard {
     /// The next item, which must be a snapshot.
     pub async fn snapshot(&mut self) -> BTreeMap<ContainerId, Container> {
         match self.next().await {
-            ContainerEvent::Snapshot(containers) => containers.into_iter().map(|c| (c.id.clone(), c)).collect(),
+            ContainerEvent::Snapshot(all) => all.containers.into_iter().map(|c| (c.id.clone(), c)).collect(),
             other => panic!("not a snapshot: {other:?}"),
         }
     }
@@ -63,7 +63,7 @@ impl Heard {
     /// Waits for a snapshot, over others.
     pub async fn until_snapshot(&mut self) -> BTreeMap<ContainerId, Container> {
         match self.until(|event| matches!(event, ContainerEvent::Snapshot(_))).await {
-            ContainerEvent::Snapshot(containers) => containers.into_iter().map(|c| (c.id.clone(), c)).collect(),
+            ContainerEvent::Snapshot(all) => all.containers.into_iter().map(|c| (c.id.clone(), c)).collect(),
             _ => unreachable!(),
         }
     }
@@ -124,7 +124,9 @@ impl Belief {
     pub fn take(&mut self, event: &ContainerEvent) {
         match event {
             ContainerEvent::Snapshot(all) => {
-                self.0 = all.iter().map(|c| (c.id.clone(), Some(c.condition))).collect();
+                let known = all.uninspected.iter().filter_map(|one| Some((one.id.clone(), *self.0.get(&one.id)?)));
+                let known: Vec<_> = known.collect();
+                self.0 = all.containers.iter().map(|c| (c.id.clone(), Some(c.condition))).chain(known).collect();
             }
             ContainerEvent::Observed(c) => _ = self.0.insert(c.id.clone(), Some(c.condition)),
             ContainerEvent::Edge { id, edge: Edge::Removed, .. } => _ = self.0.remove(id),
@@ -133,7 +135,7 @@ impl Belief {
                     *condition = None;
                 }
             }
-            ContainerEvent::Edge { .. } | ContainerEvent::Lost(_) => {}
+            ContainerEvent::Edge { .. } | ContainerEvent::Uninspected(_) | ContainerEvent::Lost(_) => {}
         }
     }
 }

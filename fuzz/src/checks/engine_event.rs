@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::adapters::docker::engine::EngineError;
-use crate::adapters::docker::event::{self, ACTIONS, Happening, Line};
+use crate::adapters::docker::event::{self, ACTIONS, Happening, Line, Network};
 use crate::adapters::docker::reader::{self, Notes};
 use crate::domain::container::Edge;
 
@@ -96,10 +96,10 @@ fn says_what_json_says(value: &Value, read: &Line) {
     assert!(ACTIONS.contains(&action), "{value}");
     assert_eq!(happening.at.0, value["timeNano"].as_u64().unwrap_or(0), "{value}");
     let labelled = text("/Actor/Attributes/inference.enable") == Some("true");
-    assert_eq!(happening.opted_in, labelled && text("/Type") == Some("container"), "{value}");
+    assert_eq!(happening.opted_in.is_some(), labelled && text("/Type") == Some("container"), "{value}");
 
     let run_changes = ["start", "restart", "die", "stop", "destroy", "remove"];
-    assert_eq!(happening.run_changed, run_changes.contains(&action), "{value}");
+    assert_eq!(happening.network == Network::NewRun, run_changes.contains(&action), "{value}");
     let edge_is_right = match &happening.edge {
         None => !["die", "stop", "oom", "pause", "destroy", "remove", "disconnect"].contains(&action),
         Some(Edge::Signal(_)) => action == "kill" && text("/Actor/Attributes/signal").is_some(),

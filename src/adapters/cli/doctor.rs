@@ -68,8 +68,10 @@ async fn look(source: &dyn ContainerSource) -> (Level, String, Option<ContainerE
     let name = source.name();
     match timeout(SOURCE_PATIENCE, source.watch().next()).await {
         Ok(Some(ContainerEvent::Snapshot(all))) => {
-            let count = all.len();
-            let line = format!("{name} answers: it lists containers, shows them and tells events; {count} opted in");
+            let (shown, hidden) = (all.containers.len(), all.uninspected.len());
+            let count = shown + hidden;
+            let shows = if hidden == 0 { "shows them".to_owned() } else { format!("shows {shown} of them") };
+            let line = format!("{name} answers: it lists containers, {shows} and tells events; {count} opted in");
             (Level::Good, line, Some(ContainerEvent::Snapshot(all)))
         }
         Ok(Some(ContainerEvent::Lost(reason))) => (Level::Wrong, format!("{name}: {reason}"), None),

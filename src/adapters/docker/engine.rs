@@ -29,6 +29,8 @@ const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// How long bollard waits for the head of any answer. Our own limit is shorter, but Podman 5.2 sends the head of the
 /// event stream only with the first event.
 const BOLLARD_TIMEOUT_SECONDS: u64 = 365 * 24 * 60 * 60;
+/// How long the first snapshot waits for the signals of before the start.
+const PAST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many characters of an error's text are kept.
 const ERROR_CHARS: usize = 200;
 /// The longest id that is put into a path.
@@ -125,14 +127,19 @@ pub struct Ping {
 pub struct Engine {
     docker: Docker,
     timeout: Duration,
+    list_timeout: Duration,
 }
 
 impl Engine {
-    /// An engine at this address; nothing is sent yet. `timeout` bounds each request but the event stream.
+    /// An engine at this address; nothing is sent yet. `timeouts` bound each request, and the list; not the event stream.
     ///
     /// # Errors
     /// bollard refuses the address.
-    pub fn new(address: Address, tls: Option<TlsConnector>, timeout: Duration) -> Result<Self, EngineError> {
+    pub fn new(
+        address: Address,
+        tls: Option<TlsConnector>,
+        timeouts: (Duration, Duration),
+    ) -> Result<Self, EngineError> {
         let transport = Transport::new(address, tls);
         let docker = Docker::connect_with_custom_transport(
             move |request| transport.clone().carry(request),
@@ -141,7 +148,8 @@ impl Engine {
             API_DEFAULT_VERSION,
         )
         .map_err(read_error)?;
-        Ok(Self { docker, timeout })
+        let (timeout, list_timeout) = timeouts;
+        Ok(Self { docker, timeout, list_timeout })
     }
 
     /// `GET /_ping`. An engine that refuses it may still answer the rest.
@@ -150,7 +158,7 @@ impl Engine {
     /// The engine is away or does not answer.
     pub async fn ping(&self) -> Result<Ping, EngineError> {
         let (slot, head) = head_slot();
-        match self.answer("/_ping".to_owned(), slot).await {
+        match self.answer("/_ping".to_owned(), slot, self.timeout).await {
             Ok(_) | Err(EngineError::Refused(..)) => {}
             Err(error) => return Err(error),
         }
@@ -167,7 +175,7 @@ impl Engine {
     /// # Errors
     /// As [`EngineError`] says.
     pub async fn version(&self) -> Result<Version, EngineError> {
-        self.read("/version".to_owned()).await
+        self.read("/version".to_owned(), self.timeout).await
     }
 
     /// `GET /containers/json`: every container that opted in, running or not.
@@ -175,7 +183,8 @@ impl Engine {
     /// # Errors
     /// As [`EngineError`] says. An answer that is no list is never an empty one.
     pub async fn list(&self) -> Result<Vec<Summary>, EngineError> {
-        self.read(target("/containers/json", &[("all", "1"), ("filters", &event::list_filter())])).await
+        let target = target("/containers/json", &[("all", "1"), ("filters", &event::list_filter())]);
+        self.read(target, self.list_timeout).await
     }
 
     /// `GET /containers/{id}/json`; `None` if there is no such container.
@@ -187,7 +196,7 @@ impl Engine {
         if id.is_empty() || id.len() > ID_MAX_CHARS || !id.chars().all(plain) || id.starts_with('.') {
             return Ok(None);
         }
-        match self.read(format!("/containers/{id}/json")).await {
+        match self.read(format!("/containers/{id}/json"), self.timeout).await {
             Ok(inspect) => Ok(Some(inspect)),
             Err(EngineError::Refused(404, _)) => Ok(None),
             Err(error) => Err(error),
@@ -207,9 +216,20 @@ impl Engine {
         (self.stream(target("/events", &query), slot), head)
     }
 
-    async fn read<T: DeserializeOwned>(&self, target: String) -> Result<T, EngineError> {
+    /// `GET /events` between two times that are over: the signals that the engine remembers, one line each.
+    ///
+    /// # Errors
+    /// As [`EngineError`] says.
+    pub async fn past_signals(&self, from: EngineTime, until: EngineTime) -> Result<Bytes, EngineError> {
+        let (from, until) = (since(from), since(until));
+        let query = [("filters", event::signals_filter()), ("since", from), ("until", until)];
+        let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.answer(target("/events", &query), head_slot().0, PAST_TIMEOUT.min(self.timeout)).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, target: String, timeout: Duration) -> Result<T, EngineError> {
         let path = target.split('?').next().unwrap_or_default().to_owned();
-        let body = self.answer(target, head_slot().0).await?;
+        let body = self.answer(target, head_slot().0, timeout).await?;
         // The text of the error names a place and a type, and sometimes a short value: it is cut to be safe.
         serde_json::from_slice(&body).map_err(|error| {
             let what = match error.classify() {
@@ -220,7 +240,7 @@ impl Engine {
         })
     }
 
-    async fn answer(&self, target: String, slot: HeadSlot) -> Result<Bytes, EngineError> {
+    async fn answer(&self, target: String, slot: HeadSlot, timeout: Duration) -> Result<Bytes, EngineError> {
         let collect = async {
             let mut stream = std::pin::pin!(self.stream(target, slot));
             let mut body = BytesMut::new();
@@ -232,7 +252,7 @@ impl Engine {
             }
             Ok(body.freeze())
         };
-        tokio::time::timeout(self.timeout, collect).await.unwrap_or(Err(EngineError::Timeout(self.timeout)))
+        tokio::time::timeout(timeout, collect).await.unwrap_or(Err(EngineError::Timeout(timeout)))
     }
 
     /// Has bollard send `GET target` and gives the raw body.

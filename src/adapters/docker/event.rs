@@ -33,16 +33,25 @@ pub struct Happening {
     pub id: ContainerId,
     /// When, by the engine's clock.
     pub at: EngineTime,
-    /// Its labels, where the event shows them, ask for it to be served.
-    pub opted_in: bool,
+    /// Its name, where the event shows that its labels ask for it to be served.
+    pub opted_in: Option<Arc<str>>,
     /// What is known without a look. Which addresses are lost with a network is not: the event only names the network.
     pub edge: Option<Edge>,
-    /// The name of the network that it joined or left.
-    pub network: Option<String>,
     /// Whether the state may differ now, so that a look is due.
     pub look: bool,
-    /// A new run began, or the last one ended: who shares its network is concerned too.
-    pub run_changed: bool,
+    /// What became of its network, which others may share.
+    pub network: Network,
+}
+
+/// What became of the network of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing.
+    Same,
+    /// It joined or left the one of this name.
+    Changed(String),
+    /// A run began or ended, and its network with it.
+    NewRun,
 }
 
 /// What a line says.
@@ -82,8 +91,8 @@ fn happening(event: &Event) -> Option<Happening> {
                 "disconnect" => Some(Edge::LeftNetwork(LostAddresses::These(Vec::new()))),
                 _ => return None,
             };
-            let (id, network) = (ContainerId::new(id), attribute("name").map(str::to_owned));
-            Some(Happening { id, at, opted_in: false, edge, network, look: true, run_changed: false })
+            let network = Network::Changed(attribute("name").unwrap_or_default().to_owned());
+            Some(Happening { id: ContainerId::new(id), at, opted_in: None, edge, look: true, network })
         }
         _ => None,
     }
@@ -106,26 +115,35 @@ fn of_container(event: &Event, at: EngineTime) -> Option<Happening> {
         },
         "die" => (Some(Edge::Ended { exit_code: attribute("exitCode").and_then(|code| code.parse().ok()) }), true),
         "stop" => (Some(Edge::Ended { exit_code: None }), true),
-        "oom" => (Some(Edge::OutOfMemory), true),
+        // The end of the container, if this is it, comes up to a third of a second later.
+        "oom" => (Some(Edge::OutOfMemory), false),
         "pause" => (Some(Edge::Paused), true),
         "destroy" | "remove" => (Some(Edge::Removed), false),
-        "rename" => (attribute("name").map(|name| Edge::Renamed(Arc::from(name.trim_start_matches('/')))), false),
+        "rename" => (attribute("name").map(|name| Edge::Renamed(Arc::from(name.trim_start_matches('/')))), true),
         _ => return None,
     };
+    let name = || Arc::from(attribute("name").unwrap_or_default().trim_start_matches('/'));
     Some(Happening {
         id: ContainerId::new(id.as_str()),
         at,
-        opted_in: labels::opted_in(attribute),
+        opted_in: labels::opted_in(attribute).then(name),
         edge,
-        network: None,
         look,
-        run_changed: matches!(action, "start" | "restart" | "die" | "stop" | "destroy" | "remove"),
+        network: match action {
+            "start" | "restart" | "die" | "stop" | "destroy" | "remove" => Network::NewRun,
+            _ => Network::Same,
+        },
     })
 }
 
 /// The filter for `GET /events`. No label in it: network events carry none.
 pub fn filter() -> String {
     serde_json::json!({ "type": ["container", "network"], "event": ACTIONS }).to_string()
+}
+
+/// The filter for the signals among what `GET /events` remembers.
+pub fn signals_filter() -> String {
+    serde_json::json!({ "type": ["container"], "event": ["kill"] }).to_string()
 }
 
 /// The filter for `GET /containers/json`.
@@ -165,15 +183,15 @@ mod tests {
             ("kill", None, None, true),
             ("die", Some(("exitCode", "137")), ended(Some(137)), true),
             ("stop", None, ended(None), true),
-            ("oom", None, Some(Edge::OutOfMemory), true),
+            ("oom", None, Some(Edge::OutOfMemory), false),
             ("pause", None, Some(Edge::Paused), true),
             ("destroy", None, Some(Edge::Removed), false),
             ("remove", None, Some(Edge::Removed), false),
-            ("rename", Some(("name", "/c2")), Some(Edge::Renamed("c2".into())), false),
+            ("rename", Some(("name", "/c2")), Some(Edge::Renamed("c2".into())), true),
         ] {
             let happening = container(action, extra.as_slice());
             assert_eq!((happening.edge, happening.look), (edge, look), "{action}");
-            assert!(happening.opted_in);
+            assert!(happening.opted_in.is_some());
             assert_eq!(happening.at, EngineTime(7));
         }
     }
@@ -198,7 +216,7 @@ mod tests {
                 "Actor": {"ID": "net", "Attributes": {"container": "c", "name": "bridge"}}});
             let Line::Happened(happening) = read(line.to_string().as_bytes()) else { panic!("{action}") };
             assert_eq!((happening.id.as_str(), happening.edge), ("c", edge));
-            assert_eq!(happening.network.as_deref(), Some("bridge"));
+            assert_eq!(happening.network, Network::Changed("bridge".to_owned()));
         }
     }
 

@@ -11,8 +11,12 @@ use crate::domain::signal::Signal;
 
 /// How long `docker stop` waits where the container says nothing.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The first version whose default can be set to something else, without a word of it in an inspection.
+const DEFAULT_CAN_BE_SET_FROM: (u32, u32) = (29, 7);
+/// On the tasks of Swarm, whose stop timeout is not in an inspection.
+const SWARM_TASK: &str = "com.docker.swarm.task.id";
 /// The longest wait that is believed; the engine takes a negative one for "for ever".
-const MAX_STOP_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_STOP_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many characters of a health check's output are kept.
 const HEALTH_OUTPUT_CHARS: usize = 200;
 
@@ -22,7 +26,9 @@ pub fn opted_in(inspect: &Inspect) -> bool {
 }
 
 /// The container as the domain sees it.
-pub fn container(inspect: &Inspect, reach: Reach) -> Container {
+///
+/// `default_stop_timeout` is how long a stop waits where nothing else is said, if that is known.
+pub fn container(inspect: &Inspect, reach: Reach, default_stop_timeout: Option<Duration>) -> Container {
     let state = &inspect.state;
     let last = state.health.log.last();
     Container {
@@ -33,7 +39,10 @@ pub fn container(inspect: &Inspect, reach: Reach) -> Container {
         labels: labels::parse(|name| inspect.config.labels.get(name).map(String::as_str)),
         reach,
         stop_signal: Signal::parse(&inspect.config.stop_signal).unwrap_or(Signal::TERM),
-        stop_timeout: stop_timeout(inspect.config.stop_timeout),
+        stop_timeout: match inspect.config.stop_timeout {
+            Some(seconds) => Some(stop_timeout(seconds)),
+            None => default_stop_timeout.filter(|_| !inspect.config.labels.contains_key(SWARM_TASK)),
+        },
         health_output: last.and_then(|run| shortened(&run.output)),
         health_check_took: last.and_then(took),
     }
@@ -72,11 +81,16 @@ fn health(health: &Health, test: &HealthTest) -> Condition {
     }
 }
 
-fn stop_timeout(seconds: Option<i64>) -> Duration {
-    match seconds {
-        None => DEFAULT_STOP_TIMEOUT,
-        Some(seconds) => u64::try_from(seconds).map_or(MAX_STOP_TIMEOUT, Duration::from_secs).min(MAX_STOP_TIMEOUT),
-    }
+fn stop_timeout(seconds: i64) -> Duration {
+    u64::try_from(seconds).map_or(MAX_STOP_TIMEOUT, Duration::from_secs).min(MAX_STOP_TIMEOUT)
+}
+
+/// How long a stop waits on an engine of this version where the container says nothing. `None` where it may be set to
+/// anything, or the version is not known.
+pub fn default_stop_timeout(version: &str, podman: bool) -> Option<Duration> {
+    let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
+    let version = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    (podman || version < DEFAULT_CAN_BE_SET_FROM).then_some(DEFAULT_STOP_TIMEOUT)
 }
 
 /// At most [`HEALTH_OUTPUT_CHARS`] characters on one line, or nothing.
@@ -118,7 +132,7 @@ mod tests {
 
     fn read(value: serde_json::Value) -> Container {
         let reach = Reach::Nowhere(Unreachable { theirs: vec![], ours: vec![] });
-        container(&serde_json::from_value(value).unwrap(), reach)
+        container(&serde_json::from_value(value).unwrap(), reach, Some(DEFAULT_STOP_TIMEOUT))
     }
 
     #[test]
@@ -174,17 +188,41 @@ mod tests {
         assert_eq!(&*full.name, "llm");
         assert_eq!(full.started_at, EngineTime(2_500_000_000));
         assert_eq!(full.labels.unwrap().port, 9);
-        assert_eq!((full.stop_signal, full.stop_timeout), (Signal::QUIT, Duration::from_secs(3)));
+        assert_eq!((full.stop_signal, full.stop_timeout), (Signal::QUIT, Some(Duration::from_secs(3))));
         assert_eq!(full.health_output.as_deref(), Some("ok  [31m"));
         assert_eq!(full.health_check_took, Some(Duration::from_millis(1500)));
 
         let bare =
             read(json!({"Id": "a", "State": {}, "Config": {"StopSignal": "NOISE", "Labels": {"inference.port": "x"}}}));
-        assert_eq!((bare.stop_signal, bare.stop_timeout), (Signal::TERM, DEFAULT_STOP_TIMEOUT));
+        assert_eq!((bare.stop_signal, bare.stop_timeout), (Signal::TERM, Some(DEFAULT_STOP_TIMEOUT)));
         assert_eq!((bare.health_output, bare.health_check_took), (None, None));
         assert_eq!(bare.labels.unwrap_err().label, "inference.port");
         let podman = read(json!({"Id": "a", "State": {}, "Config": {"StopSignal": 3, "StopTimeout": -1}}));
-        assert_eq!((podman.stop_signal, podman.stop_timeout), (Signal::QUIT, MAX_STOP_TIMEOUT));
+        assert_eq!((podman.stop_signal, podman.stop_timeout), (Signal::QUIT, Some(MAX_STOP_TIMEOUT)));
+    }
+
+    #[test]
+    fn a_stop_timeout_is_known_only_where_it_cannot_be_set_elsewhere() {
+        let ten = Some(DEFAULT_STOP_TIMEOUT);
+        for (version, expected) in [
+            ("20.10.24", ten),
+            ("28.5.2+dfsg1", ten),
+            ("29.6.1", ten),
+            ("29.7.0", None),
+            ("29.7.0-rc.1", None),
+            ("30.0.0", None),
+            ("", None),
+            ("dev", None),
+        ] {
+            assert_eq!(default_stop_timeout(version, false), expected, "{version}");
+        }
+        assert_eq!(default_stop_timeout("5.8.6", true), ten);
+        let task = |config: serde_json::Value| read(json!({"Id": "a", "State": {}, "Config": config})).stop_timeout;
+        assert_eq!(task(json!({"Labels": {"com.docker.swarm.task.id": "x"}})), None);
+        assert_eq!(
+            task(json!({"Labels": {"com.docker.swarm.task.id": "x"}, "StopTimeout": 3})),
+            Some(Duration::from_secs(3))
+        );
     }
 
     #[test]

@@ -16,7 +16,6 @@ mod tls;
 mod transport;
 mod wire;
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +39,6 @@ use tokio_rustls::TlsConnector;
 const ITEMS_WAITING: usize = 1024;
 /// How long a connection must have lasted for the next failure to count as the first.
 const STEADY_AFTER: Duration = Duration::from_secs(5);
-/// How many different reasons for a loss are told before it is over; after that it is clear enough.
-const REASONS_MAX: usize = 16;
 
 /// Why there can be no source.
 #[derive(Debug, thiserror::Error)]
@@ -110,27 +107,21 @@ async fn supervise(
     out: mpsc::Sender<ContainerEvent>,
 ) {
     let mut memory = Memory::default();
-    let mut reasons = HashSet::new();
     let mut failures = 0;
     loop {
         let began = Instant::now();
-        let error = match connection(&settings, &address, tls.clone(), &mut memory, &requests, &out).await {
-            (_, End::Unwatched) => return,
-            (had_snapshot, End::Lost(error)) => {
-                if had_snapshot {
-                    reasons.clear();
-                }
-                if had_snapshot && began.elapsed() > STEADY_AFTER {
-                    failures = 0;
-                }
-                error
-            }
+        let (had_snapshot, end) = connection(&settings, &address, tls.clone(), &mut memory, &requests, &out).await;
+        let error = match end {
+            End::Unwatched => return,
+            End::Renew => continue,
+            End::Lost(error) => error,
         };
+        if had_snapshot && began.elapsed() > STEADY_AFTER {
+            failures = 0;
+        }
         tracing::debug!(%error, failures, "engine lost");
-        let reason = error.reason(&address);
-        if reasons.len() < REASONS_MAX
-            && reasons.insert(reason.clone())
-            && out.send(ContainerEvent::Lost(reason)).await.is_err()
+        if let Some(loss) = memory.loss(error.reason(&address))
+            && out.send(loss).await.is_err()
         {
             return;
         }
@@ -143,7 +134,7 @@ async fn supervise(
     }
 }
 
-/// One connection: whether it told a snapshot, and how it ended.
+/// One connection: whether it sent a snapshot, and how it ended.
 async fn connection(
     settings: &DockerSettings,
     address: &Address,
@@ -152,12 +143,15 @@ async fn connection(
     requests: &Requests,
     out: &mpsc::Sender<ContainerEvent>,
 ) -> (bool, End) {
-    let engine = match Engine::new(address.clone(), tls, settings.request_timeout) {
+    let engine = match Engine::new(address.clone(), tls, (settings.request_timeout, settings.list_timeout)) {
         Ok(engine) => engine,
         Err(error) => return (false, End::Lost(error)),
     };
-    match Session::open(engine, settings, address.is_local(), memory, out).await {
-        Ok(mut session) => (true, session.run(requests).await),
+    match Session::open(engine, settings, address, memory, out).await {
+        Ok(mut session) => {
+            let end = session.run(requests).await;
+            (session.has_snapshot(), end)
+        }
         Err(end) => (false, end),
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::wire::{Endpoint, NetworkSettings};
-use crate::domain::container::{Reach, Unreachable};
+use crate::domain::container::{Addresses, Reach, Unreachable};
 
 /// The bridge that an engine makes on its host by default, as the host names it.
 const BRIDGE_INTERFACES: [&str; 2] = ["docker0", "podman0"];
@@ -85,10 +85,28 @@ impl Surroundings {
         }
         let ipv4 = settings.networks.values().filter_map(ipv4);
         let ipv6 = settings.networks.values().filter_map(ipv6);
-        match ipv4.chain(ipv6).find(|theirs| self.shares(*theirs)) {
-            Some(theirs) => Reach::At(theirs.ip.into()),
+        let mut shared: Vec<_> = ipv4.chain(ipv6).filter(|theirs| self.shares(*theirs)).collect();
+        // Stable: by name where nothing else speaks for one.
+        shared.sort_by_key(|theirs| !self.is_gateway_of(*theirs));
+        match Addresses::in_order(shared.iter().map(|theirs| theirs.ip)) {
+            Some(addresses) => Reach::At(addresses),
             None => self.nowhere(settings.networks.iter().map(|(name, end)| described(name, end)).collect()),
         }
+    }
+
+    /// Whether the proxy is the gateway of the network that this address is on, as the host is for its bridges. From the
+    /// host a network with another gateway may be a dead end: a container on a macvlan has an address in the host's own
+    /// network, and the kernel lets no packet pass between the two.
+    fn is_gateway_of(&self, theirs: OwnAddress) -> bool {
+        self.own.iter().any(|own| {
+            let is_first = match (own.ip, own.prefix) {
+                (IpAddr::V4(ip), 1..32) => ip.to_bits() & (u32::MAX >> own.prefix) == 1,
+                (IpAddr::V6(ip), 1..128) => ip.to_bits() & (u128::MAX >> own.prefix) == 1,
+                _ => false,
+            };
+            let is_gateway = is_first || self.gateways.contains(&own.ip);
+            is_gateway && same_network(theirs.ip, own.ip, own.prefix.max(theirs.prefix))
+        })
     }
 
     /// Why nothing was found.
@@ -214,14 +232,34 @@ mod tests {
             "b": {"IPAddress": "172.21.0.3", "IPPrefixLen": 16, "GlobalIPv6Address": "fd00::3", "GlobalIPv6PrefixLen": 64},
         }));
         for (own, expected) in [
-            (&[("172.20.0.9", 16)][..], "172.20.0.3"),
-            (&[("172.21.0.9", 16)], "172.21.0.3"),
-            (&[("172.21.0.9", 16), ("172.20.0.9", 16)], "172.20.0.3"),
-            (&[("fd00::9", 64)], "fd00::3"),
-            (&[("fd00::9", 64), ("172.21.0.9", 16)], "172.21.0.3"),
+            (&[("172.20.0.9", 16)][..], &["172.20.0.3"][..]),
+            (&[("172.21.0.9", 16)], &["172.21.0.3"]),
+            (&[("172.21.0.9", 16), ("172.20.0.9", 16)], &["172.20.0.3", "172.21.0.3"]),
+            (&[("fd00::9", 64)], &["fd00::3"]),
+            (&[("fd00::9", 64), ("172.21.0.9", 16)], &["172.21.0.3", "fd00::3"]),
         ] {
-            assert_eq!(here(own).reach("a", &networks), at(expected), "{own:?}");
+            assert_eq!(here(own).reach("a", &networks), all_at(expected), "{own:?}");
         }
+    }
+
+    fn all_at(ips: &[&str]) -> Reach {
+        Reach::At(Addresses::in_order(ips.iter().map(|ip| ip.parse().unwrap())).unwrap())
+    }
+
+    #[test]
+    fn every_shared_address_is_told_and_those_across_another_gateway_come_last() {
+        let networks = on(serde_json::json!({
+            "a-macvlan": {"IPAddress": "192.168.1.77", "IPPrefixLen": 24, "Gateway": "192.168.1.1"},
+            "b-bridge": {"IPAddress": "172.21.0.3", "IPPrefixLen": 16, "Gateway": "172.21.0.1"},
+            "c-internal": {"IPAddress": "172.22.0.3", "IPPrefixLen": 16, "Gateway": "",
+                "GlobalIPv6Address": "fd00::3", "GlobalIPv6PrefixLen": 64},
+            "d-elsewhere": {"IPAddress": "10.9.0.3", "IPPrefixLen": 16, "Gateway": "10.9.0.1"},
+        }));
+        let host = here(&[("192.168.1.5", 24), ("172.21.0.1", 16), ("172.22.0.1", 16), ("fd00::1", 64)]);
+        let order = ["172.21.0.3", "172.22.0.3", "fd00::3", "192.168.1.77"];
+        assert_eq!(host.reach("b-bridge", &networks), all_at(&order), "seen from the host");
+        let beside = here(&[("192.168.1.9", 24), ("172.21.0.9", 16)]);
+        assert_eq!(beside.reach("b-bridge", &networks), all_at(&["192.168.1.77", "172.21.0.3"]), "in a container");
     }
 
     #[test]

@@ -15,6 +15,14 @@ const DEFAULT_TLS_PORT: u16 = 2376;
 
 /// How long one request to the engine may take, from the connect to the last byte. The event stream has no such limit.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the list may take while the engine answers otherwise. A host with many containers takes its time under load.
+pub const LIST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one container's inspection may take before it counts as one that cannot be inspected, and a snapshot is sent
+/// without it. It goes on until [`REQUEST_TIMEOUT`].
+pub const INSPECT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a container rests after a process in it was killed for want of memory, before it is inspected: its own end
+/// comes a third of a second later, if it was that process.
+pub const OUT_OF_MEMORY_REST: Duration = Duration::from_secs(1);
 /// How often the list is compared with what is known. It finds what no event told, and an engine that hangs.
 pub const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// How soon after a snapshot the first such comparison is made, and how far apart two of them are at least.
@@ -41,6 +49,12 @@ pub struct DockerSettings {
     pub cert_path: Option<PathBuf>,
     /// See [`REQUEST_TIMEOUT`].
     pub request_timeout: Duration,
+    /// See [`LIST_TIMEOUT`].
+    pub list_timeout: Duration,
+    /// See [`INSPECT_PATIENCE`].
+    pub inspect_patience: Duration,
+    /// See [`OUT_OF_MEMORY_REST`].
+    pub out_of_memory_rest: Duration,
     /// See [`CHECK_EVERY`].
     pub check_every: Duration,
     /// See [`SETTLE`].
@@ -66,6 +80,9 @@ impl Default for DockerSettings {
             tls_verify: false,
             cert_path: None,
             request_timeout: REQUEST_TIMEOUT,
+            list_timeout: LIST_TIMEOUT,
+            inspect_patience: INSPECT_PATIENCE,
+            out_of_memory_rest: OUT_OF_MEMORY_REST,
             check_every: CHECK_EVERY,
             settle: SETTLE,
             podman_check_every: PODMAN_CHECK_EVERY,

@@ -108,8 +108,8 @@ impl ContainerSource for FixedSource {
 /// Probes each once for the snapshot, then each at its own pace.
 async fn keep(mut posts: Vec<Post>, looks: Arc<Looks>, out: mpsc::Sender<ContainerEvent>, began: Instant) {
     join_all(posts.iter_mut().map(Post::probe)).await;
-    let snapshot = posts.iter().map(Post::container).collect();
-    if out.send(ContainerEvent::Snapshot(snapshot)).await.is_err() {
+    let snapshot: Vec<_> = posts.iter().map(Post::container).collect();
+    if out.send(ContainerEvent::Snapshot(snapshot.into())).await.is_err() {
         return;
     }
     let strangers = async {

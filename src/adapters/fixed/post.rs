@@ -55,7 +55,7 @@ impl Post {
             labels: Ok(InferenceLabels { port: url.port, base_path: url.base_path.clone() }),
             reach: nowhere(&url),
             stop_signal: Signal::TERM,
-            stop_timeout: NEVER_KILLED,
+            stop_timeout: Some(NEVER_KILLED),
             health_output: None,
             health_check_took: None,
         };

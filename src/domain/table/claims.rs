@@ -64,6 +64,7 @@ impl<L> RoutingTable<L> {
                     | Waiting::Restarting
                     | Waiting::Unhealthy
                     | Waiting::Paused
+                    | Waiting::OutOfMemory
                     | Waiting::LeftNetwork
                     | Waiting::NoAddress(_),
                 )

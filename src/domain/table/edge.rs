@@ -19,6 +19,7 @@ impl<L> RoutingTable<L> {
             Edge::Removed => self.end(id, RetireReason::Removed, true, now, out),
             Edge::Renamed(name) => {
                 Arc::make_mut(&mut entry.container).name = name;
+                self.rename_backends(id);
                 self.inherit(id);
             }
             Edge::Paused if !stopping && !ended => self.suspend(id, Waiting::Paused, RetireReason::Paused, now, out),
@@ -26,8 +27,9 @@ impl<L> RoutingTable<L> {
                 self.suspend(id, Waiting::Unhealthy, RetireReason::Unhealthy, now, out);
             }
             Edge::LeftNetwork(lost) if !stopping && !ended => self.left_network(id, &lost, now, out),
-            Edge::OutOfMemory if matches!(entry.state, State::Ready(_)) => {
-                self.doubt(id, RetireReason::OutOfMemory, now, out);
+            // Nothing is asked of it meanwhile: if this is its end, the engine says so a third of a second later.
+            Edge::OutOfMemory if matches!(entry.state, State::Ready(_) | State::Discovering(_)) => {
+                self.suspend(id, Waiting::OutOfMemory, RetireReason::OutOfMemory, now, out);
             }
             Edge::Signal(_) | Edge::Paused | Edge::Unhealthy | Edge::LeftNetwork(_) | Edge::OutOfMemory => {}
         }

@@ -94,6 +94,8 @@ pub enum Waiting {
     Unhealthy,
     /// It is frozen.
     Paused,
+    /// A process in it was killed for want of memory; whether it goes on is seen at the next look.
+    OutOfMemory,
     /// There are as many backends as the proxy takes.
     TooMany,
 }

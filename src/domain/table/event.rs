@@ -182,6 +182,8 @@ pub enum Warning {
     TableFull,
     /// It ignored its stop signal and is taken back.
     TakenBack,
+    /// The source cannot inspect it; why.
+    Uninspected(Arc<str>),
 }
 
 impl Warning {
@@ -194,7 +196,8 @@ impl Warning {
             | Self::NoAddress(_)
             | Self::NotLearnt(_)
             | Self::TableFull
-            | Self::TakenBack => false,
+            | Self::TakenBack
+            | Self::Uninspected(_) => false,
         }
     }
 
@@ -207,7 +210,8 @@ impl Warning {
             | Self::BadModelName(_)
             | Self::TooManyModels(_)
             | Self::TableFull
-            | Self::TakenBack => false,
+            | Self::TakenBack
+            | Self::Uninspected(_) => false,
         }
     }
 }
@@ -225,6 +229,7 @@ impl fmt::Display for Warning {
             Self::BadModelName(why) => write!(f, "it lists an id that cannot be used as a model's name: {why}"),
             Self::TooManyModels(over) => write!(f, "it lists too many models; {over} of them are left out"),
             Self::TableFull => f.write_str("the routing table is full; what is over is left out"),
+            Self::Uninspected(why) => write!(f, "it cannot be inspected, trying again: {why}"),
             Self::TakenBack => f.write_str(
                 "it was told to stop some time ago, still runs and is healthy: it is taken back into service",
             ),

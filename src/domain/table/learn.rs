@@ -55,8 +55,8 @@ impl<L> RoutingTable<L> {
             started_at: entry.container.started_at,
             address,
             base_path: labels.base_path.clone(),
-            gate: Gate::new(),
-            link,
+            gate: Arc::new(Gate::new()),
+            link: Arc::new(link),
         });
         let ready =
             Ready { backend: Arc::clone(&backend), models: Arc::clone(&models), order, refresh_at, failures: 0 };

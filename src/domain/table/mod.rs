@@ -9,9 +9,11 @@ mod entry;
 mod event;
 mod learn;
 mod observe;
+mod rename;
 mod retire;
 #[cfg(test)]
 mod tests;
+mod uninspected;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,7 +24,7 @@ pub use entry::{Discovering, Ended, Entry, Ready, Retiring, SourceId, State, Sto
 pub use event::{Generation, Question, TableEvent, Transition, Warning};
 
 use super::backend::{OfferedModel, Registration};
-use super::container::ContainerId;
+use super::container::{ContainerId, Uninspected};
 use super::drain::DrainPolicy;
 use super::model_name::ModelName;
 
@@ -54,6 +56,7 @@ pub struct RoutingTable<L> {
     claim_count: usize,
     served: HashMap<ModelName, Vec<ContainerId>>,
     retiring: Vec<Retiring<L>>,
+    uninspected: BTreeMap<ContainerId, (SourceId, Uninspected)>,
     sequence: u64,
 }
 
@@ -66,6 +69,7 @@ impl<L> Clone for RoutingTable<L> {
             claim_count: self.claim_count,
             served: self.served.clone(),
             retiring: self.retiring.clone(),
+            uninspected: self.uninspected.clone(),
             sequence: self.sequence,
         }
     }
@@ -84,6 +88,7 @@ impl<L> RoutingTable<L> {
             claim_count: 0,
             served: HashMap::new(),
             retiring: Vec::new(),
+            uninspected: BTreeMap::new(),
             sequence: 0,
         }
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::entry::{Discovering, Ended, Entry, SourceId, State, Stopping, Waiting};
 use super::event::{Generation, Question, Transition, Warning};
 use super::{EXPECTED_BACK_FOR, MAX_CONTAINERS, RoutingTable, Transitions};
-use crate::domain::container::{Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
+use crate::domain::container::{Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, Reach, Snapshot};
 use crate::domain::drain::RetireReason;
 
 /// What a look at a container comes to.
@@ -33,9 +33,13 @@ impl<L> RoutingTable<L> {
         out: &mut Transitions<L>,
     ) {
         match event {
-            ContainerEvent::Snapshot(containers) => self.snapshot(source, containers, now, out),
+            ContainerEvent::Snapshot(all) => self.snapshot(source, all, now, out),
+            ContainerEvent::Uninspected(one) => self.not_inspected(source, one, out),
             ContainerEvent::Observed(container) => self.observed(source, container, now, out),
             ContainerEvent::Edge { id, at, edge } => {
+                if edge == Edge::Removed {
+                    self.is_inspected(&id);
+                }
                 let stale = self.entries.get(&id).is_none_or(|e| at < e.container.started_at);
                 if !stale || edge == Edge::Removed {
                     self.edge(&id, edge, now, out);
@@ -46,8 +50,10 @@ impl<L> RoutingTable<L> {
     }
 
     /// Both ways: what is listed is looked at, what is not listed is gone.
-    fn snapshot(&mut self, source: SourceId, mut containers: Vec<Container>, now: Instant, out: &mut Transitions<L>) {
-        let listed: HashSet<_> = containers.iter().map(|container| container.id.clone()).collect();
+    fn snapshot(&mut self, source: SourceId, all: Snapshot, now: Instant, out: &mut Transitions<L>) {
+        let Snapshot { mut containers, uninspected } = all;
+        let uninspected_ids = uninspected.iter().map(|one| one.id.clone());
+        let listed: HashSet<_> = containers.iter().map(|one| one.id.clone()).chain(uninspected_ids).collect();
         let missing: Vec<_> = self
             .entries
             .iter()
@@ -57,7 +63,8 @@ impl<L> RoutingTable<L> {
         for id in missing {
             self.edge(&id, Edge::Removed, now, out);
         }
-        out.push(Transition::SourceSeen(source, containers.len()));
+        out.push(Transition::SourceSeen(source, listed.len()));
+        self.set_uninspected(source, uninspected, out);
         // The order in which they turned healthy is not known; the order of their starts is the best guess.
         containers.sort_by(|a, b| (a.started_at, &a.id).cmp(&(b.started_at, &b.id)));
         for container in containers {
@@ -67,6 +74,7 @@ impl<L> RoutingTable<L> {
 
     fn observed(&mut self, source: SourceId, container: Container, now: Instant, out: &mut Transitions<L>) {
         let id = container.id.clone();
+        self.is_inspected(&id);
         if !self.entries.contains_key(&id) && !self.admit(source, &container, now, out) {
             return;
         }
@@ -81,6 +89,7 @@ impl<L> RoutingTable<L> {
             entry.warned.retain(Warning::is_for_life);
         }
         if renamed {
+            self.rename_backends(&id);
             self.inherit(&id);
         }
         let Some(entry) = self.entries.get(&id) else { return };
@@ -267,9 +276,12 @@ impl<L> RoutingTable<L> {
             Waiting::BadLabel(error) => Some(Warning::BadLabel(error.to_string())),
             Waiting::NoAddress(why) => Some(Warning::NoAddress(why.to_string())),
             Waiting::TooMany => Some(Warning::TableFull),
-            Waiting::Starting | Waiting::Restarting | Waiting::LeftNetwork | Waiting::Unhealthy | Waiting::Paused => {
-                None
-            }
+            Waiting::Starting
+            | Waiting::Restarting
+            | Waiting::LeftNetwork
+            | Waiting::Unhealthy
+            | Waiting::Paused
+            | Waiting::OutOfMemory => None,
         };
         entry.set(State::Waiting(waiting), now);
         if let Some(warning) = warning {

@@ -43,11 +43,18 @@ impl ContainerSource for Ours {
 
     fn watch(&self) -> ContainerEvents {
         let mark = format!("-{}-", std::process::id());
-        let ours = move |container: &Container| container.name.contains(&mark);
+        let ours = {
+            let mark = mark.clone();
+            move |container: &Container| container.name.contains(&mark)
+        };
         Box::pin(self.0.watch().filter_map(move |event| {
             std::future::ready(match event {
                 ContainerEvent::Snapshot(all) => {
-                    Some(ContainerEvent::Snapshot(all.into_iter().filter(|c| ours(c)).collect()))
+                    let containers: Vec<_> = all.containers.into_iter().filter(|c| ours(c)).collect();
+                    Some(ContainerEvent::Snapshot(containers.into()))
+                }
+                ContainerEvent::Uninspected(one) => {
+                    one.name.contains(&mark).then_some(ContainerEvent::Uninspected(one))
                 }
                 ContainerEvent::Observed(container) => ours(&container).then_some(ContainerEvent::Observed(container)),
                 other => Some(other),
@@ -222,7 +229,7 @@ async fn a_container_is_seen_from_its_start_to_its_stop() {
     let id = ContainerId::new(mock.id());
     let up = heard.until_condition(&id, Condition::Healthy).await;
     assert_eq!(up.stop_signal, Signal::QUIT);
-    assert_eq!(up.stop_timeout, Duration::from_secs(20));
+    assert_eq!(up.stop_timeout, Some(Duration::from_secs(20)));
     let Reach::At(ips) = up.reach else { panic!("{:?}", up.reach) };
     let ip = ips.first();
     assert_eq!(format!("{ip}:8000"), mock.authority().await);

@@ -32,6 +32,7 @@ async fn in_mood(mood: Option<Mood>) -> Option<Answer> {
         Mood::Hangs => std::future::pending().await,
         Mood::Rubbish => Some(plain(StatusCode::OK, "<html>welcome</html>".to_owned())),
         Mood::OddJson => Some(plain(StatusCode::OK, "{\"message\":{}}".to_owned())),
+        Mood::Forbids => Some(plain(StatusCode::FORBIDDEN, "Forbidden".to_owned())),
         Mood::Fails => Some(plain(StatusCode::INTERNAL_SERVER_ERROR, "{\"message\":\"it hurts\"}".to_owned())),
     }
 }
@@ -46,14 +47,23 @@ pub(super) async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>)
     let query = request.uri().query().unwrap_or_default().to_owned();
     Ok(match path.as_str() {
         "/_ping" => {
-            let podman = state.lock().unwrap().podman;
+            let (podman, mood) = {
+                let state = state.lock().unwrap();
+                (state.podman, state.ping_mood)
+            };
+            if let Some(answer) = in_mood(mood).await {
+                return Ok(answer);
+            }
             let mut answer = plain(StatusCode::OK, "OK".to_owned());
             if podman {
                 answer.headers_mut().insert("libpod-api-version", "5.8.6".parse().unwrap());
             }
             answer
         }
-        "/version" => plain(StatusCode::OK, json!({"Version": "99.9", "ApiVersion": "1.99"}).to_string()),
+        "/version" => {
+            let version = state.lock().unwrap().version.clone().unwrap_or_else(|| "20.10.24".to_owned());
+            plain(StatusCode::OK, json!({"Version": version, "ApiVersion": "1.99"}).to_string())
+        }
         "/events" => events(&state, &query).await,
         "/containers/json" => list(&state, &query).await,
         _ => match path.strip_prefix("/containers/").and_then(|rest| rest.strip_suffix("/json")) {
@@ -64,15 +74,17 @@ pub(super) async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>)
 }
 
 async fn events(state: &Mutex<State>, query: &str) -> Answer {
-    let since = query.split('&').find_map(|pair| pair.strip_prefix("since=")).map(str::to_owned);
+    let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)).map(str::to_owned);
+    let (since, until) = (value("since="), value("until="));
+    if let Some(until) = until {
+        return replay(state, since, &until).await;
+    }
     let (sender, receiver) = mpsc::unbounded_channel();
     let headless = {
         let mut state = state.lock().unwrap();
         if let Some(since) = &since {
-            let (seconds, nanos) = since.split_once('.').expect("since has nanoseconds");
-            let from = seconds.parse::<u64>().unwrap() * 1_000_000_000 + nanos.parse::<u64>().unwrap();
-            let remembered = state.log.len().saturating_sub(256);
-            for (_, line) in state.log[remembered..].iter().filter(|(at, _)| *at >= from) {
+            let from = nanos(since);
+            for (_, line) in state.remembered().iter().filter(|(at, _)| *at >= from) {
                 sender.send(Bytes::from(line.clone())).unwrap();
             }
         }
@@ -89,6 +101,24 @@ async fn events(state: &Mutex<State>, query: &str) -> Answer {
     }
     let body = StreamBody::new(lines.map(|line| Ok::<_, Infallible>(Frame::data(line))));
     Response::new(BodyExt::boxed(SyncBody(Mutex::new(Box::pin(body)))))
+}
+
+/// The events between two times that it remembers, and no more.
+async fn replay(state: &Mutex<State>, since: Option<String>, until: &str) -> Answer {
+    let (from, until) = (since.as_deref().map_or(0, nanos), nanos(until));
+    let (mood, lines) = {
+        let mut state = state.lock().unwrap();
+        state.replays.push(since);
+        let over = state.remembered().iter().filter(|(at, _)| *at >= from && *at <= until);
+        let lines: String = over.map(|(_, line)| line.as_str()).collect();
+        (state.replay_mood, lines)
+    };
+    in_mood(mood).await.unwrap_or_else(|| plain(StatusCode::OK, lines))
+}
+
+fn nanos(time: &str) -> u64 {
+    let (seconds, nanos) = time.split_once('.').expect("times have nanoseconds");
+    seconds.parse::<u64>().unwrap() * 1_000_000_000 + nanos.parse::<u64>().unwrap()
 }
 
 /// Makes a body that is only `Send` shareable, as `BoxBody` wants it.

@@ -22,6 +22,9 @@ pub struct FakeContainer {
     pub network_mode: String,
     pub stop_signal: String,
     pub gateway: String,
+    pub stop_timeout: Option<i64>,
+    /// Networks beside `network`: name, address, gateway.
+    pub more_networks: Vec<(String, String, String)>,
 }
 
 impl FakeEngine {
@@ -49,6 +52,8 @@ impl FakeEngine {
             network_mode: "net".to_owned(),
             stop_signal: String::new(),
             gateway: "10.1.0.1".to_owned(),
+            stop_timeout: None,
+            more_networks: Vec::new(),
         };
         let id = ContainerId::new(container.id.as_str());
         state.containers.insert(container.id.clone(), container);
@@ -90,6 +95,12 @@ impl FakeEngine {
         let at = state.tick();
         let attributes = json!({"container": id.as_str(), "name": "net", "type": "bridge"});
         state.send(at, json!({"Type": "network", "Action": action, "Actor": {"ID": "n1", "Attributes": attributes}}));
+    }
+
+    /// `docker rename`.
+    pub fn rename(&self, id: &ContainerId, name: &str) {
+        self.change(id, |c| c.name = name.to_owned());
+        self.event(id, "rename", &[("name", name), ("oldName", "/before")]);
     }
 
     /// Sends any line.

@@ -17,7 +17,7 @@ pub(super) fn summary(c: &FakeContainer) -> Value {
         false => "Exited (0) 3 seconds ago".to_owned(),
     };
     json!({"Id": c.id, "Names": [format!("/{}", c.name)], "State": c.status, "Status": status, "Labels": c.labels,
-        "NetworkSettings": {"Networks": {c.network.clone(): {"IPAddress": c.ip, "IPPrefixLen": 16}}}})
+        "NetworkSettings": {"Networks": networks(c)}})
 }
 
 /// As a look at it alone.
@@ -30,9 +30,18 @@ pub(super) fn inspected(c: &FakeContainer) -> Value {
         state["Health"] = json!({"Status": health, "FailingStreak": 0, "Log": [{"Output": "fine\n"}]});
     }
     json!({"Id": c.id, "Name": format!("/{}", c.name), "State": state,
-        "Config": {"Labels": c.labels, "StopSignal": c.stop_signal, "Env": ["SECRET=canary"]},
+        "Config": {"Labels": c.labels, "StopSignal": c.stop_signal, "StopTimeout": c.stop_timeout, "Env": ["SECRET=canary"]},
         "HostConfig": {"NetworkMode": c.network_mode, "RestartPolicy": {"Name": "a-policy-of-the-future"}},
-        "NetworkSettings": {"Networks": {c.network.clone(): {"IPAddress": c.ip, "IPPrefixLen": 16, "Gateway": c.gateway}}}})
+        "NetworkSettings": {"Networks": networks(c)}})
+}
+
+fn networks(c: &FakeContainer) -> Value {
+    let end = |ip: &str, gateway: &str| json!({"IPAddress": ip, "IPPrefixLen": 16, "Gateway": gateway});
+    let mut networks = json!({c.network.clone(): end(&c.ip, &c.gateway)});
+    for (name, ip, gateway) in &c.more_networks {
+        networks[name] = end(ip, gateway);
+    }
+    networks
 }
 
 /// `Sun, 22 Nov 2026 13:20:15 GMT` and nanoseconds, as `2026-11-22T13:20:15.000000007Z`.

@@ -18,18 +18,22 @@ pub(super) struct State {
     pub(super) listeners: Vec<mpsc::UnboundedSender<Bytes>>,
     pub(super) mood: Option<Mood>,
     pub(super) list_mood: Option<Mood>,
+    pub(super) ping_mood: Option<Mood>,
     pub(super) inspect_mood: HashMap<String, Mood>,
     pub(super) list_answer: Option<String>,
     pub(super) list_delay: Duration,
     pub(super) inspect_delay: Duration,
     pub(super) held: HashMap<String, Arc<Notify>>,
     pub(super) podman: bool,
+    pub(super) version: Option<String>,
     pub(super) headless_events: bool,
     pub(super) inspects: HashMap<String, usize>,
     pub(super) inspects_now: usize,
     pub(super) inspects_peak: usize,
     pub(super) lists: usize,
     pub(super) subscriptions: Vec<Option<String>>,
+    pub(super) replays: Vec<Option<String>>,
+    pub(super) replay_mood: Option<Mood>,
     pub(super) connections: usize,
     pub(super) serial: u64,
     pub(super) clock: u64,
@@ -42,6 +46,11 @@ impl State {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
         self.clock = now.max(self.clock + 1);
         self.clock
+    }
+
+    /// The events that it still remembers.
+    pub(super) fn remembered(&self) -> &[(u64, String)] {
+        &self.log[self.log.len().saturating_sub(256)..]
     }
 
     /// Sends an event of this time.

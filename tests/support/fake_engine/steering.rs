@@ -21,6 +21,8 @@ pub enum Mood {
     OddJson,
     /// With a status of 500.
     Fails,
+    /// With a status of 403, as a socket proxy does.
+    Forbids,
 }
 
 impl FakeEngine {
@@ -30,6 +32,20 @@ impl FakeEngine {
 
     pub fn list_mood(&self, mood: Mood) {
         self.state.lock().unwrap().list_mood = Some(mood);
+    }
+
+    pub fn ping_mood(&self, mood: Mood) {
+        self.state.lock().unwrap().ping_mood = Some(mood);
+    }
+
+    /// How it answers a request for events that are over.
+    pub fn replay_mood(&self, mood: Mood) {
+        self.state.lock().unwrap().replay_mood = Some(mood);
+    }
+
+    /// The version that it says it has.
+    pub fn version(&self, version: &str) {
+        self.state.lock().unwrap().version = Some(version.to_owned());
     }
 
     pub fn inspect_mood(&self, id: &ContainerId, mood: Mood) {
@@ -96,6 +112,11 @@ impl FakeEngine {
 
     pub fn connections(&self) -> usize {
         self.state.lock().unwrap().connections
+    }
+
+    /// The `since` of each request for events that are over.
+    pub fn replays(&self) -> Vec<Option<String>> {
+        self.state.lock().unwrap().replays.clone()
     }
 
     /// The `since` of each subscription.

@@ -142,9 +142,11 @@ fn a_suspected_backend_that_turns_out_dead_has_its_requests_ended() {
 }
 
 #[test]
-fn out_of_memory_a_backend_has_to_answer_again() {
+fn out_of_memory_a_backend_is_asked_again_only_when_a_look_shows_that_it_goes_on() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).edge("a", Edge::OutOfMemory);
-    assert_eq!(scene.told[..2], ["look again at a", "retire a keeping its requests"]);
+    assert_eq!(scene.told, ["retire a keeping its requests"]);
+    assert_eq!((scene.state("a"), scene.request("m")), ("out of memory".into(), "unavailable".into()));
+    assert_eq!(scene.sees(container("a")).told, ["discover a at 172.20.0.128"]);
     assert_eq!(scene.lists("a", &["m"]).request("m"), "served by a");
 }

@@ -79,7 +79,7 @@ fn claims_are_counted_right_through_every_way_out() {
 fn no_more_than_4096_containers_are_kept_in_sight() {
     let mut scene = Scene::new();
     let many: Vec<_> = (0..=MAX_CONTAINERS).map(|n| container(&format!("c-{n:04}")).starting()).collect();
-    scene.source(0, ContainerEvent::Snapshot(many));
+    scene.source(0, ContainerEvent::Snapshot(many.into()));
     assert_eq!(scene.table.entries.len(), MAX_CONTAINERS);
     assert_eq!(scene.told.last().map(String::as_str), Some("warn of c-4096: table full"));
     scene.edge("c-0000", Edge::Removed).passes(second(10)).sees(container("c-4096"));

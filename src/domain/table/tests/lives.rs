@@ -206,3 +206,23 @@ fn renamed_it_serves_on() {
     assert_eq!((scene.told.len(), scene.request("m")), (0, "served by a".into()));
     assert_eq!(&*scene.entry("a").container.name, "b");
 }
+
+#[test]
+fn a_new_name_is_the_name_of_its_backends_too() {
+    for by_edge in [true, false] {
+        let mut scene = Scene::new();
+        scene.serving(container("a"), &["m"]);
+        let backend = scene.backend("a");
+        assert!(backend.gate.try_enter());
+        match by_edge {
+            true => scene.edge("a", Edge::Renamed("new".into())),
+            false => scene.sees(container("a").named("new")),
+        };
+        assert_eq!(&*scene.backend("a").name, "new");
+        assert_eq!(&*scene.table.models()[0].0.backend.name, "new");
+        assert_eq!(scene.backend("a").registration, backend.registration);
+        assert_eq!(scene.backend("a").gate.in_flight(), 1, "its gate is the same");
+        scene.edge("a", Edge::Paused).edge("a", Edge::Renamed("newer".into()));
+        assert_eq!(&*scene.table.retiring().last().unwrap().backend.name, "newer");
+    }
+}

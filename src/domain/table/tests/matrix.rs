@@ -180,9 +180,9 @@ fn lost_addresses_take_out_only_what_uses_one_of_them() {
 }
 
 #[test]
-fn a_kill_for_want_of_memory_puts_a_serving_one_in_doubt() {
+fn a_kill_for_want_of_memory_takes_a_serving_one_out() {
     after(&Edge::OutOfMemory, |from| match from {
-        From::Ready => "discovering",
+        From::Ready | From::Discovering => "out of memory",
         From::Unknown
         | From::Starting
         | From::Restarting
@@ -192,7 +192,6 @@ fn a_kill_for_want_of_memory_puts_a_serving_one_in_doubt() {
         | From::LeftNetwork
         | From::Unhealthy
         | From::Paused
-        | From::Discovering
         | From::Stopping
         | From::Ended
         | From::Removed => from.word(),

@@ -71,7 +71,7 @@ fn container(name: &str) -> Container {
         labels: Ok(InferenceLabels::default()),
         reach: at([[172, 20, 0, last]]),
         stop_signal: Signal::TERM,
-        stop_timeout: Duration::from_secs(10),
+        stop_timeout: Some(Duration::from_secs(10)),
         health_output: None,
         health_check_took: None,
     }
@@ -116,7 +116,7 @@ impl Container {
         Self { stop_signal, ..self }
     }
     fn stop_timeout(self, stop_timeout: Duration) -> Self {
-        Self { stop_timeout, ..self }
+        Self { stop_timeout: Some(stop_timeout), ..self }
     }
 }
 
@@ -158,7 +158,7 @@ impl Scene {
     }
 
     fn snapshot<const N: usize>(&mut self, containers: [Container; N]) -> &mut Self {
-        self.source(0, ContainerEvent::Snapshot(containers.into()))
+        self.source(0, ContainerEvent::Snapshot(Vec::from(containers).into()))
     }
 
     /// Something happens to a container now, by the engine's clock.

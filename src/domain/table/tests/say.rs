@@ -14,6 +14,7 @@ pub(super) fn state<L>(state: &State<L>) -> String {
             Waiting::LeftNetwork => "left network",
             Waiting::Unhealthy => "unhealthy",
             Waiting::Paused => "paused",
+            Waiting::OutOfMemory => "out of memory",
             Waiting::TooMany => "too many",
         },
         State::Discovering(_) => "discovering",
@@ -88,5 +89,6 @@ fn subject(warning: &Warning) -> String {
         Warning::TooManyModels(over) => format!("{over} models too many"),
         Warning::TableFull => "table full".to_owned(),
         Warning::TakenBack => "taken back".to_owned(),
+        Warning::Uninspected(why) => format!("not inspected, {why}"),
     }
 }

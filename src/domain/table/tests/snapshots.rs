@@ -1,6 +1,7 @@
 //! Snapshots: both ways, per source, after a loss.
 
 use super::*;
+use crate::domain::container::{Snapshot, Uninspected};
 
 #[test]
 fn what_is_listed_is_looked_at_and_what_is_not_listed_is_gone() {
@@ -24,10 +25,10 @@ fn an_empty_snapshot_ends_everything_of_its_source() {
 #[test]
 fn a_snapshot_speaks_for_its_own_source_only() {
     let mut scene = Scene::new();
-    scene.source(1, ContainerEvent::Snapshot(vec![container("x")])).lists("x", &["m"]);
+    scene.source(1, ContainerEvent::Snapshot(vec![container("x")].into())).lists("x", &["m"]);
     scene.snapshot([container("a")]);
     assert_eq!(scene.state("x"), "ready");
-    scene.source(1, ContainerEvent::Snapshot(Vec::new()));
+    scene.source(1, ContainerEvent::Snapshot(Vec::new().into()));
     assert_eq!((scene.state("x"), scene.state("a")), ("removed".into(), "discovering".into()));
 }
 
@@ -84,4 +85,29 @@ fn of_those_that_were_healthy_before_us_the_one_that_started_last_wins() {
         scene.lists(id, &["m"]);
     }
     assert_eq!(scene.request("m"), "served by a, then c, then b");
+}
+
+fn hidden(name: &str, why: &str) -> Uninspected {
+    Uninspected { id: ContainerId::new(name), name: name.into(), why: why.into() }
+}
+
+#[test]
+fn what_a_snapshot_could_not_inspect_stays_as_it_is_and_is_told_once_per_reason() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]).serving(container("b"), &["n"]);
+    let snapshot = || Snapshot { containers: vec![], uninspected: vec![hidden("a", "hangs"), hidden("c", "hangs")] };
+    scene.source(0, ContainerEvent::Snapshot(snapshot()));
+    assert_eq!(
+        (scene.state("a"), scene.state("b"), scene.state("c")),
+        ("ready".into(), "removed".into(), "unknown".into())
+    );
+    assert_eq!(scene.request("m"), "served by a");
+    let warned = |scene: &Scene| scene.told.iter().filter(|told| told.starts_with("warn")).count();
+    assert_eq!(warned(&scene), 2, "{:?}", scene.told);
+    scene.source(0, ContainerEvent::Snapshot(snapshot()));
+    assert_eq!(warned(&scene), 0, "{:?}", scene.told);
+    scene.source(0, ContainerEvent::Uninspected(hidden("c", "fails")));
+    assert_eq!(warned(&scene), 1, "{:?}", scene.told);
+    scene.sees(container("a")).edge("c", Edge::Removed);
+    assert_eq!(scene.table.uninspected().count(), 0);
 }
