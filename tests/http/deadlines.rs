@@ -162,3 +162,56 @@ async fn rule_17_a_reader_that_stops_reading_is_ended() {
     println!("rule 17: a stalled reader was ended {:?} after the flood stood still", started.elapsed());
     stage.until("nothing in flight", |_| stage.in_flight("b0") == 0).await;
 }
+
+/// The head of a request that the proxy refuses by itself, and the two parts of its body.
+const REFUSED: [(&str, &str, &str); 3] = [
+    ("content-length: 8", "1234", "5678"),
+    ("content-length: 8", "", "12345678"),
+    ("transfer-encoding: chunked", "4\r\n1234\r\n0\r\n\r\n", ""),
+];
+
+#[tokio::test]
+async fn a_connection_whose_refused_body_was_drained_is_idle_and_has_no_head_due() {
+    let (stage, _backend) = stage().await;
+    for (framing, first, second) in REFUSED {
+        let mut client = stage.client().await;
+        client.send(format!("POST /nothing HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n{first}")).await;
+        let answer = client.answer().await.unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (404, None), "{framing}, {first:?}");
+        client.send(second).await;
+        let idle = 4 * DEADLINE;
+        assert!(tokio::time::timeout(idle, client.stream.readable()).await.is_err(), "{framing}, {first:?}: closed");
+        assert_eq!(client.ask(get("/v1/x?model=m")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_backend_answered_early_is_idle_when_the_rest_of_the_body_has_come() {
+    let backend = RawBackend::start(|mut peer| async move {
+        loop {
+            peer.head().await?;
+            peer.send(OK).await?;
+        }
+    })
+    .await;
+    let http = HttpSettings { head_timeout: DEADLINE, idle_timeout: IDLE, ..HttpSettings::default() };
+    let stage = Stage::tuned(&[("m", backend.address())], Tuning { http, ..Tuning::default() }).await;
+    let mut client = stage.client().await;
+    client.send(format!("POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n{MODEL}")).await;
+    let answer = client.answer().await.unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (200, None), "{answer:?}");
+    client.send(" ".repeat(1000 - MODEL.len())).await;
+    assert!(tokio::time::timeout(4 * DEADLINE, client.stream.readable()).await.is_err(), "closed before its time");
+    assert_eq!(client.ask(get("/v1/x?model=m")).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_rest_of_a_refused_body_has_the_deadline_of_a_head() {
+    let (stage, _backend) = stage().await;
+    let mut client = stage.client().await;
+    let started = Instant::now();
+    client.send("POST /nothing HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\n12").await;
+    assert_eq!(client.answer().await.unwrap().status, 404);
+    client.ended().await;
+    assert!(started.elapsed() < DEADLINE + LATE, "{:?}", started.elapsed());
+}

@@ -59,7 +59,7 @@ async fn rule_25_streams_finish_idle_connections_close_and_new_ones_are_refused(
 }
 
 /// Waits until nobody accepts connections any more.
-async fn refused(stage: &Stage) {
+pub async fn refused(stage: &Stage) {
     super::support::raw_backend::soon("refusal", async {
         while tokio::net::TcpStream::connect(stage.address).await.is_ok() {
             tokio::task::yield_now().await;
@@ -182,4 +182,50 @@ async fn rule_25_fifty_rolling_restarts_of_two_backends_fail_no_request() {
     }
     println!("rule 25: {RESTARTS} rolling restarts under load: {requests} requests, none failed");
     assert!(requests > RESTARTS);
+}
+
+/// A client that does not read, with the largest answer that its backend could still send whole: the last bytes of it
+/// have not left the proxy. Answers how large it is.
+async fn with_a_tail_in_the_proxy(stage: &Stage) -> (RawClient, usize) {
+    const ROOM: u32 = 4096;
+    const CLOSE_ENOUGH: usize = 4096;
+    let (mut best, mut fits, mut too_large) = (None, 0, 32 << 20);
+    while too_large - fits > CLOSE_ENOUGH {
+        let size = fits.midpoint(too_large);
+        let mut client = RawClient::connect_with_room(stage.address, ROOM).await.unwrap();
+        client.send(get(&format!("/v1/x?length={size}&model=m"))).await;
+        client.head().await.unwrap();
+        let sent = stage.until("the answer to be sent", |_| stage.in_flight("b0") == 0);
+        match tokio::time::timeout(Duration::from_millis(300), sent).await {
+            Ok(()) => (best, fits) = (Some(client), size),
+            Err(_) => {
+                too_large = size;
+                drop(client);
+                stage.until("it to be given up", |_| stage.in_flight("b0") == 0).await;
+            }
+        }
+    }
+    (best.expect("a size that fits"), fits)
+}
+
+#[tokio::test]
+async fn a_stop_does_not_cut_the_tail_of_an_answer_off_for_a_slow_reader_that_sent_a_byte_ahead() {
+    let backend = RawBackend::start(|mut peer| async move {
+        loop {
+            let head = peer.request().await?;
+            let length = head.line().split(['=', '&', ' ']).find_map(|word| word.parse().ok()).unwrap_or(0);
+            peer.answer(vec![b'x'; length]).await?;
+        }
+    })
+    .await;
+    let mut stage = Stage::before(backend.address()).await;
+    let (mut client, size) = with_a_tail_in_the_proxy(&stage).await;
+    client.send("G").await;
+    assert_eq!(stage.ask(get("/healthz")).await.status, 200);
+    stage.shared.begin_stop();
+    stage.stop_accepting.cancel();
+    refused(&stage).await;
+    // Longer than the stop waits for a head that is due.
+    assert!(tokio::time::timeout(Duration::from_millis(1500), stage.served()).await.is_err(), "its task is over");
+    assert_eq!(client.body_of(size).await, Ok(size));
 }

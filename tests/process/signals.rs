@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::support::proxy_process::ProxyProcess;
 use super::support::raw_backend::{RawBackend, Signal};
 use super::support::raw_client::{RawClient, get, post};
-use super::{MODEL, holding};
+use super::{MODEL, holding, serving};
 
 async fn stream(proxy: &ProxyProcess) -> RawClient {
     let mut client = proxy.client().await;
@@ -106,4 +106,40 @@ async fn rule_25_half_a_head_does_not_hold_the_stop_up() {
     silent.ended().await;
     assert_eq!(proxy.ended().await.code(), Some(0));
     println!("rule 25: with half a head open: exit 0 after {:?}", signalled.elapsed());
+}
+
+#[tokio::test]
+async fn an_upgrade_under_way_at_the_signal_becomes_a_tunnel_that_is_drained_and_counted() {
+    let (asked, go) = (Signal::new(), Signal::new());
+    let script = (asked.clone(), go.clone());
+    let backend = serving(move |mut peer, _| {
+        let (asked, go) = script.clone();
+        async move {
+            asked.give();
+            go.until_given().await;
+            peer.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await?;
+            while let Ok(bytes) = peer.some().await {
+                peer.send(bytes).await?;
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let mut proxy = ProxyProcess::start(&[backend.address()], &[("PROXY_DRAIN_TIMEOUT", "1500ms")]).await;
+    let mut client = proxy.client().await;
+    client
+        .send("GET /v1/realtime?model=m HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .await;
+    asked.given().await;
+    proxy.signal("TERM");
+    let signalled = Instant::now();
+    refuses(&proxy).await;
+    go.give();
+    assert_eq!(client.head().await.unwrap().status, 101);
+    client.send("after the signal").await;
+    client.through(b"after the signal").await.unwrap();
+    client.ended().await;
+    assert!(signalled.elapsed() > Duration::from_secs(1), "not before the deadline");
+    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert!(proxy.output().contains("\"cut\":1"), "{}", proxy.output());
 }

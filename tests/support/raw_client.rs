@@ -212,6 +212,12 @@ impl RawClient {
         end
     }
 
+    /// Reads a body of this length; answers how much of it came, or how the connection ended before.
+    pub async fn body_of(&mut self, length: usize) -> Result<usize, End> {
+        self.fill(length).await?;
+        Ok(self.buffer.drain(..length).count())
+    }
+
     /// Waits for the end of the connection; what comes before it is thrown away.
     pub async fn ended(&mut self) -> End {
         self.drain(&mut Vec::new()).await

@@ -8,6 +8,8 @@ pub mod framing;
 pub mod held_body;
 #[path = "../../../src/adapters/http/noted.rs"]
 pub mod noted;
+#[path = "../../../src/adapters/http/request_body.rs"]
+pub mod request_body;
 
 pub mod error {
     //! The errors that are answered.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
-use super::guarded_io::Phase;
+use super::conn_state::{Connection, Flushes};
 use crate::app::answer::AnswerBody as Carried;
 use crate::ports::upstream::BodyError;
 
@@ -18,7 +18,7 @@ const UNREAD_MAX: usize = 16 * 1024;
 /// What a client's connection writes.
 pub struct AnswerBody {
     source: Source,
-    phase: Option<Arc<Phase>>,
+    connection: Option<Arc<Connection>>,
     broken: Option<Broken>,
     unread: Unread,
 }
@@ -45,39 +45,39 @@ enum Source {
 impl AnswerBody {
     /// Made here.
     pub fn here(bytes: Bytes) -> Self {
-        Self { source: Source::Here(Full::new(bytes)), phase: None, broken: None, unread: Unread::default() }
+        Self { source: Source::Here(Full::new(bytes)), connection: None, broken: None, unread: Unread::default() }
     }
 
     /// Carried from a backend.
     pub fn carried(body: Carried) -> Self {
-        Self { source: Source::Carried(body), phase: None, broken: None, unread: Unread::default() }
+        Self { source: Source::Carried(body), connection: None, broken: None, unread: Unread::default() }
     }
 
     /// From the router.
     pub fn routed(body: axum::body::Body) -> Self {
-        Self { source: Source::Routed(body), phase: None, broken: None, unread: Unread::default() }
+        Self { source: Source::Routed(body), connection: None, broken: None, unread: Unread::default() }
     }
 
     /// Tells the connection when the answer is over.
-    pub fn ending(mut self, phase: Arc<Phase>) -> Self {
-        self.phase = Some(phase);
+    pub(super) fn ending(mut self, connection: Arc<Connection>) -> Self {
+        self.connection = Some(connection);
         self
     }
 }
 
 impl Unread {
     /// Whether nothing may follow until it has left; whoever drives the connection is woken then.
-    fn is_enough(&mut self, phase: &Phase) -> bool {
+    fn is_enough(&mut self, flushes: &Flushes) -> bool {
         if self.bytes < UNREAD_MAX {
             return false;
         }
-        if phase.has_flushed_since(self.flushes_before) {
-            *self = Self { bytes: 0, flushes_before: phase.flushes() };
+        if flushes.any_since(self.flushes_before) {
+            *self = Self { bytes: 0, flushes_before: flushes.count() };
             return false;
         }
-        phase.await_flush();
+        flushes.awaited();
         // It may have left in between.
-        !phase.has_flushed_since(self.flushes_before)
+        !flushes.any_since(self.flushes_before)
     }
 }
 
@@ -88,24 +88,24 @@ impl Body for AnswerBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         if let Some(broken) = &this.broken {
-            return match this.phase.as_ref().is_none_or(|phase| phase.has_flushed_since(broken.flushes_before)) {
+            return match this.connection.as_ref().is_none_or(|c| c.flushes.any_since(broken.flushes_before)) {
                 true => Poll::Ready(Some(Err(broken.error.clone()))),
                 false => Poll::Pending,
             };
         }
-        if let Some(phase) = &this.phase
-            && this.unread.is_enough(phase)
+        if let Some(connection) = &this.connection
+            && this.unread.is_enough(&connection.flushes)
         {
             return Poll::Pending;
         }
         match &mut this.source {
-            Source::Carried(body) => match (Pin::new(body).poll_frame(cx), &this.phase) {
+            Source::Carried(body) => match (Pin::new(body).poll_frame(cx), &this.connection) {
                 (Poll::Ready(Some(Ok(frame))), _) => {
                     this.unread.bytes += frame.data_ref().map_or(0, Bytes::len);
                     Poll::Ready(Some(Ok(frame)))
                 }
-                (Poll::Ready(Some(Err(error))), Some(phase)) => {
-                    this.broken = Some(Broken { error, flushes_before: phase.await_flush() });
+                (Poll::Ready(Some(Err(error))), Some(connection)) => {
+                    this.broken = Some(Broken { error, flushes_before: connection.flushes.awaited() });
                     Poll::Pending
                 }
                 (polled, _) => polled,
@@ -134,8 +134,8 @@ impl Body for AnswerBody {
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        if let Some(phase) = &self.phase {
-            phase.answered();
+        if let Some(connection) = &self.connection {
+            connection.end_answer();
         }
     }
 }

@@ -1,11 +1,12 @@
-//! One client connection, on hyper's plain HTTP/1 server.
+//! One client connection, on hyper's plain HTTP/1 server: its requests, then the tunnel that it may become, then its end.
 
-use std::future::poll_fn;
-use std::net::SocketAddr;
-use std::pin::pin;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -13,12 +14,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::closing::{MaySend, ResetGuard, linger};
+use super::conn_state::{ConnState, Connection};
 use super::ending::Ending;
-use super::forward;
-use super::guarded_io::{GuardedIo, Phase, Stands};
-use super::server::{Connection, Server};
+use super::guarded_io::GuardedIo;
+use super::server::Server;
+use super::tunnel;
 use crate::adapters::bell::Bell;
-use crate::app::interrupt::Interrupt;
+use crate::app::answer::Tunnel;
 
 /// The largest head, in bytes, and the largest piece of a body that is read at once.
 const BUFFER_MAX: usize = 64 * 1024;
@@ -33,62 +36,132 @@ pub(super) fn builder() -> http1::Builder {
     builder
 }
 
+/// What follows the last request of a connection.
+enum Next {
+    /// The other protocol, with what the client has sent of it already.
+    Tunnel(Box<Tunnel>, Bytes),
+    /// The end in order.
+    Close(MaySend),
+    /// The end at once.
+    Drop,
+}
+
 /// Serves one connection until it ends or is told to.
 pub(super) async fn serve(
     server: Arc<Server>,
     builder: http1::Builder,
-    socket: TcpStream,
-    peer: SocketAddr,
-    interrupt: Arc<Interrupt>,
-    phase: Arc<Phase>,
+    mut socket: TcpStream,
+    connection: Arc<Connection>,
 ) {
-    let deadlines = server.deadlines();
-    let io = GuardedIo::new(socket, Arc::clone(&phase), Arc::clone(&interrupt), deadlines);
-    let standing = Arc::clone(&phase);
-    let client = forward::client(peer.ip());
-    let connection = Arc::new(Connection { peer, client, interrupt: Arc::clone(&interrupt), phase });
+    let next = {
+        let _guard = ResetGuard { socket: &socket, connection: &connection };
+        speak(server, builder, &socket, &connection).await
+    };
+    match next {
+        Next::Tunnel(tunnel, early) => {
+            Box::pin(tunnel::carry(&mut socket, &early, *tunnel, &connection.interrupt)).await;
+        }
+        Next::Close(may_send) => {
+            connection.begin_closing();
+            let mut lingers = Box::pin(linger(&mut socket, may_send));
+            poll_fn(|cx| {
+                connection.interrupt.register(cx.waker());
+                match connection.interrupt.is_aborted() {
+                    true => Poll::Ready(()),
+                    false => lingers.as_mut().poll(cx),
+                }
+            })
+            .await;
+        }
+        Next::Drop => {}
+    }
+}
+
+/// Speaks HTTP until there is no further request.
+async fn speak(server: Arc<Server>, builder: http1::Builder, socket: &TcpStream, connection: &Arc<Connection>) -> Next {
+    let io = GuardedIo::new(socket, connection, server.deadlines());
     let (shared, mut ending) = (Arc::clone(server.shared()), Ending::new(server.settings().stop_delay));
     let service = service_fn(move |request: Request<Incoming>| {
-        let (server, connection) = (Arc::clone(&server), Arc::clone(&connection));
+        let (server, connection) = (Arc::clone(&server), Arc::clone(connection));
+        let (mut parts, body) = request.into_parts();
         // Now, not when the answer is first polled: hyper looks at the socket once more in between, which would set a
         // timer for a head that is there.
-        connection.phase.head_read();
-        let (mut parts, body) = request.into_parts();
+        let body = connection.begin_request(body);
         // On the heap, so that it is gone while the answer streams.
-        Box::pin(async move { Ok::<_, std::convert::Infallible>(server.answer(&connection, &mut parts, body).await) })
+        Box::pin(async move { Ok::<_, Infallible>(server.answer(&connection, &mut parts, body).await) })
     });
-    let mut served = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
+    let mut served = builder.serve_connection(TokioIo::new(io), service);
     let bell = Arc::new(Bell::default());
     let ring = Waker::from(Arc::clone(&bell));
-    poll_fn(|cx| {
-        interrupt.register(cx.waker());
+    let mut left = pin!(client_left(socket));
+    let spoken = poll_fn(|cx| {
+        connection.interrupt.register(cx.waker());
         bell.is_heard_by(cx.waker());
-        if interrupt.is_aborted() {
-            return Poll::Ready(());
+        if connection.interrupt.is_aborted() {
+            return Poll::Ready(None);
         }
-        let before = standing.stands();
-        // Why a client's connection ended is its own business: broken answers were logged with their reasons.
-        if served.as_mut().poll(&mut Context::from_waker(&ring)).is_ready() {
-            return Poll::Ready(());
+        let before = connection.state();
+        connection.set_reads(false);
+        if let Poll::Ready(end) = Pin::new(&mut served).poll(&mut Context::from_waker(&ring)) {
+            return Poll::Ready(Some(end));
+        }
+        if connection.may_miss_the_end() && left.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        if connection.state() == ConnState::Draining {
+            match connection.request.poll_discard(cx) {
+                Poll::Ready(()) => connection.drained(),
+                // The deadline begins when the socket is asked, which was while the answer was on its way.
+                Poll::Pending if before != ConnState::Draining => cx.waker().wake_by_ref(),
+                Poll::Pending => {}
+            }
         }
         // What was there has been read, and it is no request.
-        if standing.has_expired() {
-            return Poll::Ready(());
+        if connection.has_expired() {
+            return Poll::Ready(Some(Ok(())));
         }
-        let closing = interrupt.is_closing();
+        let (now, closing) = (connection.state(), connection.interrupt.is_closing());
         if closing || shared.is_stopping() {
-            ending.look(before, standing.stands());
+            ending.look(before, now);
         }
         // What was on its way when the listener closed has had its time.
-        if !closing || ending.poll_due(standing.stands(), cx).is_pending() {
+        if !closing || ending.poll_due(now, cx).is_pending() {
             return Poll::Pending;
         }
-        served.as_mut().graceful_shutdown();
-        match served.as_mut().poll(&mut Context::from_waker(&ring)) {
-            // There is a part of a head: hyper would wait for the rest of it.
-            Poll::Pending if standing.stands() == Stands::Head => Poll::Ready(()),
-            polled => polled.map(drop),
+        Pin::new(&mut served).graceful_shutdown();
+        match Pin::new(&mut served).poll(&mut Context::from_waker(&ring)) {
+            // There is a part of a head, or of a body: hyper would wait for the rest of it.
+            Poll::Pending if !connection.is_in_use() => Poll::Ready(Some(Ok(()))),
+            polled => polled.map(Some),
         }
     })
     .await;
+    next(spoken, connection, || served.into_parts().read_buf)
+}
+
+/// Why a client's connection ended is its own business: broken answers were logged with their reasons.
+fn next(spoken: Option<Result<(), hyper::Error>>, connection: &Connection, early: impl FnOnce() -> Bytes) -> Next {
+    match spoken {
+        Some(Ok(())) => match connection.take_tunnel() {
+            Some(tunnel) => Next::Tunnel(tunnel, early()),
+            None if connection.request.is_unread() => Next::Close(MaySend::Yes),
+            None => Next::Close(MaySend::No),
+        },
+        // What is no head was answered by hyper, and not read any further.
+        Some(Err(error)) if error.is_parse() => Next::Close(MaySend::Yes),
+        Some(Err(_)) | None => Next::Drop,
+    }
+}
+
+/// Waits until the client has sent its end, or a reset, whatever stands unread before it.
+#[cfg(target_os = "linux")]
+async fn client_left(socket: &TcpStream) {
+    // An interest that bytes do not satisfy, only the end of them: urgent data is not asked for.
+    while matches!(socket.ready(tokio::io::Interest::PRIORITY).await, Ok(ready) if !ready.is_read_closed()) {}
+}
+
+/// Elsewhere the end is noticed when what stands before it is read.
+#[cfg(not(target_os = "linux"))]
+async fn client_left(_: &TcpStream) {
+    std::future::pending().await
 }

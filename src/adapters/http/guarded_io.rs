@@ -2,227 +2,135 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use crate::app::interrupt::Interrupt;
-
-/// A request's head is on its way, or should be: the connection is new.
-const HEAD: u8 = 0;
-/// A request is being worked on.
-const BUSY: u8 = 1;
-/// The last answer is over and no byte of a further request has come.
-const IDLE: u8 = 2;
-
-/// How many rounds an idle connection lives: the more, the closer to its limit it ends, and the more often all
-/// connections are looked at.
-pub const IDLE_ROUNDS: u8 = 16;
-
-/// Where a connection stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stands {
-    /// A head is due, and not complete.
-    Head,
-    /// A request is being worked on.
-    Busy,
-    /// The last answer is over and no byte of a further request has come.
-    Idle,
-}
-
-/// Where a connection stands now; shared by its socket and the service that answers on it.
-#[derive(Debug)]
-pub struct Phase {
-    stands: AtomicU8,
-    idle_rounds: AtomicU8,
-    stalled: AtomicBool,
-    flushes: AtomicU32,
-    awaited: AtomicBool,
-}
-
-impl Phase {
-    /// A new connection: a head is due.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            stands: AtomicU8::new(HEAD),
-            idle_rounds: AtomicU8::new(0),
-            stalled: AtomicBool::new(false),
-            flushes: AtomicU32::new(0),
-            awaited: AtomicBool::new(false),
-        })
-    }
-
-    /// A head was read.
-    pub fn head_read(&self) {
-        self.stands.store(BUSY, Ordering::Relaxed);
-    }
-
-    /// An answer is over.
-    pub fn answered(&self) {
-        self.idle_rounds.store(0, Ordering::Relaxed);
-        self.stands.store(IDLE, Ordering::Relaxed);
-    }
-
-    /// Another round of whoever looks for idle connections: says whether it has been idle for too many of them. That
-    /// costs a connection nothing, where a timer of its own would have to be set for each request.
-    pub fn grows_older(&self) -> bool {
-        match self.get() == IDLE && !self.stalled.load(Ordering::Relaxed) {
-            true => self.idle_rounds.fetch_add(1, Ordering::Relaxed) >= IDLE_ROUNDS,
-            false => false,
-        }
-    }
-
-    /// Whether it has been idle for too many rounds, and still is.
-    pub fn has_expired(&self) -> bool {
-        self.get() == IDLE && self.idle_rounds.load(Ordering::Relaxed) > IDLE_ROUNDS
-    }
-
-    /// Where the connection stands.
-    pub fn stands(&self) -> Stands {
-        match self.get() {
-            HEAD => Stands::Head,
-            BUSY => Stands::Busy,
-            _ => Stands::Idle,
-        }
-    }
-
-    fn get(&self) -> u8 {
-        self.stands.load(Ordering::Relaxed)
-    }
-
-    /// How often everything that was written has left. The next time, whoever drives the connection is woken.
-    pub fn await_flush(&self) -> u32 {
-        self.awaited.store(true, Ordering::Relaxed);
-        self.flushes.load(Ordering::Relaxed)
-    }
-
-    /// How often everything that was written has left.
-    pub fn flushes(&self) -> u32 {
-        self.flushes.load(Ordering::Relaxed)
-    }
-
-    /// Whether everything has left since [`Phase::await_flush`] gave this number.
-    pub fn has_flushed_since(&self, before: u32) -> bool {
-        self.flushes.load(Ordering::Relaxed) != before
-    }
-
-    fn flushed(&self, cx: &Context<'_>) {
-        self.flushes.fetch_add(1, Ordering::Relaxed);
-        if self.awaited.swap(false, Ordering::Relaxed) {
-            cx.waker().wake_by_ref();
-        }
-    }
-
-    fn head_begins(&self) {
-        self.stands.store(HEAD, Ordering::Relaxed);
-    }
-}
+use super::conn_state::{ConnState, Connection};
 
 /// The deadlines of a client's socket.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadlines {
-    /// From the first byte of a head, or from the beginning of the connection, to its last byte. hyper's own timeout
-    /// for this also ends idle connections, and those have to live longer.
+    /// From the first byte of a head, or from the beginning of the connection, to its last byte; and for the rest of a
+    /// request's body that is discarded. hyper's own timeout for a head also ends idle connections, and those have to
+    /// live longer.
     pub head: Duration,
-    /// How long an answer may wait for the client to read.
+    /// The longest time that an answer waits for the client to read.
     pub write_stall: Duration,
 }
 
-/// A client's socket.
-pub struct GuardedIo {
-    socket: TcpStream,
-    phase: Arc<Phase>,
-    interrupt: Arc<Interrupt>,
+/// A client's socket. The task that serves the connection keeps the socket itself: it closes it, or carries a tunnel.
+pub(super) struct GuardedIo<'a> {
+    socket: &'a TcpStream,
+    connection: &'a Connection,
     deadlines: Deadlines,
-    timer: Option<(Waits, Pin<Box<Sleep>>)>,
+    /// Runs while a head, or the rest of a body, is due.
+    head: Timer,
+    /// Runs while the client does not read.
+    reader: Timer,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waits {
-    ForHead,
-    ForReader,
+/// A deadline that runs or does not.
+#[derive(Default)]
+struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Waits, from the first call on, for no longer than this.
+    fn poll(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
+        sleep.as_mut().poll(cx).map(|()| io::Error::from(ErrorKind::TimedOut))
+    }
+
+    fn stop(&mut self) {
+        self.0 = None;
+    }
 }
 
-impl GuardedIo {
+impl<'a> GuardedIo<'a> {
     /// Guards a socket.
-    pub fn new(socket: TcpStream, phase: Arc<Phase>, interrupt: Arc<Interrupt>, deadlines: Deadlines) -> Self {
-        Self { socket, phase, interrupt, deadlines, timer: None }
+    pub(super) fn new(socket: &'a TcpStream, connection: &'a Connection, deadlines: Deadlines) -> Self {
+        Self { socket, connection, deadlines, head: Timer::default(), reader: Timer::default() }
     }
 
-    /// Waits no longer than this for what it waits for.
-    fn poll_deadline(&mut self, waits: Waits, limit: Duration, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if !matches!(&self.timer, Some((what, _)) if *what == waits) {
-            self.timer = Some((waits, Box::pin(tokio::time::sleep_until(Instant::now() + limit))));
-        }
-        let Some((_, sleep)) = &mut self.timer else { return Poll::Pending };
-        ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(io::Error::from(ErrorKind::TimedOut))
-    }
-
-    fn no_wait(&mut self, waits: Waits) {
-        if matches!(&self.timer, Some((what, _)) if *what == waits) {
-            self.timer = None;
+    /// Reads as tokio's own sockets do: where less came than there was room for, the socket is not asked again.
+    fn poll_socket(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.socket.poll_read_ready(cx))?;
+            let room = buf.remaining();
+            let mut read = Err(ErrorKind::WouldBlock.into());
+            // Around the other: what becomes ready while it reads is not forgotten.
+            let _ = self.socket.try_io(Interest::READABLE, || {
+                read = self.socket.try_read_buf(buf);
+                match &read {
+                    Ok(count) if *count > 0 && *count < room => Err(ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
+                }
+            });
+            match read {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(drop)),
+            }
         }
     }
 
     fn wrote(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(written) => {
-                if self.timer.is_some() {
-                    self.no_wait(Waits::ForReader);
-                    self.phase.stalled.store(false, Ordering::Relaxed);
-                }
+                self.reader.stop();
                 Poll::Ready(written)
             }
-            Poll::Pending => {
-                self.phase.stalled.store(true, Ordering::Relaxed);
-                let limit = self.deadlines.write_stall;
-                self.poll_deadline(Waits::ForReader, limit, cx).map(Err)
-            }
+            Poll::Pending => self.reader.poll(self.deadlines.write_stall, cx).map(Err),
         }
     }
 
-    /// An answer that nobody reads is ended here: its body is not asked for more while the socket is full.
-    fn broken(&self) -> Option<io::Error> {
-        self.interrupt.must_break().then(|| io::Error::from(ErrorKind::ConnectionAborted))
+    /// Tries to write as soon as there may be room.
+    fn poll_try_write(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        // An answer that the client does not read is ended here: its body is not asked for more while the socket is full.
+        if self.connection.interrupt.must_break() {
+            return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
+        }
+        loop {
+            ready!(self.socket.poll_write_ready(cx))?;
+            match write(self.socket) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
     }
 }
 
-impl AsyncRead for GuardedIo {
+impl AsyncRead for GuardedIo<'_> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buf.filled().len();
-        match Pin::new(&mut self.socket).poll_read(cx, buf) {
-            Poll::Ready(read) => {
-                // Within a head the deadline stays: bytes that drip do not put it off.
-                if buf.filled().len() > before && self.phase.get() == IDLE {
-                    self.no_wait(Waits::ForHead);
-                    self.phase.head_begins();
-                }
-                Poll::Ready(read)
+        if let Poll::Ready(read) = this.poll_socket(cx, buf) {
+            // Within a head the deadline stays: bytes that drip do not put it off.
+            if buf.filled().len() > before && this.connection.bytes_came() {
+                this.head.stop();
             }
-            Poll::Pending if self.phase.get() == HEAD => {
-                let limit = self.deadlines.head;
-                self.poll_deadline(Waits::ForHead, limit, cx).map(Err)
-            }
-            Poll::Pending => {
-                self.no_wait(Waits::ForHead);
+            return Poll::Ready(read);
+        }
+        this.connection.set_reads(true);
+        match this.connection.state() {
+            ConnState::New | ConnState::Head | ConnState::Draining => this.head.poll(this.deadlines.head, cx).map(Err),
+            ConnState::Serving | ConnState::Tunnel | ConnState::Idle | ConnState::Closing => {
+                this.head.stop();
                 Poll::Pending
             }
         }
     }
 }
 
-impl AsyncWrite for GuardedIo {
+impl AsyncWrite for GuardedIo<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(error) = self.broken() {
-            return Poll::Ready(Err(error));
-        }
-        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        let written = self.poll_try_write(cx, |socket| socket.try_write(buf));
         self.wrote(written, cx)
     }
 
@@ -231,10 +139,7 @@ impl AsyncWrite for GuardedIo {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(error) = self.broken() {
-            return Poll::Ready(Err(error));
-        }
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        let written = self.poll_try_write(cx, |socket| socket.try_write_vectored(bufs));
         self.wrote(written, cx)
     }
 
@@ -242,16 +147,14 @@ impl AsyncWrite for GuardedIo {
         self.socket.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
-        if flushed.is_ready() {
-            self.phase.flushed(cx);
-        }
-        flushed
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.flushed(cx);
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+    /// The task that serves the connection closes it.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -265,56 +168,91 @@ mod tests {
 
     use super::*;
 
-    /// Whether so many rounds end a connection.
-    fn survives(phase: &Phase, rounds: u8) -> bool {
-        !(0..rounds).any(|_| phase.grows_older()) && !phase.has_expired()
-    }
-
-    #[test]
-    fn only_a_connection_that_is_idle_for_long_expires() {
-        let phase = Phase::new();
-        assert!(survives(&phase, 100), "its first head is due");
-        phase.head_read();
-        assert!(survives(&phase, 100), "an answer is on its way");
-        phase.answered();
-        assert!(survives(&phase, IDLE_ROUNDS));
-        phase.head_begins();
-        assert!(survives(&phase, 100), "a head is on its way");
-        phase.answered();
-        assert!(survives(&phase, IDLE_ROUNDS) && !survives(&phase, 1));
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_waits_for_its_reader_is_not_idle() {
+    async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut reader = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (phase, interrupt) = (Phase::new(), Arc::new(Interrupt::new()));
-        let long = Duration::from_secs(60);
-        let deadlines = Deadlines { head: long, write_stall: long };
-        let mut io = GuardedIo::new(listener.accept().await.unwrap().0, Arc::clone(&phase), interrupt, deadlines);
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
 
-        let (piece, mut written) = (vec![0; 64 * 1024], 0);
-        let one = async |io: &mut GuardedIo| {
-            poll_fn(|cx| match Pin::new(&mut *io).poll_write(cx, &piece) {
-                Poll::Ready(taken) => Poll::Ready(taken.unwrap()),
-                Poll::Pending => Poll::Ready(0),
-            })
-            .await
-        };
+    /// Writes once; 0 where there is no room.
+    async fn write_once(io: &mut GuardedIo<'_>, chunk: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| match Pin::new(&mut *io).poll_write(cx, chunk) {
+            Poll::Ready(taken) => Poll::Ready(taken),
+            Poll::Pending => Poll::Ready(Ok(0)),
+        })
+        .await
+    }
+
+    /// Writes until there is no more room, and returns how much that was.
+    async fn fill(io: &mut GuardedIo<'_>) -> usize {
         // The socket is full when it takes nothing several times: it may still be growing.
-        let mut full = 0;
+        let (chunk, mut written, mut full) = (vec![0; 64 * 1024], 0, 0);
         while full < 3 {
-            match one(&mut io).await {
+            match write_once(io, &chunk).await.unwrap() {
                 0 => full += 1,
                 taken => (full, written) = (0, written + taken),
             }
             tokio::task::yield_now().await;
         }
-        phase.answered();
-        assert!(survives(&phase, 100));
+        written
+    }
 
+    #[tokio::test]
+    async fn an_answer_that_waits_for_its_reader_is_not_idle() {
+        let (mut reader, socket) = pair().await;
+        let connection = Connection::new(reader.local_addr().unwrap());
+        let long = Duration::from_secs(60);
+        let mut io = GuardedIo::new(&socket, &connection, Deadlines { head: long, write_stall: long });
+        connection.begin_serving();
+        let written = fill(&mut io).await;
+        connection.end_answer();
+        assert_eq!(connection.state(), ConnState::Serving);
         reader.read_exact(&mut vec![0; written]).await.unwrap();
         io.write_all(b"the rest").await.unwrap();
-        assert!(!survives(&phase, IDLE_ROUNDS + 1));
+        io.flush().await.unwrap();
+        assert_eq!(connection.state(), ConnState::Idle);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_due_does_not_put_the_reader_s_deadline_off() {
+        let (_reader, socket) = pair().await;
+        let connection = Connection::new(socket.peer_addr().unwrap());
+        let deadlines = Deadlines { head: Duration::from_secs(60), write_stall: Duration::from_millis(200) };
+        let mut io = GuardedIo::new(&socket, &connection, deadlines);
+        fill(&mut io).await;
+        let started = Instant::now();
+        // Both are asked for again and again, as an HTTP connection does.
+        let stalled = tokio::time::timeout(Duration::from_secs(5), async {
+            loop {
+                poll_fn(|cx| {
+                    let mut bytes = [0; 8];
+                    assert!(Pin::new(&mut io).poll_read(cx, &mut ReadBuf::new(&mut bytes)).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+                if let Err(error) = write_once(&mut io, b"more").await {
+                    return error;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(stalled.await.unwrap().kind(), ErrorKind::TimedOut);
+        assert!(started.elapsed() < Duration::from_secs(4));
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_two_parts_is_read_in_two() {
+        let (mut client, socket) = pair().await;
+        let connection = Connection::new(socket.peer_addr().unwrap());
+        let long = Duration::from_secs(60);
+        let mut io = GuardedIo::new(&socket, &connection, Deadlines { head: long, write_stall: long });
+        for part in [b"one", b"two"] {
+            client.write_all(part).await.unwrap();
+            let mut bytes = [0; 64];
+            let count = io.read(&mut bytes).await.unwrap();
+            assert_eq!(bytes.get(..count), Some(part.as_slice()));
+        }
+        drop(client);
+        assert_eq!(io.read(&mut [0; 64]).await.unwrap(), 0);
     }
 }

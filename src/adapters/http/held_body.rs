@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::decode::{DecodeError, Decoder};
 use super::error::BODY_TOO_LARGE;
+use super::request_body::RequestBody;
 use crate::adapters::bell::unwoken;
 use crate::domain::finder::{FindError, ModelFinder};
 use crate::ports::upstream::BodyError;
@@ -165,7 +165,7 @@ pub struct HeldBody {
     /// What was read to find the model.
     pub held: Held,
     /// What is still to come.
-    pub rest: Option<Incoming>,
+    pub rest: Option<RequestBody>,
     /// Looks through what is still to come.
     pub search: Option<Search>,
     /// Waits for what is still to come, no longer than `idle`.
@@ -221,7 +221,7 @@ impl Body for HeldBody {
 
 /// Takes the next piece of a client's body. Taking one wakes the client's connection, so that it reads the next one;
 /// behind the last one there is none.
-pub fn take(body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+pub fn take(body: &mut RequestBody, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
     let (taken, rang) = unwoken(|| Pin::new(&mut *body).poll_frame(cx));
     if rang && !(taken.is_ready() && body.is_end_stream()) {
         cx.waker().wake_by_ref();

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::closing::{MaySend, linger};
+use super::conn_state::{Connection, IDLE_ROUNDS};
 use super::connection;
-use super::guarded_io::{IDLE_ROUNDS, Phase};
 use super::server::Server;
-use crate::app::interrupt::Interrupt;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -24,6 +24,8 @@ const BACKLOG: u32 = 4096;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// The shortest time between two looks at all connections.
 const LEAST_ROUND: Duration = Duration::from_millis(10);
+/// The most connections over the bound that are told so and then read, so that what they were told arrives.
+const TURNED_AWAY_MAX: usize = 256;
 /// What a connection over the bound is told.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 2\r\n\
 connection: close\r\ncontent-length: 124\r\n\r\n{\"error\":{\"message\":\"the proxy has as many connections as it \
@@ -46,7 +48,7 @@ pub struct Bound {
 
 /// The connections that are open.
 #[derive(Default)]
-struct Open(Mutex<Slab<(Arc<Interrupt>, Arc<Phase>)>>);
+struct Open(Mutex<Slab<Arc<Connection>>>);
 
 impl Bound {
     /// Binds. Where all IPv6 addresses are asked for and the host has none, all IPv4 addresses are taken.
@@ -73,27 +75,26 @@ impl Bound {
     }
 
     /// Accepts until `stop_accepting`, then lets every connection finish its request, and ends what is left when the
-    /// server is aborted. Returns how many connections were ended.
+    /// server is aborted. Returns how many requests and tunnels were cut by that.
     pub async fn serve(self, server: Arc<Server>, stop_accepting: CancellationToken) -> usize {
-        let (open, tasks) = (Arc::new(Open::default()), TaskTracker::new());
+        let (open, tasks, turned_away) = (Arc::new(Open::default()), TaskTracker::new(), TaskTracker::new());
         let builder = connection::builder();
-        let admit = |socket, peer| admit(&server, &builder, &open, &tasks, socket, peer);
+        let admit = |socket, peer| match tasks.len() < server.settings().max_connections {
+            true => admit(&server, &builder, &open, &tasks, socket, peer),
+            false => turn_away(&turned_away, socket),
+        };
         let ageing = open.age(server.settings().idle_timeout);
         stop_accepting.run_until_cancelled(join(accept(&self.listener, admit), ageing)).await;
         accept_waiting(self.listener, admit);
-        open.each(|interrupt, _| interrupt.close());
+        open.each(|connection| connection.interrupt.close());
         tasks.close();
-        let tunnels = server.tunnels();
-        tunnels.close();
-        let finished = async { tokio::join!(tasks.wait(), tunnels.wait()) };
-        if server.abort().run_until_cancelled(finished).await.is_some() {
+        if server.abort().run_until_cancelled(tasks.wait()).await.is_some() {
             return 0;
         }
-        let left = tasks.len() + tunnels.len();
-        open.each(|interrupt, _| interrupt.abort());
-        server.cut_tunnels().cancel();
-        tokio::join!(tasks.wait(), tunnels.wait());
-        left
+        let cut = open.count(Connection::is_in_use);
+        open.each(|connection| connection.interrupt.abort());
+        tasks.wait().await;
+        cut
     }
 }
 
@@ -129,7 +130,7 @@ fn accept_waiting(listener: TcpListener, admit: impl Fn(TcpStream, SocketAddr)) 
     }
 }
 
-/// Serves a connection, if there may be one more.
+/// Serves a connection.
 fn admit(
     server: &Arc<Server>,
     builder: &http1::Builder,
@@ -138,14 +139,11 @@ fn admit(
     socket: TcpStream,
     peer: SocketAddr,
 ) {
-    if tasks.len() + server.tunnels().len() >= server.settings().max_connections {
-        return turn_away(&socket);
-    }
     // Events are small and must leave at once.
     let _ = socket.set_nodelay(true);
-    let (interrupt, phase) = (Arc::new(Interrupt::new()), Phase::new());
-    let guard = open.enter(&interrupt, &phase);
-    let served = connection::serve(Arc::clone(server), builder.clone(), socket, peer, interrupt, phase);
+    let connection = Arc::new(Connection::new(peer));
+    let guard = open.enter(&connection);
+    let served = connection::serve(Arc::clone(server), builder.clone(), socket, connection);
     tasks.spawn(async move {
         served.await;
         drop(guard);
@@ -160,8 +158,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Says why, if the socket takes it at once.
-fn turn_away(socket: &TcpStream) {
+fn turn_away(turned_away: &TaskTracker, mut socket: TcpStream) {
     let _ = socket.try_write(TOO_MANY);
+    if turned_away.len() < TURNED_AWAY_MAX {
+        turned_away.spawn(async move { linger(&mut socket, MaySend::Yes).await });
+    }
 }
 
 /// Takes a connection out of the list when it is over.
@@ -171,15 +172,19 @@ struct Entered {
 }
 
 impl Open {
-    fn enter(self: &Arc<Self>, interrupt: &Arc<Interrupt>, phase: &Arc<Phase>) -> Entered {
-        let entry = (Arc::clone(interrupt), Arc::clone(phase));
-        let key = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(entry);
+    fn enter(self: &Arc<Self>, connection: &Arc<Connection>) -> Entered {
+        let key = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(connection));
         Entered { open: Arc::clone(self), key }
     }
 
-    fn each(&self, ask: impl Fn(&Interrupt, &Phase)) {
+    fn each(&self, ask: impl Fn(&Connection)) {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.iter().for_each(|(_, (interrupt, phase))| ask(interrupt, phase));
+        open.iter().for_each(|(_, connection)| ask(connection));
+    }
+
+    fn count(&self, holds: impl Fn(&Connection) -> bool) -> usize {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().filter(|(_, connection)| holds(connection)).count()
     }
 
     /// Has connections end that were idle for this long, or a little longer.
@@ -187,9 +192,9 @@ impl Open {
         let round = (limit / u32::from(IDLE_ROUNDS)).max(LEAST_ROUND);
         loop {
             tokio::time::sleep(round).await;
-            self.each(|interrupt, phase| {
-                if phase.grows_older() {
-                    interrupt.look();
+            self.each(|connection| {
+                if connection.grows_older() {
+                    connection.interrupt.look();
                 }
             });
         }

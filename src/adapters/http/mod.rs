@@ -1,6 +1,8 @@
 //! The proxy's own HTTP side: accepts connections, names the model of each request, and hands it to the use case.
 
 mod body;
+mod closing;
+mod conn_state;
 mod connection;
 mod decode;
 mod ending;
@@ -13,6 +15,7 @@ mod listener;
 mod models;
 mod name_model;
 mod noted;
+mod request_body;
 mod request_id;
 mod routes;
 mod server;

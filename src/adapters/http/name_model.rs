@@ -11,12 +11,12 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{StatusCode, Uri};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 
 use super::decode::{DecodeError, Decoder};
 use super::error::ErrorAnswer;
 use super::held_body::{Held, HeldBody, HeldTotal, Patience, Search, SearchError, broken, take};
 use super::noted::Noted;
+use super::request_body::RequestBody;
 use crate::domain::finder::{AmbiguousModel, FindError, InvalidModel, ModelFinder};
 use crate::domain::model_name::ModelName;
 
@@ -38,7 +38,7 @@ pub struct SearchLimits {
 pub async fn name_model(
     parts: &Parts,
     noted: Noted,
-    body: Incoming,
+    body: RequestBody,
     limits: &SearchLimits,
 ) -> Result<(ModelName, Pin<Box<HeldBody>>), ErrorAnswer> {
     let held = Held::new(Arc::clone(&limits.held_total));

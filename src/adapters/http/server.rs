@@ -1,6 +1,5 @@
 //! One request: checked, routed, carried, answered.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,27 +7,26 @@ use std::time::Duration;
 use axum::Router;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, EXPECT};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use super::body::AnswerBody;
+use super::conn_state::Connection;
 use super::error::{Dialect, ErrorAnswer};
-use super::guarded_io::{Deadlines, Phase};
+use super::guarded_io::Deadlines;
 use super::held_body::HeldTotal;
 use super::name_model::{SearchLimits, name_model};
 use super::noted::Noted;
+use super::request_body::RequestBody;
 use super::request_id::{RequestIds, X_REQUEST_ID};
 use super::routes::{self, Absent};
-use super::{forward, framing, tunnel};
+use super::{forward, framing};
 use crate::app::answer::Carried;
 use crate::app::exchange::Exchange;
-use crate::app::interrupt::Interrupt;
 use crate::app::proxy::Proxy;
 use crate::app::shared::Shared;
 use crate::ports::telemetry::Arrival;
@@ -58,6 +56,8 @@ pub struct HttpSettings {
     pub status: bool,
 }
 
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
@@ -80,19 +80,8 @@ pub struct Server {
     router: Router,
     limits: SearchLimits,
     ids: RequestIds,
-    tunnels: TaskTracker,
-    cut_tunnels: CancellationToken,
     abort: CancellationToken,
     settings: HttpSettings,
-}
-
-/// What a request needs to know of its connection.
-pub(super) struct Connection {
-    pub(super) peer: SocketAddr,
-    /// The peer as it is noted for backends: written once, not for each request.
-    pub(super) client: HeaderValue,
-    pub(super) interrupt: Arc<Interrupt>,
-    pub(super) phase: Arc<Phase>,
 }
 
 impl Server {
@@ -107,8 +96,6 @@ impl Server {
             },
             ids: RequestIds::new(),
             proxy,
-            tunnels: TaskTracker::new(),
-            cut_tunnels: CancellationToken::new(),
             abort,
             settings,
         })
@@ -117,16 +104,6 @@ impl Server {
     /// What the proxy knows.
     pub(super) fn shared(&self) -> &Arc<Shared> {
         self.proxy.shared()
-    }
-
-    /// The tunnels that are open.
-    pub(super) fn tunnels(&self) -> &TaskTracker {
-        &self.tunnels
-    }
-
-    /// Ends every tunnel. Its own token, so that they can be counted before it is given.
-    pub(super) fn cut_tunnels(&self) -> &CancellationToken {
-        &self.cut_tunnels
     }
 
     /// Ends everything that is open.
@@ -145,15 +122,16 @@ impl Server {
     /// Answers one request. Whatever goes wrong in it, this one alone is answered with an error.
     pub(super) async fn answer(
         &self,
-        connection: &Connection,
+        connection: &Arc<Connection>,
         parts: &mut Parts,
-        body: Incoming,
+        body: RequestBody,
     ) -> Response<AnswerBody> {
         let noted = Noted::of(&parts.headers);
         let theirs = noted.any(Noted::REQUEST_ID).then(|| parts.headers.get(X_REQUEST_ID)).flatten();
         let id = self.ids.id_for(theirs);
         let id_text = id.to_str().unwrap_or_default();
         let dialect = Dialect::of(&parts.uri, noted);
+        let (version, expects) = (parts.version, noted.any(Noted::STAYS_BEHIND) && parts.headers.contains_key(EXPECT));
         let exchange = Exchange::begin(
             self.proxy.telemetry(),
             &Arrival {
@@ -180,10 +158,14 @@ impl Server {
             .into_response(dialect, id_text),
         };
         if self.proxy.shared().is_stopping() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(CONNECTION, CLOSE);
         }
+        if connection.request.is_unread() {
+            settle_rest(connection, expects, &mut response).await;
+        }
+        frame(connection, version, &mut response);
         response.headers_mut().insert(X_REQUEST_ID, id);
-        response.map(|body| body.ending(Arc::clone(&connection.phase)))
+        response.map(|body| body.ending(Arc::clone(connection)))
     }
 
     async fn dispatch(
@@ -191,7 +173,7 @@ impl Server {
         connection: &Connection,
         parts: &mut Parts,
         noted: Noted,
-        body: Incoming,
+        body: RequestBody,
         mut exchange: Exchange,
     ) -> Result<Response<AnswerBody>, ErrorAnswer> {
         let answered = match framing::check(parts, noted) {
@@ -241,7 +223,7 @@ impl Server {
         connection: &Connection,
         parts: &mut Parts,
         noted: Noted,
-        body: Incoming,
+        body: RequestBody,
         exchange: Exchange,
     ) -> Result<Response<AnswerBody>, (ErrorAnswer, Exchange)> {
         // One that has not learnt who serves what will not any more; one that has goes on serving until its last
@@ -254,7 +236,6 @@ impl Server {
             Err(error) => return Err((error, exchange)),
         };
         let switch = forward::prepare_request(parts.version, &mut parts.headers, noted, &connection.client);
-        let client = switch.and_then(|_| parts.extensions.remove::<OnUpgrade>());
         let request = Box::new(with_head(parts, body as _));
         match self.proxy.carry(&model, request, &connection.interrupt, exchange).await {
             Err((refusal, exchange)) => Err((ErrorAnswer::refusal(&refusal, model.as_str()), exchange)),
@@ -266,15 +247,48 @@ impl Server {
             Ok(Carried::Tunnel(head, upstream)) => {
                 let mut response = head.map(|()| AnswerBody::here(Bytes::new()));
                 forward::prepare_answer(StatusCode::SWITCHING_PROTOCOLS, response.headers_mut());
-                if let Some(client) = client {
-                    let interrupt = Arc::clone(&connection.interrupt);
-                    let (cut, tunnel) = (self.cut_tunnels.clone(), tunnel::carry(client, upstream, interrupt));
-                    self.tunnels.spawn(async move { cut.run_until_cancelled(tunnel).await });
+                // Its bytes go both ways when the client has the head.
+                if switch.is_some() {
+                    connection.put_tunnel(upstream);
                 }
                 Ok(response)
             }
         }
     }
+}
+
+/// Decides what becomes of a request's body that was not read to its end when its answer is ready: what is known to be
+/// little is read and discarded, and the connection stays. Otherwise the answer says that it ends.
+#[cold]
+async fn settle_rest(connection: &Connection, expects: bool, response: &mut Response<AnswerBody>) {
+    let closes = response.headers().contains_key(CONNECTION);
+    if !closes && !expects {
+        connection.request.discard_present().await;
+    }
+    // A client that waits to be asked for its body does not send it behind an answer.
+    let stays = !closes && (!connection.request.is_unread() || !expects && connection.request.is_rest_small());
+    if !stays {
+        connection.request.give_up_rest();
+        response.headers_mut().entry(CONNECTION).or_insert(CLOSE);
+    }
+}
+
+/// Frames an answer as the proxy's own, whatever version the backend spoke.
+fn frame(connection: &Connection, asked: Version, response: &mut Response<AnswerBody>) {
+    let mut version = Version::HTTP_11;
+    if asked == Version::HTTP_10 {
+        let body = response.body();
+        let endless = !body.is_end_stream() && body.size_hint().exact().is_none();
+        connection.set_closes_answer(endless);
+        if endless {
+            response.headers_mut().insert(CONNECTION, CLOSE);
+        }
+        if response.headers().contains_key(CONNECTION) {
+            // Or hyper would say beside it that the connection stays.
+            version = Version::HTTP_10;
+        }
+    }
+    *response.version_mut() = version;
 }
 
 /// A request with this head, which is taken out of its place.

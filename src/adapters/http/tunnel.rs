@@ -1,13 +1,12 @@
-//! Carries bytes both ways after a switch of protocols. A tunnel is in flight like any answer, and cut like one.
+//! Carries bytes both ways after a switch of protocols. A tunnel is in flight like any answer, and cut like one; no
+//! deadline of HTTP applies to it.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncReadExt, copy_bidirectional_with_sizes, join};
+use tokio::net::TcpStream;
 
 use crate::app::answer::Tunnel;
 use crate::app::interrupt::Interrupt;
@@ -15,11 +14,12 @@ use crate::app::interrupt::Interrupt;
 /// The buffer for each direction, in bytes.
 const BUFFER: usize = 8 * 1024;
 
-/// Carries until one side is done with both directions, breaks, or is told to end.
-pub async fn carry(client: OnUpgrade, mut tunnel: Tunnel, interrupt: Arc<Interrupt>) {
-    let Ok(client) = client.await else { return tunnel.ended(0, false) };
-    let mut client = TokioIo::new(client);
+/// Carries until one side is done with both directions, breaks, or is told to end. `early` came from the client before
+/// the switch.
+pub(super) async fn carry(socket: &mut TcpStream, mut early: &[u8], mut tunnel: Tunnel, interrupt: &Interrupt) {
     let copied = {
+        let (reads, writes) = socket.split();
+        let mut client = join(AsyncReadExt::chain(&mut early, reads), writes);
         let mut copy = pin!(copy_bidirectional_with_sizes(&mut client, &mut tunnel.upstream, BUFFER, BUFFER));
         poll_fn(|cx| {
             interrupt.register(cx.waker());
@@ -32,6 +32,10 @@ pub async fn carry(client: OnUpgrade, mut tunnel: Tunnel, interrupt: Arc<Interru
     };
     match copied {
         Some(Ok((_, to_client))) => tunnel.ended(to_client, true),
-        Some(Err(_)) | None => tunnel.ended(0, false),
+        Some(Err(_)) | None => {
+            // Not every protocol tells an end in order from one that came too early.
+            let _ = socket.set_zero_linger();
+            tunnel.ended(0, false);
+        }
     }
 }
