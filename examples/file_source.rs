@@ -133,7 +133,7 @@ fn container(line: &str) -> Option<Option<Container>> {
         started_at: EngineTime(said["started"].as_u64()?.checked_mul(1_000_000_000)?),
         condition: if said["healthy"].as_bool()? { Condition::Healthy } else { Condition::Unhealthy },
         labels: labels::parse(label),
-        reach: Reach::At(said["ip"].as_str()?.parse().ok()?),
+        reach: Reach::At(said["ip"].as_str()?.parse::<std::net::IpAddr>().ok()?.into()),
         stop_signal: Signal::TERM,
         stop_timeout: Some(Duration::from_secs(10)),
         health_output: None,
