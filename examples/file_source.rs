@@ -138,6 +138,8 @@ fn container(line: &str) -> Option<Option<Container>> {
         stop_timeout: Some(Duration::from_secs(10)),
         health_output: None,
         health_check_took: None,
+        restarts: 0,
+        last_end: None,
     };
     Some(labels::opted_in(label).then_some(container))
 }

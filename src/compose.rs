@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lw_inference_proxy::adapters::cli::{self, descriptors};
-use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource};
+use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource, LabelFilter};
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
+use lw_inference_proxy::adapters::own_container;
 use lw_inference_proxy::adapters::samples::Sample;
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
 use lw_inference_proxy::app::settings::{MAX_CONNECTIONS, Settings};
@@ -47,6 +48,8 @@ pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
             cert_path: engine
                 .cert_path
                 .or_else(|| cli::variable("HOME").map(|home| PathBuf::from(home).join(".docker"))),
+            label_filter: settings.label_filter.clone().map(|(key, value)| LabelFilter { key, value }),
+            own_container: own_container::id(),
             ..DockerSettings::default()
         })?));
     }
@@ -105,7 +108,7 @@ impl Demo {
 /// A sample server alone, until a signal.
 pub async fn sample(port: u16, models: Vec<String>) -> io::Result<()> {
     let sample = Sample::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), models).await?;
-    println!("a sample server listens on {}", sample.address()?);
+    cli::out::print(&format!("a sample server listens on {}\n", sample.address()?))?;
     sample.serve(stop::at_a_signal()?).await
 }
 

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 
 /// One line, and the exit code for what cannot be read.
 fn refuse(error: &dyn Error) -> ExitCode {
-    eprintln!("{error}");
+    cli::out::complain(error);
     ExitCode::from(EX_USAGE)
 }
 
@@ -71,7 +71,7 @@ fn ended(result: Result<(), impl std::fmt::Display>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("{why}");
+            cli::out::complain(why);
             ExitCode::FAILURE
         }
     }
@@ -119,7 +119,7 @@ async fn demo(mut settings: Settings, ink: Ink) -> ExitCode {
         let outside = outside(&settings)?;
         run(settings, outside, lines).await?;
         demo.end().await;
-        println!("The demonstration is over.");
+        cli::out::print("The demonstration is over.\n")?;
         Ok::<_, Box<dyn Error>>(())
     };
     ended(shown.await)

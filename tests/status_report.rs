@@ -1,6 +1,9 @@
 //! The status report: for each reason why a container serves or does not, one sentence that says it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "status_report/ends.rs"]
+mod ends;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +35,8 @@ fn container(name: &str, condition: Condition) -> Container {
         stop_timeout: Some(Duration::from_secs(90)),
         health_output: None,
         health_check_took: None,
+        restarts: 0,
+        last_end: None,
     }
 }
 
@@ -67,6 +72,13 @@ impl Scene {
         self.apply(TableEvent::Learnt { container, generation, address, models, link: () });
     }
 
+    fn lists_again(&mut self, id: &str, models: &[&str]) {
+        let container = ContainerId::new(id);
+        let generation = self.table.entries().find(|(of, _)| **of == container).unwrap().1.generation;
+        let models = models.iter().map(|id| ((*id).to_owned(), Arc::from("{}"))).collect();
+        self.apply(TableEvent::Refreshed { container, generation, models });
+    }
+
     fn fails(&mut self, id: &str, failure: &str) {
         let container = ContainerId::new(id);
         let generation = self.table.entries().find(|(of, _)| **of == container).unwrap().1.generation;
@@ -78,6 +90,13 @@ impl Scene {
         let entry = self.table.entries().find(|(of, _)| **of == id).unwrap().1;
         let State::Ready(ready) = &entry.state else { panic!("not ready") };
         assert!(ready.backend.gate.try_enter());
+    }
+
+    /// The last requests of what went out of service are over.
+    fn drains(&mut self) {
+        for registration in self.table.retiring().iter().map(|it| it.backend.registration).collect::<Vec<_>>() {
+            self.apply(TableEvent::DrainFinished(registration));
+        }
     }
 
     fn later(&mut self, seconds: u64) {
@@ -155,7 +174,7 @@ fn one_that_is_unhealthy_says_what_its_health_check_said_and_not_all_of_it() {
 fn one_on_no_common_network_says_its_networks_and_ours() {
     let line = seen(Condition::Healthy, |one| {
         let theirs = vec!["other (10.9.0.2/16)".to_owned()];
-        one.reach = Reach::Nowhere(Unreachable { theirs, ours: vec!["172.20.0.2/16".to_owned()] });
+        one.reach = Reach::Nowhere(Unreachable { theirs, ours: vec!["172.20.0.2/16".to_owned()], other_project: None });
     });
     assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "no network"));
     assert!(line.line.contains("other (10.9.0.2/16)") && line.line.contains("172.20.0.2/16"), "{}", line.line);
@@ -256,15 +275,14 @@ fn one_that_drains_and_is_gone_is_still_shown_and_one_that_is_gone_is_not() {
 
 #[test]
 fn one_that_is_paused_stopping_restarting_or_ended() {
-    for (condition, state) in [
-        (Condition::Paused, "paused"),
-        (Condition::Stopping, "stopping"),
-        (Condition::Restarting, "restarting"),
-        (Condition::NotRunning, "ended"),
-    ] {
+    for (condition, state) in
+        [(Condition::Paused, "paused"), (Condition::Stopping, "stopping"), (Condition::Restarting, "restarting")]
+    {
         let line = seen(condition, |_| {});
         assert_eq!((line.level, line.state.as_str()), (Level::Waiting, state));
     }
+    let line = seen(Condition::NotRunning, |_| {});
+    assert_eq!((line.level, line.state.as_str()), (Level::Off, "ended"));
 }
 
 #[test]
@@ -291,7 +309,11 @@ fn an_id_that_is_no_name_is_noted() {
     let mut scene = Scene::of([container("one", Condition::Healthy)]);
     scene.lists("one", &["a", ""]);
     let notes = scene.only().notes;
-    assert!(notes.len() == 1 && notes[0].contains("cannot be used as a model's name"), "{notes:?}");
+    assert!(notes.len() == 1 && notes[0].contains("cannot be used as a model's name: \"\""), "{notes:?}");
+    let long = format!("b\u{202e}\n{}", "x".repeat(400));
+    scene.lists_again("one", &["a", &long]);
+    let notes = scene.only().notes;
+    assert!(notes.len() == 1 && notes[0].contains("b\\u{202e}\\nxxx") && notes[0].len() < 250, "{notes:?}");
 }
 
 #[test]

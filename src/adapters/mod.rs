@@ -1,5 +1,5 @@
 //! What touches the world. Adapters never import each other; only `http` drives `app`. What several of them use stands
-//! beside them: `bell`, `watches`.
+//! beside them: `bell`, `own_container`, `watches`.
 
 mod bell;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod otel;
 #[cfg(not(feature = "otel"))]
 #[path = "otel_off.rs"]
 pub mod otel;
+pub mod own_container;
 pub mod samples;
 pub mod upstream;
 mod watches;

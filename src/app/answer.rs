@@ -36,7 +36,10 @@ impl Tunnel {
         self.exchange.ends(match (complete, self.lease.interrupt().is_cut()) {
             (_, true) => Outcome::CutByDrain,
             (true, false) => Outcome::Complete,
-            (false, false) => Outcome::BackendBroke,
+            (false, false) => {
+                self.lease.broke();
+                Outcome::BackendBroke
+            }
         });
     }
 }
@@ -78,7 +81,10 @@ impl AnswerBody {
         if let Some(mut in_flight) = self.in_flight.take() {
             match error {
                 BodyError::Cut => in_flight.exchange.ends(Outcome::CutByDrain),
-                _ => in_flight.exchange.broke(&error.to_string()),
+                _ => {
+                    in_flight.exchange.broke(&error.to_string());
+                    in_flight.lease.broke();
+                }
             }
         }
         Poll::Ready(Some(Err(error)))

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 use super::link::Link;
-use crate::domain::model_name::ModelName;
+use crate::domain::model_name::{ModelName, unusable};
 use crate::domain::table::{Question, TableEvent};
 use crate::ports::upstream::{ListedModel, Target, UpstreamClient};
 
@@ -99,7 +99,8 @@ impl Discovery {
             Ok(Err(error)) => return Err((describe(&target, &error.to_string()), error.looks_dead())),
             Err(_) => return Err((describe(&target, "it did not answer"), false)),
         };
-        let bad = listed.iter().find_map(|model| ModelName::parse(&model.id).err());
+        let fault = |model: &ListedModel| ModelName::parse(&model.id).err().map(|why| unusable(&model.id, why));
+        let bad = listed.iter().find_map(fault);
         match (listed.iter().any(|model| ModelName::parse(&model.id).is_ok()), bad) {
             (false, Some(why)) => Err((describe(&target, &format!("no id can be used: {why}")), false)),
             _ => Ok(listed.into_iter().map(|ListedModel { id, object }| (id, object)).collect()),

@@ -1,5 +1,6 @@
 //! Tells people and telemetry of every change of the table: one line for each, saying what and why.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -8,7 +9,7 @@ use super::Backend;
 use super::link::Link;
 use crate::domain::drain::Drain;
 use crate::domain::model_name::ModelName;
-use crate::domain::table::Transition;
+use crate::domain::table::{Transition, Warning};
 use crate::ports::container_source::ContainerSource;
 use crate::ports::telemetry::{TableAction, TableChange, Telemetry};
 
@@ -60,23 +61,27 @@ impl Journal {
             }
             Transition::Retire { backend, models, reason, drain } => self.retired(backend, models, reason, *drain),
             Transition::Removed { backend, models, reason, after } => {
-                info!(container = %backend.name, id = %backend.container, address = %backend.address,
-                    models = names(models), %reason,
-                    drained_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                    "backend removed, nothing is in flight");
+                let drained_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                match backend.link.broken() {
+                    0 => info!(container = %backend.name, id = %backend.container, address = %backend.address,
+                        models = names(models), %reason, drained_ms, "backend removed, nothing is in flight"),
+                    broken => warn!(container = %backend.name, id = %backend.container, address = %backend.address,
+                        models = names(models), %reason, drained_ms, broken,
+                        "backend removed; requests to it were broken off"),
+                }
                 self.change(TableAction::Removed, backend, models.to_vec(), reason.to_string());
             }
-            Transition::Collision { model, winner, displaced } => {
-                warn!(%model, container = %winner.name, id = %winner.container, address = %winner.address,
-                    displaced = %displaced.name, displaced_id = %displaced.container,
-                    reason = "the last one to become healthy serves",
-                    "two containers serve one model");
-                let reason = format!("displaced {}", displaced.name);
-                self.change(TableAction::Collision, winner, vec![model.clone()], reason);
+            Transition::RunEnded { container, name, end, restarts, crashed } => {
+                let (exit_code, out_of_memory) = (end.exit_code, end.out_of_memory);
+                match crashed {
+                    true => warn!(container = %name, id = %container, exit_code, out_of_memory, restarts,
+                        reason = "it was not stopped", "container crashed"),
+                    false => info!(container = %name, id = %container, exit_code, out_of_memory, restarts,
+                        "container ended"),
+                }
             }
-            Transition::TookOver { model, backend } => {
-                info!(%model, container = %backend.name, id = %backend.container, address = %backend.address,
-                    reason = "the container that had displaced it is out of service", "backend took a model over");
+            Transition::Warn { container, name, warning: Warning::OtherProject(reason) } => {
+                info!(container = %name, id = %container, reason, "container left alone");
             }
             Transition::Warn { container, name, warning } => {
                 warn!(container = %name, id = %container, reason = %warning, "container needs attention");
@@ -91,12 +96,45 @@ impl Journal {
                 let hint = (*containers == 0).then_some("label your inference servers inference.enable=true");
                 info!(source, containers, hint, "containers listed");
             }
+            // Told together, by `contested`.
+            Transition::Collision { .. } | Transition::TookOver { .. } => {}
             Transition::Discover(_)
             | Transition::Refresh(_)
             | Transition::Abandon(_)
             | Transition::LookAgain(..)
             | Transition::Sever(_)
             | Transition::Cut(_) => {}
+        }
+    }
+
+    /// Notes which models are claimed by several backends, and which went back to another one: one line for each pair
+    /// of backends, however many models they share.
+    pub fn contested(&self, transitions: &[Transition<Link>]) {
+        let mut collisions: BTreeMap<_, (_, _, Vec<ModelName>)> = BTreeMap::new();
+        let mut took_over: BTreeMap<_, (_, Vec<ModelName>)> = BTreeMap::new();
+        for transition in transitions {
+            match transition {
+                Transition::Collision { model, winner, displaced } => {
+                    let pair = (winner.registration, displaced.registration);
+                    collisions.entry(pair).or_insert((winner, displaced, Vec::new())).2.push(model.clone());
+                }
+                Transition::TookOver { model, backend } => {
+                    took_over.entry(backend.registration).or_insert((backend, Vec::new())).1.push(model.clone());
+                }
+                _ => {}
+            }
+        }
+        for (winner, displaced, models) in collisions.into_values() {
+            warn!(models = names(&models), count = models.len(), container = %winner.name, id = %winner.container,
+                address = %winner.address, displaced = %displaced.name, displaced_id = %displaced.container,
+                reason = "the last one to become healthy serves", "two containers serve the same models");
+            let reason = format!("displaced {}", displaced.name);
+            self.change(TableAction::Collision, winner, models, reason);
+        }
+        for (backend, models) in took_over.into_values() {
+            info!(models = names(&models), count = models.len(), container = %backend.name, id = %backend.container,
+                address = %backend.address,
+                reason = "the container that had displaced it is out of service", "backend took models over");
         }
     }
 

@@ -28,6 +28,13 @@ impl Lease {
         &self.backend
     }
 
+    /// Notes that the backend broke the request off.
+    pub(super) fn broke(&self) {
+        if self.backend.gate.is_closed() {
+            self.backend.link.broke();
+        }
+    }
+
     /// How the request is told to end.
     pub fn interrupt(&self) -> &Arc<Interrupt> {
         &self.interrupt

@@ -1,6 +1,7 @@
 //! The application's way to one backend: its channel, and who is in flight over it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use slab::Slab;
@@ -15,12 +16,14 @@ pub struct Link {
     channel: Arc<dyn Channel>,
     in_flight: Arc<Mutex<Slab<Arc<Interrupt>>>>,
     drained: Arc<Notify>,
+    /// How many requests the backend broke off after its gate was closed.
+    broken: Arc<AtomicUsize>,
 }
 
 impl Link {
     /// A link over this channel. `drained` is told when the last request leaves a closed gate.
     pub fn new(channel: Arc<dyn Channel>, drained: Arc<Notify>) -> Self {
-        Self { channel, in_flight: Arc::default(), drained }
+        Self { channel, in_flight: Arc::default(), drained, broken: Arc::default() }
     }
 
     /// The connections to the backend.
@@ -36,6 +39,16 @@ impl Link {
     /// Ends every request in flight, and says how many there were.
     pub(super) fn cut(&self) -> usize {
         self.each(Interrupt::cut)
+    }
+
+    /// Notes a request that the backend broke off while it drained.
+    pub(super) fn broke(&self) {
+        self.broken.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many requests the backend broke off while it drained.
+    pub(super) fn broken(&self) -> usize {
+        self.broken.load(Ordering::Acquire)
     }
 
     pub(super) fn drained(&self) {

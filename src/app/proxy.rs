@@ -16,6 +16,7 @@ use super::lease::Lease;
 use super::shared::Shared;
 use super::target::{self, API_PREFIX};
 use super::{Backend, Table};
+use crate::domain::drain::RetireReason;
 use crate::domain::model_name::ModelName;
 use crate::domain::table::Resolution;
 use crate::ports::telemetry::{Outcome, Telemetry};
@@ -33,8 +34,15 @@ const MODELS_NAMED: usize = 20;
 /// Why a request was not carried.
 #[derive(Debug)]
 pub enum Refusal {
-    /// Nobody serves the model. Some of what is served, and how many more there are.
-    Unknown(Vec<ModelName>, usize),
+    /// Nobody serves the model.
+    Unknown {
+        /// Some of what is served.
+        names: Vec<ModelName>,
+        /// How many more there are.
+        more: usize,
+        /// How many containers may still turn out to serve it.
+        starting: usize,
+    },
     /// Its backend is going.
     Draining,
     /// A container that has served it is not ready, or the proxy itself does not know yet.
@@ -43,8 +51,10 @@ pub enum Refusal {
     Busy,
     /// The backend did not answer.
     Unreachable,
-    /// The drain deadline came before the answer.
-    Cut,
+    /// What the backend sent is no answer by the rules of the protocol: why.
+    InvalidAnswer(String),
+    /// The drain deadline came before the answer; why the backend went, if that is still known.
+    Cut(Option<RetireReason>),
     /// The request's own body failed.
     RequestBody(BodyError),
     /// The target cannot be written as one.
@@ -97,6 +107,7 @@ impl Proxy {
     ) -> Result<Carried, (Refusal, Exchange)> {
         let mut asked = None;
         let mut tried: Vec<Arc<Backend>> = Vec::new();
+        let mut rubbish = None;
         loop {
             let mut lease = self.lease(model, &tried, interrupt, &mut exchange);
             if matches!(lease, Err(Refusal::Unavailable)) && !self.shared.has_settled() {
@@ -106,6 +117,9 @@ impl Proxy {
             }
             let lease = match lease {
                 Ok(lease) => lease,
+                Err(Refusal::Unreachable) => {
+                    return Err((rubbish.map_or(Refusal::Unreachable, Refusal::InvalidAnswer), exchange));
+                }
                 Err(refusal) => return Err((refusal, exchange)),
             };
             if aim(&mut request, &mut asked, lease.backend()).is_none() {
@@ -120,6 +134,9 @@ impl Proxy {
                         return Err((Refusal::Busy, exchange));
                     }
                     self.shared.suspect(lease.backend().registration, failure.to_string());
+                    if let SendFailure::InvalidAnswer(why) = failure {
+                        rubbish = Some(why);
+                    }
                     tried.push(Arc::clone(lease.backend()));
                     request = again;
                 }
@@ -127,13 +144,21 @@ impl Proxy {
                 Tried::Failed(failure) => {
                     exchange.attempt_failed(lease.backend(), &failure.to_string());
                     exchange.ends(Outcome::BackendBroke);
-                    return Err((Refusal::Unreachable, exchange));
+                    lease.broke();
+                    let refusal = match failure {
+                        SendFailure::InvalidAnswer(why) => Refusal::InvalidAnswer(why),
+                        _ => Refusal::Unreachable,
+                    };
+                    return Err((refusal, exchange));
                 }
                 Tried::Interrupted { cut } => {
                     let (refusal, outcome) = match cut {
-                        true => (Refusal::Cut, Outcome::CutByDrain),
+                        true => (Refusal::Cut(self.reason(&lease)), Outcome::CutByDrain),
                         false => (Refusal::Unreachable, Outcome::BackendBroke),
                     };
+                    if !cut {
+                        lease.broke();
+                    }
                     exchange.attempt_failed(lease.backend(), "it was ended while it waited for an answer");
                     exchange.ends(outcome);
                     return Err((refusal, exchange));
@@ -193,9 +218,17 @@ impl Proxy {
                 let mut names: Vec<_> = table.models().iter().map(|(_, m)| m.name.clone()).collect();
                 let more = names.len().saturating_sub(MODELS_NAMED);
                 names.truncate(MODELS_NAMED);
-                Err(Refusal::Unknown(names, more))
+                Err(Refusal::Unknown { names, more, starting: table.starting() })
             }
         }
+    }
+
+    /// Why the backend of a lease went out of service.
+    fn reason(&self, lease: &Lease) -> Option<RetireReason> {
+        let registration = lease.backend().registration;
+        let published = self.shared.load();
+        let mut retiring = published.table.retiring().iter();
+        retiring.find(|retiring| retiring.backend.registration == registration).map(|found| found.reason.clone())
     }
 }
 

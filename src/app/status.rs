@@ -1,15 +1,15 @@
 //! What the table comes to in words: for every model who serves it, for every container why it serves or does not.
 
+mod ends;
+mod leaving;
 mod stop_timeout;
 mod uninspected;
 
 use std::time::{Duration, Instant};
 
-use crate::domain::container::Container;
+use crate::domain::container::{Container, Reach};
 use crate::domain::model_name::ModelName;
-use crate::domain::table::{
-    Discovering, Entry, Ready, Resolution, Retiring, RoutingTable, State, Stopping, Waiting, Warning,
-};
+use crate::domain::table::{Discovering, Entry, Ready, Resolution, RoutingTable, State, Stopping, Waiting, Warning};
 use crate::ports::upstream::AskError;
 
 /// From how long on a health check is worth a word: it runs again and again, beside the requests.
@@ -19,8 +19,6 @@ const OUTPUT_CHARS: usize = 300;
 
 /// What is said where every container was seen, and none is for us.
 const NO_CONTAINER: &str = "No container carries the label inference.enable=true.";
-/// The word for a backend out of service that still has requests.
-const DRAINING: &str = "draining";
 
 /// How the proxy stands, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +49,8 @@ pub enum Phase {
 /// Whether something needs a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// Out of service on purpose: it was stopped, or is not for this proxy.
+    Off,
     /// As it should be.
     Good,
     /// Not in service, and nobody need do anything.
@@ -143,7 +143,7 @@ pub fn report<L>(table: &RoutingTable<L>, standing: Standing, now: Instant) -> R
         table.entries().map(|(_, entry)| entry).filter(shown).map(|entry| container_line(table, entry, now)).collect();
     containers.extend(table.uninspected().filter_map(|one| uninspected::line(table, one)));
     for retiring in table.retiring() {
-        leaving(&mut containers, retiring, now);
+        leaving::add(&mut containers, retiring, now);
     }
     // What needs a person comes first.
     containers.sort_by(|a, b| (b.level, &a.name, &a.id).cmp(&(a.level, &b.name, &b.id)));
@@ -178,7 +178,10 @@ fn model_lines<L>(table: &RoutingTable<L>, now: Instant) -> Vec<ModelLine> {
 
 fn container_line<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> ContainerLine {
     let container = &entry.container;
-    let (level, state, line) = why(table, entry, now);
+    let (level, state, line) = match why(table, entry, now) {
+        (Level::Waiting | Level::Wrong, state, line) if entry.is_foreign() => (Level::Off, state, line),
+        own => own,
+    };
     let (address, in_flight, models) = match &entry.state {
         State::Ready(ready) => (
             Some(ready.backend.address.to_string()),
@@ -205,15 +208,21 @@ fn container_line<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) ->
 fn why<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> (Level, &'static str, String) {
     let container = &entry.container;
     match &entry.state {
-        State::Ready(ready) => serving(table, ready),
-        State::Discovering(discovering) => asked(container, discovering),
+        State::Ready(ready) => ends::judged(entry, serving(table, ready), now),
+        State::Discovering(discovering) => ends::judged(entry, asked(container, discovering), now),
         State::Stopping(Stopping { reason, take_back_at, .. }) => {
             let left = take_back_at.saturating_duration_since(now);
             let line = format!("{reason}; taken back in {} if it still runs and is healthy then", span(left));
             (Level::Waiting, "stopping", line)
         }
-        State::Ended(_) => (Level::Waiting, "ended", "it does not run".to_owned()),
-        State::Waiting(waiting) => waits(container, waiting, now.saturating_duration_since(entry.since)),
+        State::Ended(_) => ends::ended(entry),
+        State::Waiting(waiting) => {
+            let (level, state, line) = waits(container, waiting, now.saturating_duration_since(entry.since));
+            match ends::restarted(entry) {
+                Some(restarted) => (Level::Wrong, state, format!("{line}; {restarted}")),
+                None => (level, state, line),
+            }
+        }
     }
 }
 
@@ -247,20 +256,31 @@ fn asked(container: &Container, discovering: &Discovering) -> (Level, &'static s
     let port = container.labels.as_ref().map_or(0, |labels| labels.port);
     let said = |error: AskError| failure.ends_with(&error.to_string());
     let hint = if said(AskError::Refused) {
-        format!("; nothing listens on port {port}: set the label inference.port, or have its server listen on 0.0.0.0")
+        let any = match &container.reach {
+            Reach::At(addresses) if addresses.first().is_ipv6() => "[::]",
+            Reach::At(_) | Reach::Nowhere(_) => "0.0.0.0",
+        };
+        format!("; nothing listens on port {port}: set the label inference.port, or have its server listen on {any}")
     } else if said(AskError::Status(404)) {
         "; its API is elsewhere: set the label inference.api.base_path, or inference.port".to_owned()
-    } else if said(AskError::Status(401)) || said(AskError::Status(403)) {
-        "; it asks for a key before it tells its models: let it tell them without one".to_owned()
     } else {
-        String::new()
+        wants_a_key(failure).to_owned()
     };
     (Level::Wrong, "no models", format!("healthy, but its models are not known: {failure}{hint}"))
 }
 
+/// What to do where a list is told only to who has a key.
+fn wants_a_key(failure: &str) -> &'static str {
+    let said = |status| failure.ends_with(&AskError::Status(status).to_string());
+    match said(401) || said(403) {
+        true => "; it asks for a key before it tells its models: let it tell them without one",
+        false => "",
+    }
+}
+
 fn waits(container: &Container, waiting: &Waiting, since: Duration) -> (Level, &'static str, String) {
     let output = match container.health_output.as_deref().map(str::trim).filter(|output| !output.is_empty()) {
-        Some(output) => format!("; its health check last said: {}", shortened(output)),
+        Some(output) => format!("; its health check last said: {}{}", shortened(output), wants_a_key(output)),
         None => String::new(),
     };
     let words = |level, state, line: String| (level, state, line);
@@ -317,50 +337,13 @@ fn is_note(warning: &Warning) -> bool {
     match warning {
         Warning::BadModelName(_) | Warning::TooManyModels(_) | Warning::TakenBack => true,
         Warning::NoHealthcheck
+        | Warning::OtherProject(_)
+        | Warning::NotHealthy(_)
         | Warning::BadLabel(_)
         | Warning::NoAddress(_)
         | Warning::NotLearnt(_)
         | Warning::Uninspected(_)
         | Warning::TableFull => false,
-    }
-}
-
-/// A backend on its way out: said beside its container, or alone where that is gone or serves anew.
-fn leaving<L>(containers: &mut Vec<ContainerLine>, retiring: &Retiring<L>, now: Instant) {
-    let backend = &retiring.backend;
-    let in_flight = backend.gate.in_flight();
-    let requests = if in_flight == 1 { "request" } else { "requests" };
-    let until = match retiring.cut_at.or(retiring.sever_at) {
-        Some(at) => format!("{} left", span(at.saturating_duration_since(now))),
-        None => "kept".to_owned(),
-    };
-    let line = format!("draining: {}; {in_flight} {requests} in flight, {until}", retiring.reason);
-    let id = backend.container.to_string();
-    let out_of_service = |line: &&mut ContainerLine| line.id == id && line.address.is_none();
-    match containers.iter_mut().find(out_of_service) {
-        Some(container) => {
-            container.line = match container.level {
-                Level::Wrong => format!("{line}; {}", container.line),
-                Level::Good | Level::Waiting => line,
-            };
-            container.state = DRAINING.to_owned();
-            container.in_flight = in_flight;
-            container.address = Some(backend.address.to_string());
-            container.since = now.saturating_duration_since(retiring.since);
-            container.models = retiring.models.iter().map(ToString::to_string).collect();
-        }
-        None => containers.push(ContainerLine {
-            name: backend.name.to_string(),
-            id,
-            address: Some(backend.address.to_string()),
-            level: Level::Waiting,
-            state: DRAINING.to_owned(),
-            line,
-            notes: Vec::new(),
-            in_flight,
-            since: now.saturating_duration_since(retiring.since),
-            models: retiring.models.iter().map(ToString::to_string).collect(),
-        }),
     }
 }
 

@@ -135,6 +135,7 @@ impl Watch {
         }
         let (active, settled) = (table.active(), table.is_settled());
         self.shared.publish(table);
+        self.journal.contested(&transitions);
         for transition in transitions {
             self.perform(transition);
         }
@@ -187,6 +188,7 @@ impl Watch {
             | Transition::Removed { .. }
             | Transition::Collision { .. }
             | Transition::TookOver { .. }
+            | Transition::RunEnded { .. }
             | Transition::Warn { .. } => {}
         }
     }

@@ -140,6 +140,8 @@ pub struct Unreachable {
     pub theirs: Vec<String>,
     /// The networks that the proxy is on, as `address/prefix`.
     pub ours: Vec<String>,
+    /// The Compose project that it belongs to, where the proxy belongs to another.
+    pub other_project: Option<String>,
 }
 
 impl fmt::Display for Unreachable {
@@ -148,12 +150,18 @@ impl fmt::Display for Unreachable {
             true => "none".to_owned(),
             false => names.join(", "),
         };
-        write!(
-            f,
-            "no network in common: the container is on {}, the proxy on {}; connect both to one network",
-            list(&self.theirs),
-            list(&self.ours)
-        )
+        let (theirs, ours) = (list(&self.theirs), list(&self.ours));
+        match &self.other_project {
+            None => write!(
+                f,
+                "no network in common: the container is on {theirs}, the proxy on {ours}; connect both to one network"
+            ),
+            Some(project) => write!(
+                f,
+                "it belongs to the Compose project {project}, and no network is in common: the container is on \
+                 {theirs}, the proxy on {ours}"
+            ),
+        }
     }
 }
 
@@ -180,6 +188,29 @@ pub struct Container {
     pub health_output: Option<Arc<str>>,
     /// How long its last health check took.
     pub health_check_took: Option<Duration>,
+    /// How often its restart policy has started it again.
+    pub restarts: u64,
+    /// How its last run ended, if it does not run.
+    pub last_end: Option<RunEnd>,
+}
+
+impl Container {
+    /// The Compose project that it belongs to, if that is not the proxy's and there is no way to it.
+    pub fn other_project(&self) -> Option<&str> {
+        match &self.reach {
+            Reach::Nowhere(why) => why.other_project.as_deref(),
+            Reach::At(_) => None,
+        }
+    }
+}
+
+/// How a run of a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunEnd {
+    /// The exit code of its process, where it is known.
+    pub exit_code: Option<i64>,
+    /// The kernel killed a process in it for want of memory.
+    pub out_of_memory: bool,
 }
 
 /// A container that opted in and that the source could not inspect. What is known of it already stays as it is.

@@ -10,6 +10,9 @@ pub const PORT: &str = "inference.port";
 /// The URL prefix of the server's API.
 pub const BASE_PATH: &str = "inference.api.base_path";
 
+/// The values of [`ENABLE`] that keep a container out on purpose.
+const OFF: [&str; 8] = ["", "false", "no", "off", "0", "f", "n", "disabled"];
+
 const DEFAULT_PORT: u16 = 8000;
 const DEFAULT_BASE_PATH: &str = "/v1";
 
@@ -92,6 +95,23 @@ pub fn opted_in<'a>(get: impl Fn(&str) -> Option<&'a str>) -> bool {
     get(ENABLE) == Some("true")
 }
 
+/// Whether these labels ask for the container to be served, or seem to be meant to: the label is there, and does not
+/// plainly say no.
+pub fn concern_us<'a>(get: impl Fn(&str) -> Option<&'a str>) -> bool {
+    get(ENABLE).is_some_and(|value| !OFF.iter().any(|word| value.trim().eq_ignore_ascii_case(word)))
+}
+
+/// Reads the labels of a container that they [`concern_us`] of.
+///
+/// # Errors
+/// It did not opt in, though it seems to be meant to; or the first label whose value cannot be read.
+pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<InferenceLabels, LabelError> {
+    match get(ENABLE) {
+        Some(value) if value != "true" => Err(error(ENABLE, value, "exactly \"true\" to opt in, or \"false\"")),
+        _ => parse(get),
+    }
+}
+
 /// Reads the labels of a container that opted in. `get` answers the value of a label.
 ///
 /// # Errors
@@ -142,6 +162,22 @@ mod tests {
         {
             assert_eq!(opted_in(|name| value.filter(|_| name == ENABLE)), expected, "{value:?}");
         }
+    }
+
+    #[test]
+    fn what_seems_to_be_meant_to_opt_in_is_named_and_what_says_no_is_left_alone() {
+        for value in ["True", "TRUE", "1", "yes", " true", "on", "enabled", "maybe"] {
+            let get = |name: &str| Some(value).filter(|_| name == ENABLE);
+            assert!(concern_us(get) && !opted_in(get), "{value:?}");
+            let said = super::read(get).map_err(|error| error.to_string());
+            assert!(said.is_err_and(|said| said.contains("inference.enable") && said.contains("exactly")), "{value:?}");
+        }
+        for value in ["", "false", "False", "no", "off", "0", " false "] {
+            assert!(!concern_us(|name| Some(value).filter(|_| name == ENABLE)), "{value:?}");
+        }
+        assert!(!concern_us(|_| None));
+        assert!(concern_us(|name| Some("true").filter(|_| name == ENABLE)));
+        assert!(super::read(|name| Some("true").filter(|_| name == ENABLE)).is_ok());
     }
 
     #[test]

@@ -89,6 +89,24 @@ impl AsRef<str> for ModelName {
     }
 }
 
+/// The most of an id that cannot be used that is shown, in characters.
+const SHOWN_ID_CHARS: usize = 64;
+
+/// Names an id that cannot be used, made safe to show, and says what is wrong with it.
+pub fn unusable(id: &str, why: InvalidModelName) -> String {
+    let mut shown: String = id.chars().take(SHOWN_ID_CHARS).flat_map(shown_char).collect();
+    if id.chars().nth(SHOWN_ID_CHARS).is_some() {
+        shown.push('…');
+    }
+    format!("\"{shown}\": {why}")
+}
+
+fn shown_char(c: char) -> impl Iterator<Item = char> {
+    let safe = fault_of(c).is_none() && c != '"' && c != '\\';
+    let (plain, escaped) = if safe { (Some(c), None) } else { (None, Some(c.escape_default())) };
+    plain.into_iter().chain(escaped.into_iter().flatten())
+}
+
 /// What is wrong with a model name. The text never repeats the name, because it may not be safe to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidModelName {

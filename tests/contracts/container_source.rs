@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lw_inference_proxy::domain::container::{Condition, ContainerEvent, ContainerId, Edge, Reach};
+use lw_inference_proxy::domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
 use lw_inference_proxy::domain::labels;
 use lw_inference_proxy::domain::signal::Signal;
 use lw_inference_proxy::ports::container_source::ContainerSource;
@@ -113,7 +113,11 @@ pub async fn the_snapshot_shows_what_runs_already<S: Stage>(mut stage: S) {
     assert!(matches!(container.reach, Reach::At(_)), "{:?}", container.reach);
 }
 
+/// What only seems to be meant to opt in may be shown, as a label that is wrong.
 pub async fn only_containers_that_opted_in_are_shown<S: Stage>(mut stage: S) {
+    let misread = |container: &Container| {
+        container.labels.as_ref().is_err_and(|error| error.label == labels::ENABLE) && !container.name.ends_with("no")
+    };
     for (name, value) in [("no", "false"), ("loud", "True"), ("one", "1")] {
         stage.run(name, &[(labels::ENABLE, value)]).await;
     }
@@ -121,11 +125,12 @@ pub async fn only_containers_that_opted_in_are_shown<S: Stage>(mut stage: S) {
     stage.expect("wanted");
     let mut heard = Heard::new(stage.source().watch());
     let strange = |name: &str| ["no", "loud", "one", "bare"].iter().any(|strange| name.ends_with(strange));
-    assert!(!heard.snapshot().await.values().any(|container| strange(&container.name)));
+    assert!(!heard.snapshot().await.values().any(|container| strange(&container.name) && !misread(container)));
     stage.run("late", &[(labels::ENABLE, "yes")]).await;
     let wanted = stage.run("wanted", OPTED_IN).await;
     until_up(&mut heard, &wanted).await;
-    let strangers = heard.all.iter().filter(|event| matches!(event, ContainerEvent::Observed(c) if c.id != wanted));
+    let strangers =
+        heard.all.iter().filter(|event| matches!(event, ContainerEvent::Observed(c) if c.id != wanted && !misread(c)));
     assert_eq!(strangers.count(), 0);
 }
 

@@ -14,6 +14,7 @@ mod leaving;
 mod lingering;
 mod models;
 mod old_versions;
+mod own_answers;
 mod paths;
 mod retries;
 mod stopping;

@@ -139,11 +139,13 @@ impl Engine {
             started_at: EngineTime(0),
             condition: Condition::NotRunning,
             labels: Ok(InferenceLabels::default()),
-            reach: Reach::Nowhere(Unreachable { theirs: Vec::new(), ours: Vec::new() }),
+            reach: Reach::Nowhere(Unreachable { theirs: Vec::new(), ours: Vec::new(), other_project: None }),
             stop_signal: Signal::TERM,
             stop_timeout: Some(Duration::from_secs(10)),
             health_output: None,
             health_check_took: None,
+            restarts: 0,
+            last_end: None,
         };
         let source = SourceId(dice.up_to(2) as u8);
         self.containers.insert(id.clone(), Truth { container, models: models(dice), source });
@@ -227,7 +229,7 @@ fn models(dice: &mut Dice) -> Vec<&'static str> {
 }
 
 fn nowhere() -> Reach {
-    Reach::Nowhere(Unreachable { theirs: vec!["other".to_owned()], ours: Vec::new() })
+    Reach::Nowhere(Unreachable { theirs: vec!["other".to_owned()], ours: Vec::new(), other_project: None })
 }
 
 fn reach(dice: &mut Dice) -> Reach {

@@ -120,7 +120,10 @@ impl Proxy {
             }
             Transition::Collision { winner, displaced, .. } => assert_ne!(winner.registration, displaced.registration),
             Transition::ModelsChanged { added, removed, .. } => assert!(!added.is_empty() || !removed.is_empty()),
-            Transition::TookOver { .. } | Transition::SourceLost(..) | Transition::SourceSeen(..) => {}
+            Transition::RunEnded { .. }
+            | Transition::TookOver { .. }
+            | Transition::SourceLost(..)
+            | Transition::SourceSeen(..) => {}
         }
     }
 

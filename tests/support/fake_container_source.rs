@@ -30,6 +30,8 @@ pub fn container(id: &str) -> Container {
         stop_timeout: Some(Duration::from_secs(10)),
         health_output: None,
         health_check_took: None,
+        restarts: 0,
+        last_end: None,
     }
 }
 

@@ -62,6 +62,12 @@ async fn tells_of_every_end(protocol: &str, port: fn(&Receiver) -> u64) {
         assert_eq!(resource["service.name"], "inference-proxy");
         assert_eq!(resource["deployment.environment.name"], "test");
         assert_eq!(resource["telemetry.sdk.name"], "opentelemetry");
+        assert!(resource["service.instance.id"].as_str().is_some_and(|id| id.len() >= 32), "{resource}");
+        let scope = receiver.scope(signal);
+        assert_eq!(
+            (&scope["name"], &scope["version"]),
+            (&json!("lw-inference-proxy"), &json!(env!("CARGO_PKG_VERSION")))
+        );
     }
 }
 
@@ -78,9 +84,7 @@ fn spans_are_right(receiver: &Receiver, backend: &RawBackend) {
         ("url.path", json!("/v1/chat/completions")),
         ("url.scheme", json!("http")),
         ("client.address", json!("127.0.0.1")),
-        ("gen_ai.request.model", json!("org/model")),
-        ("gen_ai.operation.name", json!("chat")),
-        ("gen_ai.provider.name", json!("openai")),
+        ("proxy.model", json!("org/model")),
         ("proxy.backend.url", json!(url)),
         ("proxy.streamed", json!(false)),
         ("proxy.outcome", json!("complete")),
@@ -94,6 +98,15 @@ fn spans_are_right(receiver: &Receiver, backend: &RawBackend) {
     let attempt = attempt_of(&attempts, &plain);
     assert_eq!((&attempt["name"], &attempt["traceId"]), (&json!("chat org/model"), &json!(TRACE)));
     assert_eq!(attempt["attributes"]["url.full"], format!("{url}/chat/completions"));
+    for (name, value) in
+        [("gen_ai.request.model", "org/model"), ("gen_ai.operation.name", "chat"), ("gen_ai.provider.name", "openai")]
+    {
+        assert_eq!(attempt["attributes"][name], value, "{name} of {attempt:#}");
+    }
+    for server in receiver.spans_of("SERVER") {
+        let named = server["attributes"].as_object().unwrap().keys().find(|name| name.starts_with("gen_ai."));
+        assert_eq!(named, None, "a viewer would count one generation twice: {server:#}");
+    }
     assert_eq!(attempt["attributes"]["server.port"], backend.address().port());
     assert_eq!(attempt["attributes"]["http.response.status_code"], 200);
     let seen = backend.requests().into_iter().find(|r| r.header("x-request-id") == Some("plain-1")).unwrap();
@@ -109,7 +122,7 @@ fn spans_are_right(receiver: &Receiver, backend: &RawBackend) {
 
     let unknown = ended(receiver, "answered_by_proxy");
     assert_eq!(unknown["attributes"]["http.response.status_code"], 404);
-    assert_eq!(unknown["attributes"].get("gen_ai.request.model"), None, "a caller's name is not believed");
+    assert_eq!(unknown["attributes"].get("proxy.model"), None, "a caller's name is not believed");
     assert!(!attempts.iter().any(|span| span["parentSpanId"] == unknown["spanId"]));
 
     for (outcome, error) in [("client_left", false), ("backend_broke", true), ("cut_by_drain", true)] {

@@ -99,6 +99,16 @@ impl Receiver {
         flat(body[key][0]["resource"].clone())["attributes"].clone()
     }
 
+    /// The instrumentation scope of the first export of this signal.
+    pub fn scope(&self, signal: &str) -> Value {
+        let body = self.bodies(signal).next().expect("an export");
+        let (resources, scopes) = match signal {
+            "traces" => ("resourceSpans", "scopeSpans"),
+            _ => ("resourceMetrics", "scopeMetrics"),
+        };
+        body[resources][0][scopes][0]["scope"].clone()
+    }
+
     pub fn exports_of<'a>(&'a self, signal: &'a str) -> impl Iterator<Item = &'a Value> {
         self.exports.iter().filter(move |export| export["signal"] == signal)
     }

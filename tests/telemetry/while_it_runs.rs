@@ -121,3 +121,36 @@ async fn lines_of_log_name_trace_and_span() {
         assert_eq!((&line["trace_id"], &line["span_id"]), (&span["traceId"], &span["spanId"]));
     }
 }
+
+#[tokio::test]
+async fn two_proxies_are_two_instances_unless_they_are_named() {
+    let backend = backend(Signal::new()).await;
+    let mut instances = Vec::new();
+    for named in [None, None, Some("service.instance.id=mine")] {
+        let Some(mut receiver) = Receiver::start(None).await else { return };
+        let endpoint = format!("http://127.0.0.1:{}", receiver.http);
+        let given = named.map(|attributes| ("OTEL_RESOURCE_ATTRIBUTES", attributes));
+        let proxy = Proxy::start(&[backend.address()], &quick(&endpoint, given.as_slice())).await;
+        receiver.until("metrics", |r| r.metric("proxy.backends.active").is_some()).await;
+        instances.push(receiver.resource("metrics")["service.instance.id"].clone());
+        drop(proxy);
+    }
+    assert!(instances[0].is_string() && instances[0] != instances[1], "{instances:?}");
+    assert_eq!(instances[2], "mine");
+}
+
+#[tokio::test]
+async fn the_start_says_where_telemetry_goes_and_no_secret() {
+    let backend = backend(Signal::new()).await;
+    let env = [
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://user:hunter2@127.0.0.1:9/in?token=hunter2"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://127.0.0.1:4317"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2"),
+    ];
+    let proxy = Proxy::start(&[backend.address()], &env).await;
+    let line = proxy.logged(|line| line.contains("telemetry is on")).await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["traces"], "http://127.0.0.1:9/in over http/protobuf");
+    assert_eq!(line["metrics"], "http://127.0.0.1:4317 over grpc");
+    assert!(line["instance"].is_string() && !proxy.log().iter().any(|line| line.contains("hunter2")), "{line}");
+}

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, Method};
 
+use super::out;
 use super::report_text::{Ink, clean};
 use crate::app::status::Level;
 use crate::ports::telemetry::{Arrival, Attempt, Outcome, RequestFinished, RequestRecord, TableChange, Telemetry};
@@ -76,7 +77,7 @@ impl Telemetry for DemoLines {
 
     fn backends_active(&self, count: usize) {
         if count >= self.models.len() && !self.greeted.swap(true, Ordering::AcqRel) {
-            println!("{}", self.greeting());
+            let _ = out::print(&format!("{}\n", self.greeting()));
         }
     }
 }
@@ -120,7 +121,9 @@ impl RequestRecord for Line {
         };
         let details = format!("{to}, {} ms{first}{outcome}", finished.duration.as_millis());
         let status = self.ink.level(level, &status);
-        println!("{status} {} {}  {}", self.method, self.path, self.ink.dim(&details));
+        // The demonstration goes on, whether it is read or not.
+        let line = format!("{status} {} {}  {}\n", self.method, self.path, self.ink.dim(&details));
+        let _ = out::print(&line);
     }
 
     fn trace_ids(&self) -> Option<(String, String)> {

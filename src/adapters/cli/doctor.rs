@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::ask;
 use super::report_text::{Ink, clean, containers, text};
 use super::status::running;
+use super::{ask, out, unwritten};
 use crate::app::settings::Settings;
 use crate::app::status::{Level, Phase, Report, Standing, report};
 use crate::domain::container::ContainerEvent;
@@ -22,9 +22,11 @@ const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
 /// Looks, and prints what it finds. Exit code 0 if nothing is wrong, else 1.
 pub async fn doctor(settings: &Settings, sources: &[Arc<dyn ContainerSource>], ink: Ink) -> ExitCode {
     let mut well = true;
+    let mut written = Ok(());
+    let mut put = |text: &str| written = std::mem::replace(&mut written, Ok(())).and_then(|()| out::print(text));
     let mut say = |level: Level, line: String| {
         well &= level != Level::Wrong;
-        println!("{} {}", ink.sign(level), clean(&line));
+        put(&format!("{} {}\n", ink.sign(level), clean(&line)));
     };
     say(Level::Good, "the settings can be read".to_owned());
     let mut table = RoutingTable::<()>::new(settings.table_rules());
@@ -54,12 +56,15 @@ pub async fn doctor(settings: &Settings, sources: &[Arc<dyn ContainerSource>], i
         }
     };
     match told {
-        Some(report) => print!("\n{}", told_by_proxy(&report, ink, &mut well)),
-        None if any_seen => print!("\n{}", seen_by_itself(&table, Instant::now(), ink, &mut well)),
+        Some(report) => put(&format!("\n{}", told_by_proxy(&report, ink, &mut well))),
+        None if any_seen => put(&format!("\n{}", seen_by_itself(&table, Instant::now(), ink, &mut well))),
         // Where nothing was seen, that there is no container would be a guess.
         None => {}
     }
-    ExitCode::from(u8::from(!well))
+    match written {
+        Ok(()) => ExitCode::from(u8::from(!well)),
+        Err(error) => unwritten(&error),
+    }
 }
 
 /// How a source is: what the first word of it says. A snapshot needs all that the proxy needs of an engine: a

@@ -6,10 +6,12 @@ pub mod descriptors;
 pub mod doctor;
 pub mod healthcheck;
 pub mod logging;
+pub mod out;
 pub mod report_text;
 mod report_wire;
 pub mod status;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -56,9 +58,14 @@ pub enum Task {
 /// The exit code, after help, version or a complaint was printed.
 pub fn task() -> Result<Task, ExitCode> {
     let matches = command().try_get_matches().map_err(|said| {
-        let _ = said.print();
-        match said.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        // A reader that left is no failure: `print` tells it from a text that could not be written.
+        let written = said.print().or_else(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(error),
+        });
+        match (said.kind(), written) {
+            (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Ok(())) => ExitCode::SUCCESS,
+            (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, Err(error)) => unwritten(&error),
             _ => ExitCode::from(EX_USAGE),
         }
     })?;
@@ -73,6 +80,12 @@ pub fn task() -> Result<Task, ExitCode> {
         },
         _ => Task::Serve,
     })
+}
+
+/// The exit code where the output could not be written, after that was said.
+pub fn unwritten(error: &io::Error) -> ExitCode {
+    out::complain(format_args!("the output cannot be written: {error}"));
+    ExitCode::FAILURE
 }
 
 fn port(matches: &ArgMatches) -> Option<u16> {

@@ -47,6 +47,7 @@ impl Ink {
     /// Text in the colour of a level.
     pub fn level(self, level: Level, text: &str) -> String {
         match level {
+            Level::Off => self.dim(text),
             Level::Good => self.dye("32", text),
             Level::Waiting => self.dye("33", text),
             Level::Wrong => self.dye("31", text),
@@ -56,6 +57,7 @@ impl Ink {
     /// A sign for a level, which is different without colours, too.
     pub fn sign(self, level: Level) -> String {
         let sign = match level {
+            Level::Off => "–",
             Level::Good => "✓",
             Level::Waiting => "…",
             Level::Wrong => "✗",

@@ -81,6 +81,7 @@ fn container(wire: WireContainer) -> ContainerLine {
         id: wire.id,
         address: wire.address,
         level: match wire.level.as_str() {
+            "off" => Level::Off,
             "good" => Level::Good,
             "wrong" => Level::Wrong,
             _ => Level::Waiting,

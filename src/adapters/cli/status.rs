@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use super::ask;
 use super::report_text::{Ink, text};
-use super::report_wire;
+use super::{ask, out, report_wire, unwritten};
 use crate::app::settings::Settings;
 use crate::app::status::Report;
 
@@ -13,11 +12,13 @@ use crate::app::status::Report;
 pub fn status(settings: &Settings, ink: Ink) -> ExitCode {
     match running(ask::proxy(settings)) {
         Ok(report) => {
-            print!("{}", text(&report, ink));
+            if let Err(error) = out::print(&text(&report, ink)) {
+                return unwritten(&error);
+            }
             ExitCode::from(u8::from(!report.is_well()))
         }
         Err(why) => {
-            eprintln!("{why}");
+            out::complain(why);
             ExitCode::FAILURE
         }
     }

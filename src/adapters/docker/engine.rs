@@ -17,11 +17,11 @@ use http::{HeaderMap, Uri};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use super::event;
-use super::settings::Address;
+use super::settings::{Address, DockerSettings, LabelFilter};
 use super::time::{http_date, since};
 use super::transport::{ConnectFailed, HeadSlot, Transport};
 use super::wire::{Inspect, Summary, Version};
+use super::{event, look};
 use crate::domain::container::EngineTime;
 
 /// The longest answer that is read, in bytes. A thousand containers make a list of about two million.
@@ -128,18 +128,15 @@ pub struct Engine {
     docker: Docker,
     timeout: Duration,
     list_timeout: Duration,
+    only: Option<Arc<LabelFilter>>,
 }
 
 impl Engine {
-    /// An engine at this address; nothing is sent yet. `timeouts` bound each request, and the list; not the event stream.
+    /// An engine at this address; nothing is sent yet.
     ///
     /// # Errors
     /// bollard refuses the address.
-    pub fn new(
-        address: Address,
-        tls: Option<TlsConnector>,
-        timeouts: (Duration, Duration),
-    ) -> Result<Self, EngineError> {
+    pub fn new(address: Address, tls: Option<TlsConnector>, settings: &DockerSettings) -> Result<Self, EngineError> {
         let transport = Transport::new(address, tls);
         let docker = Docker::connect_with_custom_transport(
             move |request| transport.clone().carry(request),
@@ -148,8 +145,8 @@ impl Engine {
             API_DEFAULT_VERSION,
         )
         .map_err(read_error)?;
-        let (timeout, list_timeout) = timeouts;
-        Ok(Self { docker, timeout, list_timeout })
+        let (timeout, list_timeout) = (settings.request_timeout, settings.list_timeout);
+        Ok(Self { docker, timeout, list_timeout, only: settings.label_filter.clone().map(Arc::new) })
     }
 
     /// `GET /_ping`. An engine that refuses it may still answer the rest.
@@ -178,13 +175,16 @@ impl Engine {
         self.read("/version".to_owned(), self.timeout).await
     }
 
-    /// `GET /containers/json`: every container that opted in, running or not.
+    /// `GET /containers/json`: every container whose labels concern the proxy, running or not.
     ///
     /// # Errors
     /// As [`EngineError`] says. An answer that is no list is never an empty one.
     pub async fn list(&self) -> Result<Vec<Summary>, EngineError> {
-        let target = target("/containers/json", &[("all", "1"), ("filters", &event::list_filter())]);
-        self.read(target, self.list_timeout).await
+        let only = self.only.as_deref();
+        let target = target("/containers/json", &[("all", "1"), ("filters", &event::list_filter(only))]);
+        let mut list: Vec<Summary> = self.read(target, self.list_timeout).await?;
+        list.retain(|summary| summary.labels.as_ref().is_none_or(|labels| look::concern_us(labels, only)));
+        Ok(list)
     }
 
     /// `GET /containers/{id}/json`; `None` if there is no such container.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::settings::LabelFilter;
 use super::wire::{Actor, Event};
 use crate::domain::container::{ContainerId, Edge, EngineTime, LostAddresses};
 use crate::domain::labels::{self, ENABLE};
@@ -33,7 +34,7 @@ pub struct Happening {
     pub id: ContainerId,
     /// When, by the engine's clock.
     pub at: EngineTime,
-    /// Its name, where the event shows that its labels ask for it to be served.
+    /// Its name, where the event shows that its labels ask for it to be served, or seem to be meant to.
     pub opted_in: Option<Arc<str>>,
     /// What is known without a look. Which addresses are lost with a network is not: the event only names the network.
     pub edge: Option<Edge>,
@@ -126,7 +127,7 @@ fn of_container(event: &Event, at: EngineTime) -> Option<Happening> {
     Some(Happening {
         id: ContainerId::new(id.as_str()),
         at,
-        opted_in: labels::opted_in(attribute).then(name),
+        opted_in: labels::concern_us(attribute).then(name),
         edge,
         look,
         network: match action {
@@ -146,9 +147,11 @@ pub fn signals_filter() -> String {
     serde_json::json!({ "type": ["container"], "event": ["kill"] }).to_string()
 }
 
-/// The filter for `GET /containers/json`.
-pub fn list_filter() -> String {
-    serde_json::json!({ "label": [format!("{ENABLE}=true")] }).to_string()
+/// The filter for `GET /containers/json`. Any value of the label: what only seems to be meant is to be named.
+pub fn list_filter(only: Option<&LabelFilter>) -> String {
+    let mut labels = vec![ENABLE.to_owned()];
+    labels.extend(only.map(|only| format!("{}={}", only.key, only.value)));
+    serde_json::json!({ "label": labels }).to_string()
 }
 
 #[cfg(test)]

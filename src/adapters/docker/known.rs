@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::inspections::network_owner;
 use super::look::{self, MAX_STOP_TIMEOUT};
 use super::networks::{self, Surroundings};
+use super::settings::LabelFilter;
 use super::time::rfc3339;
 use super::wire::Inspect;
 use crate::domain::container::{Container, ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses};
@@ -28,6 +29,9 @@ const SENT_REMEMBERED: usize = 256;
 const REASONS_MAX: usize = 16;
 /// Of how many containers that are not known yet signals are remembered.
 const SIGNALLED_MAX: usize = 4096;
+
+/// The label in which Compose names its project.
+pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 
 /// One container.
 #[derive(Debug)]
@@ -66,12 +70,13 @@ impl Memory {
         inspect: &Inspect,
         owner: Option<&Inspect>,
         surroundings: &mut Surroundings,
+        only: Option<&LabelFilter>,
     ) -> Option<&Known> {
-        if !look::opted_in(inspect) {
+        if !look::concern_us(&inspect.config.labels, only) {
             return None;
         }
         surroundings.learn(&inspect.network_settings);
-        let reach = match network_owner(inspect) {
+        let mut reach = match network_owner(inspect) {
             None => surroundings.reach(&inspect.host_config.network_mode, &inspect.network_settings),
             Some(id) => match owner {
                 None => surroundings.nowhere(vec![format!("the network of container {id}, which is gone")]),
@@ -85,6 +90,7 @@ impl Memory {
                 }
             },
         };
+        surroundings.note_project(&mut reach, inspect.config.labels.get(COMPOSE_PROJECT));
         let told = look::container(inspect, reach, self.default_stop_timeout);
         let id = told.id.clone();
         let addresses = networks::addresses(&owner.unwrap_or(inspect).network_settings);

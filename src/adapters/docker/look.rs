@@ -1,11 +1,13 @@
 //! Turns what the engine says of a container into the words of the domain.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::settings::LabelFilter;
 use super::time::rfc3339;
 use super::wire::{Health, HealthRun, HealthTest, Inspect, State, Summary};
-use crate::domain::container::{Condition, Container, ContainerId, Reach};
+use crate::domain::container::{Condition, Container, ContainerId, Reach, RunEnd};
 use crate::domain::labels;
 use crate::domain::signal::Signal;
 
@@ -20,9 +22,11 @@ pub const MAX_STOP_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many characters of a health check's output are kept.
 const HEALTH_OUTPUT_CHARS: usize = 200;
 
-/// Whether a container asks to be served.
-pub fn opted_in(inspect: &Inspect) -> bool {
-    labels::opted_in(|name| inspect.config.labels.get(name).map(String::as_str))
+/// Whether these labels concern the proxy: they ask for the container to be served, or seem to be meant to, and the
+/// container is one of those that the proxy was told to look at.
+pub fn concern_us(labels: &BTreeMap<String, String>, only: Option<&LabelFilter>) -> bool {
+    let chosen = only.is_none_or(|only| labels.get(&only.key) == Some(&only.value));
+    chosen && labels::concern_us(|name| labels.get(name).map(String::as_str))
 }
 
 /// The container as the domain sees it.
@@ -36,7 +40,7 @@ pub fn container(inspect: &Inspect, reach: Reach, default_stop_timeout: Option<D
         name: Arc::from(inspect.name.trim_start_matches('/')),
         started_at: rfc3339(&state.started_at).unwrap_or_default(),
         condition: condition(state, &inspect.config.healthcheck),
-        labels: labels::parse(|name| inspect.config.labels.get(name).map(String::as_str)),
+        labels: labels::read(|name| inspect.config.labels.get(name).map(String::as_str)),
         reach,
         stop_signal: Signal::parse(&inspect.config.stop_signal).unwrap_or(Signal::TERM),
         stop_timeout: match inspect.config.stop_timeout {
@@ -45,7 +49,17 @@ pub fn container(inspect: &Inspect, reach: Reach, default_stop_timeout: Option<D
         },
         health_output: last.and_then(|run| shortened(&run.output)),
         health_check_took: last.and_then(took),
+        restarts: u64::try_from(inspect.restart_count).unwrap_or(0),
+        last_end: last_end(state),
     }
+}
+
+/// How the last run ended. A container that runs has none: the engine forgets it with the start.
+fn last_end(state: &State) -> Option<RunEnd> {
+    let over = matches!(state.status.as_str(), "exited" | "dead" | "stopped" | "restarting");
+    // One that could not be started stays "created", with the exit code of the attempt.
+    let never_began = state.status == "created" && state.exit_code != 0;
+    (over || never_began).then_some(RunEnd { exit_code: Some(state.exit_code), out_of_memory: state.oom_killed })
 }
 
 /// What a container is doing. Words that nobody here knows are judged by the flags beside them, and never condemn.
@@ -131,7 +145,7 @@ mod tests {
     use serde_json::json;
 
     fn read(value: serde_json::Value) -> Container {
-        let reach = Reach::Nowhere(Unreachable { theirs: vec![], ours: vec![] });
+        let reach = Reach::Nowhere(Unreachable { theirs: vec![], ours: vec![], other_project: None });
         container(&serde_json::from_value(value).unwrap(), reach, Some(DEFAULT_STOP_TIMEOUT))
     }
 
@@ -188,6 +202,7 @@ mod tests {
         assert_eq!(&*full.name, "llm");
         assert_eq!(full.started_at, EngineTime(2_500_000_000));
         assert_eq!(full.labels.unwrap().port, 9);
+        assert_eq!((full.restarts, full.last_end), (0, None));
         assert_eq!((full.stop_signal, full.stop_timeout), (Signal::QUIT, Some(Duration::from_secs(3))));
         assert_eq!(full.health_output.as_deref(), Some("ok  [31m"));
         assert_eq!(full.health_check_took, Some(Duration::from_millis(1500)));
@@ -223,6 +238,27 @@ mod tests {
             task(json!({"Labels": {"com.docker.swarm.task.id": "x"}, "StopTimeout": 3})),
             Some(Duration::from_secs(3))
         );
+    }
+
+    #[test]
+    fn how_the_last_run_ended_is_read_while_none_runs() {
+        let ended = |status: &str, running: bool| {
+            read(
+                json!({"Id": "a", "RestartCount": 4, "State": {"Status": status, "Running": running, "ExitCode": 3, "OOMKilled": true}}),
+            )
+        };
+        let end = Some(RunEnd { exit_code: Some(3), out_of_memory: true });
+        for (status, running, expected) in [
+            ("exited", false, end),
+            ("dead", false, end),
+            ("restarting", true, end),
+            ("running", true, None),
+            ("created", false, end),
+        ] {
+            let container = ended(status, running);
+            assert_eq!((container.restarts, container.last_end), (4, expected), "{status}");
+        }
+        assert_eq!(read(json!({"Id": "a", "RestartCount": -1, "State": {}})).restarts, 0);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use known::Memory;
 pub use networks::OwnAddress;
 use requests::Requests;
 use session::{End, Session};
-pub use settings::{Address, DockerSettings, DockerSettingsError};
+pub use settings::{Address, DockerSettings, DockerSettingsError, LabelFilter};
 pub use tls::TlsError;
 use tokio_rustls::TlsConnector;
 
@@ -143,7 +143,7 @@ async fn connection(
     requests: &Requests,
     out: &mpsc::Sender<ContainerEvent>,
 ) -> (bool, End) {
-    let engine = match Engine::new(address.clone(), tls, (settings.request_timeout, settings.list_timeout)) {
+    let engine = match Engine::new(address.clone(), tls, settings) {
         Ok(engine) => engine,
         Err(error) => return (false, End::Lost(error)),
     };

@@ -42,6 +42,8 @@ pub struct Surroundings {
     pub engine_is_local: bool,
     /// The gateways of the engine's networks, as far as containers named them: addresses of the host.
     pub gateways: BTreeSet<IpAddr>,
+    /// The Compose project that the proxy itself belongs to.
+    pub own_project: Option<String>,
 }
 
 impl Surroundings {
@@ -65,6 +67,14 @@ impl Surroundings {
             default_gateway: std::fs::read_to_string(ROUTES).ok().and_then(|routes| default_gateway(&routes)),
             engine_is_local,
             gateways: BTreeSet::new(),
+            own_project: None,
+        }
+    }
+
+    /// Notes of a container without a way to it that it belongs to another Compose project than the proxy.
+    pub fn note_project(&self, reach: &mut Reach, project: Option<&String>) {
+        if let (Reach::Nowhere(why), Some(own)) = (reach, &self.own_project) {
+            why.other_project = project.filter(|project| *project != own).cloned();
         }
     }
 
@@ -112,7 +122,7 @@ impl Surroundings {
     /// Why nothing was found.
     pub fn nowhere(&self, theirs: Vec<String>) -> Reach {
         let ours = self.own.iter().map(|own| format!("{}/{}", own.ip, own.prefix)).collect();
-        Reach::Nowhere(Unreachable { theirs, ours })
+        Reach::Nowhere(Unreachable { theirs, ours, other_project: None })
     }
 
     fn shares(&self, theirs: OwnAddress) -> bool {

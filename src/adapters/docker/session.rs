@@ -21,7 +21,7 @@ use self::snapshot::Pending;
 use super::engine::{Engine, EngineError, Ping};
 use super::event::{Happening, Network};
 use super::inspections::{Found, Inspections, Look, Progress};
-use super::known::Memory;
+use super::known::{COMPOSE_PROJECT, Memory};
 use super::networks::{OwnAddress, Surroundings};
 use super::reader::{self, Notes};
 use super::requests::Requests;
@@ -131,6 +131,7 @@ impl<'a> Session<'a> {
             reader,
             notes,
         };
+        session.surroundings.own_project = own_project(&session.engine, settings).await;
         session.memory.clock_shows(session.covered_until);
         session.begin_snapshot(podman);
         Ok(session)
@@ -262,7 +263,8 @@ impl<'a> Session<'a> {
                     self.look_around();
                 }
                 let before = self.memory.known.get(&id).map(|known| known.told.clone());
-                let known = self.memory.learn(&inspect, owner.as_deref(), &mut self.surroundings);
+                let only = self.settings.label_filter.as_ref();
+                let known = self.memory.learn(&inspect, owner.as_deref(), &mut self.surroundings, only);
                 let told = known.map(|known| known.told.clone());
                 let was_hidden = self.memory.uninspected.remove(&id).is_some();
                 match (&mut self.pending, told) {
@@ -321,6 +323,7 @@ impl<'a> Session<'a> {
         let own: Option<&[OwnAddress]> = self.settings.own_addresses.as_deref();
         let mut fresh = Surroundings::look(own, self.address.is_local());
         fresh.gateways.append(&mut self.surroundings.gateways);
+        fresh.own_project = self.surroundings.own_project.take();
         let moved = fresh.own != self.surroundings.own;
         self.surroundings = fresh;
         self.surroundings_at = Instant::now();
@@ -342,6 +345,12 @@ fn greet(memory: &mut Memory, ping: Ping, version: Result<Version, EngineError>)
     tracing::info!(version = version.version, api = version.api_version, podman, "engine connected");
     memory.default_stop_timeout = super::look::default_stop_timeout(&version.version, podman);
     Ok(podman)
+}
+
+/// The Compose project of the proxy's own container. What cannot be found out keeps nothing from working.
+async fn own_project(engine: &Engine, settings: &DockerSettings) -> Option<String> {
+    let own = engine.inspect(settings.own_container.as_deref()?).await.ok()??;
+    own.config.labels.get(COMPOSE_PROJECT).cloned()
 }
 
 /// Where the event stream begins: a little before the last event that was seen, or before the engine's present second.

@@ -71,6 +71,19 @@ pub struct DockerSettings {
     pub events_waiting: usize,
     /// The proxy's own addresses, in place of those of this machine's interfaces.
     pub own_addresses: Option<Vec<OwnAddress>>,
+    /// The containers that are looked at; absent: all that opt in.
+    pub label_filter: Option<LabelFilter>,
+    /// The id of the container that the proxy itself runs in, if it runs in one.
+    pub own_container: Option<String>,
+}
+
+/// A label, and the value that a container must have to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelFilter {
+    /// The label.
+    pub key: String,
+    /// Its value.
+    pub value: String,
 }
 
 impl Default for DockerSettings {
@@ -91,6 +104,8 @@ impl Default for DockerSettings {
             inspects_at_once: INSPECTS_AT_ONCE,
             events_waiting: EVENTS_WAITING,
             own_addresses: None,
+            label_filter: None,
+            own_container: None,
         }
     }
 }

@@ -52,6 +52,9 @@ pub struct Summary {
     pub status: String,
     #[serde(default, deserialize_with = "lenient")]
     pub network_settings: NetworkSettings,
+    /// Absent where a proxy before the engine keeps them to itself.
+    #[serde(default)]
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// `GET /containers/{id}/json`. One without an id or a state is rubbish.
@@ -62,6 +65,8 @@ pub struct Inspect {
     #[serde(default, deserialize_with = "lenient")]
     pub name: String,
     pub state: State,
+    #[serde(default, deserialize_with = "lenient")]
+    pub restart_count: i64,
     #[serde(default, deserialize_with = "lenient")]
     pub config: Config,
     #[serde(default, deserialize_with = "lenient")]
@@ -86,6 +91,10 @@ pub struct State {
     pub dead: bool,
     #[serde(deserialize_with = "lenient")]
     pub started_at: String,
+    #[serde(deserialize_with = "lenient")]
+    pub exit_code: i64,
+    #[serde(rename = "OOMKilled", deserialize_with = "lenient")]
+    pub oom_killed: bool,
     /// Old Podman calls it `Healthcheck`.
     #[serde(alias = "Healthcheck", deserialize_with = "lenient")]
     pub health: Health,

@@ -58,6 +58,8 @@ impl Post {
             stop_timeout: Some(NEVER_KILLED),
             health_output: None,
             health_check_took: None,
+            restarts: 0,
+            last_end: None,
         };
         Self { url, upstream, resolver, settings, began, container, candidates: Vec::new(), failures: 0, told: None }
     }
@@ -176,5 +178,9 @@ pub fn now(began: Instant) -> EngineTime {
 }
 
 fn nowhere(url: &BackendUrl) -> Reach {
-    Reach::Nowhere(Unreachable { theirs: vec![format!("{} (not found yet)", url.host)], ours: Vec::new() })
+    Reach::Nowhere(Unreachable {
+        theirs: vec![format!("{} (not found yet)", url.host)],
+        ours: Vec::new(),
+        other_project: None,
+    })
 }

@@ -58,6 +58,14 @@ impl AnswerBody {
         Self { source: Source::Routed(body), connection: None, broken: None, unread: Unread::default() }
     }
 
+    /// Whether the proxy answers by itself.
+    pub fn is_own(&self) -> bool {
+        match self.source {
+            Source::Here(_) | Source::Routed(_) => true,
+            Source::Carried(_) => false,
+        }
+    }
+
     /// Tells the connection when the answer is over.
     pub(super) fn ending(mut self, connection: Arc<Connection>) -> Self {
         self.connection = Some(connection);

@@ -117,18 +117,24 @@ impl ErrorAnswer {
     /// The use case did not carry the request.
     pub fn refusal(refusal: &Refusal, model: &str) -> Self {
         match refusal {
-            Refusal::Unknown(names, more) => Self {
-                param: Some("model"),
-                ..Self::new(StatusCode::NOT_FOUND, "model_not_found", not_found(model, names, *more))
-            },
+            Refusal::Unknown { names, more, starting } => {
+                let message = not_found(model, names, *more) + &still_starting(*starting);
+                Self { param: Some("model"), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message) }
+            }
             Refusal::Draining => Self::soon(
                 "model_draining",
                 format!("the backend of the model `{model}` is draining; send the request again"),
             ),
-            Refusal::Cut => Self::soon(
-                "model_draining",
-                "the backend was stopped and its drain deadline came before it answered; send the request again",
-            ),
+            Refusal::Cut(reason) => {
+                let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                Self::soon(
+                    "model_draining",
+                    format!(
+                        "the backend of the model `{model}` went out of service{why}, and its drain deadline came \
+                         before it answered; send the request again"
+                    ),
+                )
+            }
             Refusal::Unavailable => Self::soon(
                 "model_unavailable",
                 format!("the model `{model}` is known but its backend is not ready; send the request again"),
@@ -139,6 +145,11 @@ impl ErrorAnswer {
             ),
             Refusal::Unreachable => {
                 let message = format!("the backend of the model `{model}` did not answer");
+                Self::new(StatusCode::BAD_GATEWAY, "backend_unreachable", message)
+            }
+            Refusal::InvalidAnswer(why) => {
+                let message =
+                    format!("the backend of the model `{model}` sent an answer that is not valid HTTP: {why}");
                 Self::new(StatusCode::BAD_GATEWAY, "backend_unreachable", message)
             }
             Refusal::RequestBody(error) => Self::body(error),
@@ -194,6 +205,15 @@ impl ErrorAnswer {
             status if status.is_server_error() => "api_error",
             _ => "invalid_request_error",
         }
+    }
+}
+
+/// What may yet turn out to serve the model; nothing where no container is on its way.
+pub fn still_starting(containers: usize) -> String {
+    match containers {
+        0 => String::new(),
+        1 => "; 1 container is still starting".to_owned(),
+        many => format!("; {many} containers are still starting"),
     }
 }
 

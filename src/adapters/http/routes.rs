@@ -19,8 +19,11 @@ use crate::app::shared::Shared;
 pub enum Absent {
     /// There is nothing at this path.
     Path,
-    /// No model of this id is served.
-    Model(String),
+    /// No model of this id is served; so many containers may still turn out to serve it.
+    Model {
+        /// How many.
+        starting: usize,
+    },
 }
 
 /// Whether the router answers this request, rather than a backend.
@@ -62,11 +65,11 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn one(State(shared): State<Arc<Shared>>, id: Result<Path<String>, PathRejection>) -> Response {
+    let published = shared.load();
     // Ids are UTF-8: what is not is the id of no model.
-    let Ok(Path(id)) = id else { return absent(Absent::Model(String::new())) };
-    match models::one(&shared.load().table, &id) {
+    match id.ok().and_then(|Path(id)| models::one(&published.table, &id)) {
         Some(object) => answer(StatusCode::OK, object),
-        None => absent(Absent::Model(id)),
+        None => absent(Absent::Model { starting: published.table.starting() }),
     }
 }
 

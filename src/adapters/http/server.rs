@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{CONNECTION, EXPECT};
+use http::header::{CONNECTION, DATE, EXPECT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::body::AnswerBody;
 use super::conn_state::Connection;
-use super::error::{Dialect, ErrorAnswer};
+use super::error::{Dialect, ErrorAnswer, still_starting};
 use super::guarded_io::Deadlines;
 use super::held_body::HeldTotal;
 use super::name_model::{SearchLimits, name_model};
@@ -164,6 +164,9 @@ impl Server {
             settle_rest(connection, expects, &mut response).await;
         }
         frame(connection, version, &mut response);
+        if response.body().is_own() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(DATE, date());
+        }
         response.headers_mut().insert(X_REQUEST_ID, id);
         response.map(|body| body.ending(Arc::clone(connection)))
     }
@@ -205,11 +208,16 @@ impl Server {
                 false => AnswerBody::routed(body),
             })),
             Some(Absent::Path) => {
-                let message = "there is nothing here; the API is under /v1/, health at /healthz and /readyz";
+                let status = if self.settings.status { ", what is served and why at /status" } else { "" };
+                let message =
+                    format!("there is nothing here; the API is under /v1/, health at /healthz and /readyz{status}");
                 Err(ErrorAnswer::new(StatusCode::NOT_FOUND, "not_found", message))
             }
-            Some(Absent::Model(_)) => {
-                let message = "no model of this id is being served; GET /v1/models lists what there is";
+            Some(Absent::Model { starting }) => {
+                let message = format!(
+                    "no model of this id is being served; GET /v1/models lists what there is{}",
+                    still_starting(*starting)
+                );
                 Err(ErrorAnswer {
                     param: Some("model"),
                     ..ErrorAnswer::new(StatusCode::NOT_FOUND, "model_not_found", message)
@@ -289,6 +297,13 @@ fn frame(connection: &Connection, asked: Version, response: &mut Response<Answer
         }
     }
     *response.version_mut() = version;
+}
+
+/// The present time as a header says it. A backend's answer carries its own.
+#[allow(clippy::disallowed_methods, reason = "the header tells the wall clock; nothing is measured with it")]
+fn date() -> HeaderValue {
+    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+    HeaderValue::from_str(&now).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A request with this head, which is taken out of its place.

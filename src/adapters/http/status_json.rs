@@ -30,6 +30,7 @@ pub fn phase(phase: Phase) -> &'static str {
 /// The word for a level.
 pub fn level(level: Level) -> &'static str {
     match level {
+        Level::Off => "off",
         Level::Good => "good",
         Level::Waiting => "waiting",
         Level::Wrong => "wrong",

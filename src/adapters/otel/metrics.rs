@@ -39,7 +39,7 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn new(provider: &SdkMeterProvider) -> Self {
-        let meter = provider.meter(super::SCOPE);
+        let meter = provider.meter_with_scope(super::scope());
         let (in_flight, backends_active) = (Arc::new(InFlight::default()), Arc::new(AtomicU64::new(0)));
         observe_in_flight(&meter, Arc::clone(&in_flight));
         observe_active(&meter, Arc::clone(&backends_active));

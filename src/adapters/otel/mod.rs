@@ -7,6 +7,7 @@ mod endpoint;
 mod exporters;
 mod http_client;
 mod in_flight;
+mod instance;
 mod metrics;
 mod providers;
 mod record;
@@ -22,14 +23,19 @@ pub use exporters::OtelError;
 pub use settings::{BatchSettings, OtelSettings, SamplerSetting, SignalSettings};
 pub use values::{OtelSettingError, Protocol};
 
+use opentelemetry::InstrumentationScope;
+use tracing::info;
+
 use crate::ports::telemetry::{Arrival, NoTelemetry, RequestRecord, TableChange, Telemetry};
 use metrics::Metrics;
 use providers::Providers;
 use record::Record;
 use traces::Traces;
 
-/// The name of the instrumentation scope.
-const SCOPE: &str = env!("CARGO_PKG_NAME");
+/// The instrumentation scope of everything that is recorded.
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
+}
 
 /// The recorders of what is on.
 struct Signals {
@@ -60,6 +66,13 @@ impl Flush {
 pub fn start(settings: Option<&OtelSettings>) -> Result<(Arc<dyn Telemetry>, Flush), OtelError> {
     let Some(settings) = settings else { return Ok((Arc::new(NoTelemetry), Flush(None))) };
     let providers = Providers::build(settings)?;
+    let shown = |signal: &Option<SignalSettings>| signal.as_ref().map(|signal| signal.to_string());
+    info!(
+        traces = shown(&settings.traces),
+        metrics = shown(&settings.metrics),
+        instance = providers.instance,
+        "telemetry is on"
+    );
     let signals = Signals {
         traces: providers.tracer.as_ref().map(|tracer| Traces::new(tracer, settings.trace_context)),
         metrics: providers.meter.as_ref().map(Metrics::new),

@@ -13,12 +13,15 @@ use tracing::warn;
 
 use super::delivery::{Deliveries, MetricDelivery, SpanDelivery, SpanQueue};
 use super::exporters::{self, OtelError};
-use super::settings::{OtelSettings, SamplerSetting};
+use super::instance;
+use super::settings::{INSTANCE_KEY, OtelSettings, SamplerSetting};
 
 /// The providers of what is on.
 pub(super) struct Providers {
     pub(super) tracer: Option<SdkTracerProvider>,
     pub(super) meter: Option<SdkMeterProvider>,
+    /// What tells this proxy from others that report to the same collector.
+    pub(super) instance: String,
     deliveries: Vec<Arc<Deliveries>>,
 }
 
@@ -26,8 +29,9 @@ impl Providers {
     /// Must be called on the runtime that exports run on.
     pub(super) fn build(settings: &OtelSettings) -> Result<Self, OtelError> {
         let runtime = Handle::current();
-        let resource = resource(settings);
-        let mut providers = Self { tracer: None, meter: None, deliveries: Vec::new() };
+        let instance = settings.instance().map_or_else(instance::id, str::to_owned);
+        let resource = resource(settings, instance.clone());
+        let mut providers = Self { tracer: None, meter: None, instance, deliveries: Vec::new() };
         if let Some(signal) = &settings.traces {
             let deliveries = Deliveries::new("traces", settings.batch.queue);
             let exporter = SpanDelivery {
@@ -99,10 +103,11 @@ fn sampler(setting: SamplerSetting) -> Sampler {
     }
 }
 
-fn resource(settings: &OtelSettings) -> Resource {
+fn resource(settings: &OtelSettings, instance: String) -> Resource {
     let given = settings.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     Resource::builder_empty()
         .with_attributes([
+            KeyValue::new(INSTANCE_KEY, instance),
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
             KeyValue::new("telemetry.sdk.language", "rust"),
             KeyValue::new("telemetry.sdk.name", "opentelemetry"),

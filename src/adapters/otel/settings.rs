@@ -1,6 +1,7 @@
 //! What the standard variables of OpenTelemetry ask for: its specification, sections "SDK environment variables" and
 //! "OTLP exporter".
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use super::values::{
 const SERVICE_NAME: &str = "inference-proxy";
 /// The key of the service's name among the resource's attributes.
 const SERVICE_NAME_KEY: &str = "service.name";
+/// The key of the service's instance among them.
+pub(super) const INSTANCE_KEY: &str = "service.instance.id";
 /// The port on which collectors speak gRPC.
 const GRPC_PORT: u16 = 4317;
 /// The specification's default for the time that one export may take.
@@ -67,6 +70,21 @@ pub struct SignalSettings {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+/// Where it goes and how, as a line of log may say it: user, password and query may hold a secret.
+impl fmt::Display for SignalSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.endpoint.host().unwrap_or_default();
+        write!(f, "{}://{host}", self.endpoint.scheme_str().unwrap_or_default())?;
+        if let Some(port) = self.endpoint.port_u16() {
+            write!(f, ":{port}")?;
+        }
+        match self.protocol {
+            Protocol::Grpc => f.write_str(" over grpc"),
+            Protocol::Http => write!(f, "{} over http/protobuf", self.endpoint.path()),
+        }
+    }
+}
+
 /// `OTEL_TRACES_SAMPLER` and its argument.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplerSetting {
@@ -90,6 +108,11 @@ pub struct BatchSettings {
 }
 
 impl OtelSettings {
+    /// The instance's name, where the attributes give one.
+    pub(super) fn instance(&self) -> Option<&str> {
+        self.resource.iter().find(|(key, _)| key == INSTANCE_KEY).map(|(_, id)| id.as_str()).filter(|id| !id.is_empty())
+    }
+
     /// Reads the variables. `None` where there is no endpoint, or where `OTEL_SDK_DISABLED` is true.
     ///
     /// # Errors

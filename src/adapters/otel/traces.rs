@@ -36,7 +36,7 @@ struct AttemptSpan(Span);
 
 impl Traces {
     pub(super) fn new(provider: &SdkTracerProvider, trace_context: bool) -> Self {
-        Self { tracer: provider.tracer(super::SCOPE), trace_context }
+        Self { tracer: provider.tracer_with_scope(super::scope()), trace_context }
     }
 
     fn start(&self, name: String, kind: SpanKind, parent: Option<SpanContext>) -> Span {
@@ -65,7 +65,6 @@ impl Traces {
                 KeyValue::new("proxy.request_id", arrival.request_id.to_owned()),
             ];
             attributes.extend(endpoint.route.map(|route| KeyValue::new("http.route", route)));
-            attributes.extend(operation(endpoint));
             server.set_attributes(attributes);
             path = Some(shown(arrival.path));
         }
@@ -157,7 +156,8 @@ impl RequestSpans {
             attributes.push(KeyValue::new("proxy.backend.url", backend));
             attributes.push(KeyValue::new("container.name", container));
         }
-        attributes.extend(finished.model.as_ref().map(|model| KeyValue::new("gen_ai.request.model", name(model))));
+        // Not `gen_ai.request.model`: viewers would count one generation as two. Those attributes are the attempt's.
+        attributes.extend(finished.model.as_ref().map(|model| KeyValue::new("proxy.model", name(model))));
         end(&mut self.server, finished, error, attributes);
     }
 }

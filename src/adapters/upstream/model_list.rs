@@ -14,8 +14,9 @@ const SHOWN_REASON_CHARS: usize = 160;
 
 #[derive(Deserialize)]
 struct List<'a> {
-    #[serde(borrow)]
-    data: Vec<&'a RawValue>,
+    /// Ollama without a model answers `null`; a missing field is no list.
+    #[serde(borrow, deserialize_with = "Option::deserialize")]
+    data: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +35,7 @@ pub(super) fn read(answer: &[u8]) -> Result<Vec<ListedModel>, AskError> {
     let mut seen = HashSet::new();
     let models: Vec<ListedModel> = list
         .data
+        .unwrap_or_default()
         .into_iter()
         .filter_map(|object| {
             let id = serde_json::from_str::<Entry<'_>>(object.get()).ok()?.id.into_owned();
@@ -68,7 +70,7 @@ mod tests {
     #[test]
     fn what_is_no_list_is_refused_with_a_short_reason() {
         let long = format!("{{\"data\":{}}}", "x".repeat(2000));
-        for answer in ["", "[]", "null", "{}", r#"{"data":{}}"#, r#"{"data":null}"#, "<html>", r#"{"data":[]"#, &long] {
+        for answer in ["", "[]", "null", "{}", r#"{"data":{}}"#, "<html>", r#"{"data":[]"#, &long] {
             match ids(answer) {
                 Err(AskError::NotAList(reason)) => assert!(reason.chars().count() <= SHOWN_REASON_CHARS, "{reason}"),
                 other => unreachable!("{answer}: {other:?}"),
@@ -78,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_list_without_a_model_is_empty() {
-        for answer in [r#"{"data":[]}"#, r#"{"data":[{"name":"x"}]}"#] {
+        for answer in [r#"{"data":[]}"#, r#"{"object":"list","data":null}"#, r#"{"data":[{"name":"x"}]}"#] {
             assert_eq!(ids(answer), Err(AskError::Empty));
         }
     }

@@ -46,6 +46,11 @@ pub const SETTINGS: &[Documented] = &[
         "base URLs of backends that are no containers, such as http://localhost:8080/v1, between commas or spaces; without a path: /v1",
     ),
     documented("PROXY_DOCKER", "auto", "auto or on: a Docker engine is watched; off: PROXY_BACKENDS alone"),
+    documented(
+        "PROXY_LABEL_FILTER",
+        "none",
+        "key=value: only containers with this label are looked at, such as com.docker.compose.project=chat",
+    ),
     documented("DOCKER_HOST", "the default socket", "where the engine is, as for the docker command"),
     documented("DOCKER_TLS_VERIFY", "unset", "set to anything: TLS to the engine, as for the docker command"),
     documented("DOCKER_CERT_PATH", "~/.docker", "where ca.pem, cert.pem and key.pem are, as for the docker command"),

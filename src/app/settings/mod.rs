@@ -1,6 +1,7 @@
 //! The settings: as typed in the environment, then as values that can be used. One function between.
 
 mod documented;
+mod label_filter;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -45,6 +46,8 @@ pub struct Settings {
     pub backends: Vec<BackendUrl>,
     /// Whether a Docker engine is watched.
     pub docker: bool,
+    /// The label, and its value, of the containers that are looked at.
+    pub label_filter: Option<(String, String)>,
     /// Where the engine is, as the docker command has it.
     pub engine: EngineAddress,
 }
@@ -144,6 +147,7 @@ impl Settings {
             status: switch("PROXY_STATUS", &["on"], &get)?,
             backends: backends(&get)?,
             docker: switch("PROXY_DOCKER", &["auto", "on"], &get)?,
+            label_filter: label_filter::read(&get)?,
             engine: EngineAddress {
                 host: get("DOCKER_HOST"),
                 tls_verify: get("DOCKER_TLS_VERIFY").is_some(),

@@ -29,8 +29,10 @@ impl<L> RoutingTable<L> {
             Edge::LeftNetwork(lost) if !stopping && !ended => self.left_network(id, &lost, now, out),
             // Nothing is asked of it meanwhile: if this is its end, the engine says so a third of a second later.
             Edge::OutOfMemory if matches!(entry.state, State::Ready(_) | State::Discovering(_)) => {
+                entry.history.ran_out_of_memory();
                 self.suspend(id, Waiting::OutOfMemory, RetireReason::OutOfMemory, now, out);
             }
+            Edge::OutOfMemory if !ended => entry.history.ran_out_of_memory(),
             Edge::Signal(_) | Edge::Paused | Edge::Unhealthy | Edge::LeftNetwork(_) | Edge::OutOfMemory => {}
         }
     }

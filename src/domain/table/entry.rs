@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::{Generation, Warning};
+use super::history::History;
 use crate::domain::backend::{Backend, OfferedModel, Registration};
 use crate::domain::container::{Addresses, Container, Unreachable};
 use crate::domain::drain::RetireReason;
@@ -30,6 +31,8 @@ pub struct Entry<L> {
     pub served: Arc<[ModelName]>,
     /// Jobs begun for an earlier generation come to nothing.
     pub generation: Generation,
+    /// What became of its earlier runs.
+    pub history: History,
     /// What the operator was told already, of each kind the last: it is told again only when it changed.
     pub warned: Vec<Warning>,
 }
@@ -43,6 +46,7 @@ impl<L> Clone for Entry<L> {
             since: self.since,
             served: Arc::clone(&self.served),
             generation: self.generation,
+            history: self.history.clone(),
             warned: self.warned.clone(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::entry::SourceId;
 use crate::domain::backend::{Backend, OfferedModel, Registration};
-use crate::domain::container::{ContainerEvent, ContainerId};
+use crate::domain::container::{ContainerEvent, ContainerId, RunEnd};
 use crate::domain::drain::{Drain, RetireReason};
 use crate::domain::labels::BasePath;
 use crate::domain::model_name::ModelName;
@@ -131,6 +131,19 @@ pub enum Transition<L> {
         /// Who serves it now.
         backend: Arc<Backend<L>>,
     },
+    /// A run of a container ended. Told once for each run that is seen to end.
+    RunEnded {
+        /// Its id.
+        container: ContainerId,
+        /// Its name.
+        name: Arc<str>,
+        /// How.
+        end: RunEnd,
+        /// How often its restart policy had started it by then.
+        restarts: u64,
+        /// Whether it ended by a fault of its own, and is ours to look after.
+        crashed: bool,
+    },
     /// Something the operator should know of a container. Told once per change.
     Warn {
         /// Its id.
@@ -172,6 +185,10 @@ pub enum Warning {
     BadLabel(String),
     /// There is no way to it; the whole sentence.
     NoAddress(String),
+    /// There is no way to it, and it is another Compose project's; the whole sentence. Nobody need do anything.
+    OtherProject(String),
+    /// Its health check has not passed since it was started; the whole sentence.
+    NotHealthy(String),
     /// Its models could not be learnt; why.
     NotLearnt(Arc<str>),
     /// An id that it lists is no name for a model; why.
@@ -194,6 +211,8 @@ impl Warning {
             Self::NoHealthcheck
             | Self::BadLabel(_)
             | Self::NoAddress(_)
+            | Self::OtherProject(_)
+            | Self::NotHealthy(_)
             | Self::NotLearnt(_)
             | Self::TableFull
             | Self::TakenBack
@@ -204,8 +223,9 @@ impl Warning {
     /// Whether it holds for the whole life of a container: labels and health checks never change.
     pub(super) fn is_for_life(&self) -> bool {
         match self {
-            Self::NoHealthcheck | Self::BadLabel(_) => true,
+            Self::NoHealthcheck | Self::BadLabel(_) | Self::OtherProject(_) => true,
             Self::NoAddress(_)
+            | Self::NotHealthy(_)
             | Self::NotLearnt(_)
             | Self::BadModelName(_)
             | Self::TooManyModels(_)
@@ -225,6 +245,8 @@ impl fmt::Display for Warning {
             ),
             Self::BadLabel(error) => write!(f, "it is left out: {error}"),
             Self::NoAddress(why) => write!(f, "it is left out: {why}"),
+            Self::OtherProject(why) => write!(f, "it is left alone: {why}"),
+            Self::NotHealthy(why) => f.write_str(why),
             Self::NotLearnt(why) => write!(f, "its models are not known yet, it is asked again: {why}"),
             Self::BadModelName(why) => write!(f, "it lists an id that cannot be used as a model's name: {why}"),
             Self::TooManyModels(over) => write!(f, "it lists too many models; {over} of them are left out"),

@@ -11,7 +11,7 @@ use crate::domain::backend::{Backend, OfferedModel, Registration};
 use crate::domain::container::{ContainerId, Reach};
 use crate::domain::drain::RetireReason;
 use crate::domain::gate::Gate;
-use crate::domain::model_name::ModelName;
+use crate::domain::model_name::{ModelName, unusable};
 
 /// After so many failed connections in a row to a backend in service it is taken out until it answers again. Its own
 /// health check may have stopped running: some engines forget it when they are restarted.
@@ -62,6 +62,7 @@ impl<L> RoutingTable<L> {
             Ready { backend: Arc::clone(&backend), models: Arc::clone(&models), order, refresh_at, failures: 0 };
         entry.set(State::Ready(ready), now);
         entry.warned.retain(Warning::is_of_the_list);
+        entry.history.came_into_service(entry.container.started_at);
         self.remember(id, models.iter().map(|model| model.name.clone()).collect());
         out.push(Transition::Registered(Arc::clone(&backend), Arc::clone(&models)));
         self.claim(&backend, &models, order, out);
@@ -188,14 +189,14 @@ impl<L> RoutingTable<L> {
         let (mut over, mut bad) = (0, None);
         for (name, object) in listed {
             match ModelName::parse(&name) {
-                Err(why) => bad = Some(why),
+                Err(why) => bad = Some(unusable(&name, why)),
                 Ok(name) if models.iter().any(|model| model.name == name) => {}
                 Ok(_) if models.len() >= MAX_MODELS_PER_BACKEND => over += 1,
                 Ok(name) => models.push(OfferedModel { name, object }),
             }
         }
         if let Some(why) = bad {
-            self.warn(id, Warning::BadModelName(why.to_string()), out);
+            self.warn(id, Warning::BadModelName(why), out);
         }
         if over > 0 {
             self.warn(id, Warning::TooManyModels(over), out);

@@ -7,6 +7,7 @@ mod claims;
 mod edge;
 mod entry;
 mod event;
+mod history;
 mod learn;
 mod observe;
 mod rename;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 pub use claims::{Claim, Resolution};
 pub use entry::{Discovering, Ended, Entry, Ready, Retiring, SourceId, State, Stopping, Waiting};
 pub use event::{Generation, Question, TableEvent, Transition, Warning};
+pub use history::{History, LastEnd};
 
 use super::backend::{OfferedModel, Registration};
 use super::container::{ContainerId, Uninspected};
@@ -122,7 +124,7 @@ impl<L> RoutingTable<L> {
             State::Stopping(stopping) => Some(stopping.recheck_at),
             State::Ended(ended) => ended.expected_until,
             State::Discovering(discovering) => discovering.ask_at,
-            State::Waiting(_) => None,
+            State::Waiting(_) => entry.warn_of_health_at(),
         });
         let retiring = self.retiring.iter().flat_map(|retiring| [retiring.sever_at, retiring.cut_at]).flatten();
         entries.chain(retiring).min()
@@ -146,6 +148,14 @@ impl<L> RoutingTable<L> {
     /// How many backends are in service.
     pub fn active(&self) -> usize {
         self.entries.values().filter(|entry| matches!(entry.state, State::Ready(_))).count()
+    }
+
+    /// How many containers may come into service without anybody's help: they start, or are asked for their models.
+    pub fn starting(&self) -> usize {
+        let starts = |state: &State<L>| {
+            matches!(state, State::Waiting(Waiting::Starting | Waiting::Restarting) | State::Discovering(_))
+        };
+        self.entries.values().filter(|entry| starts(&entry.state)).count()
     }
 
     /// Whether every healthy container was asked for its models at least once.

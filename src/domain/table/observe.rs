@@ -1,15 +1,17 @@
 //! What a container source shows: snapshots and looks. Only a look brings a container into service.
 
 use std::collections::HashSet;
-use std::mem::discriminant;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::entry::{Discovering, Ended, Entry, SourceId, State, Stopping, Waiting};
 use super::event::{Generation, Question, Transition, Warning};
+use super::history::History;
 use super::{EXPECTED_BACK_FOR, MAX_CONTAINERS, RoutingTable, Transitions};
-use crate::domain::container::{Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, Reach, Snapshot};
+use crate::domain::container::{
+    Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, Reach, RunEnd, Snapshot,
+};
 use crate::domain::drain::RetireReason;
 
 /// What a look at a container comes to.
@@ -42,6 +44,9 @@ impl<L> RoutingTable<L> {
                 }
                 let stale = self.entries.get(&id).is_none_or(|e| at < e.container.started_at);
                 if !stale || edge == Edge::Removed {
+                    if let Edge::Ended { exit_code } = edge {
+                        self.run_ended(&id, RunEnd { exit_code, out_of_memory: false }, Some(at), out);
+                    }
                     self.edge(&id, edge, now, out);
                 }
             }
@@ -84,6 +89,7 @@ impl<L> RoutingTable<L> {
         }
         let new_run = container.started_at > entry.container.started_at;
         let renamed = container.name != entry.container.name;
+        entry.history.seen(&entry.container, &container, now);
         entry.container = Arc::new(container);
         if new_run {
             entry.warned.retain(Warning::is_for_life);
@@ -113,6 +119,7 @@ impl<L> RoutingTable<L> {
             state: State::Ended(Ended { removed: false, expected_until: None }),
             since: now,
             served: Arc::from([]),
+            history: History::of(container),
             generation: Generation::default(),
             warned: Vec::new(),
         };
@@ -172,10 +179,14 @@ impl<L> RoutingTable<L> {
                 self.wait(id, Waiting::Unhealthy, now, out);
             }
             Some(Verdict::Wait(waiting, why)) => {
+                self.note_end(id, &waiting, out);
                 self.withdraw(id, reason.unwrap_or(why), now, out);
                 self.wait(id, waiting, now, out);
             }
-            Some(Verdict::End(why)) => self.end(id, reason.unwrap_or(why), false, now, out),
+            Some(Verdict::End(why)) => {
+                self.note_end(id, &Waiting::Restarting, out);
+                self.end(id, reason.unwrap_or(why), false, now, out);
+            }
             Some(Verdict::Stop(why)) => {
                 self.stop(id, why, now, out);
                 if let Some(new_run) = reason {
@@ -274,6 +285,7 @@ impl<L> RoutingTable<L> {
         let warning = match &waiting {
             Waiting::NoHealthcheck => Some(Warning::NoHealthcheck),
             Waiting::BadLabel(error) => Some(Warning::BadLabel(error.to_string())),
+            Waiting::NoAddress(why) if entry.is_foreign() => Some(Warning::OtherProject(why.to_string())),
             Waiting::NoAddress(why) => Some(Warning::NoAddress(why.to_string())),
             Waiting::TooMany => Some(Warning::TableFull),
             Waiting::Starting
@@ -309,20 +321,6 @@ impl<L> RoutingTable<L> {
             State::Waiting(_) | State::Stopping(_) | State::Ended(_) => {}
         }
     }
-
-    /// Whether requests of a container are kept because it was paused.
-    fn keeps_for_a_pause(&self, id: &ContainerId) -> bool {
-        self.retiring.iter().any(|r| r.backend.container == *id && r.reason == RetireReason::Paused)
-    }
-
-    /// Tells the operator, unless that is what was told last.
-    pub(super) fn warn(&mut self, id: &ContainerId, warning: Warning, out: &mut Transitions<L>) {
-        if let Some(entry) = self.entries.get_mut(id).filter(|entry| !entry.warned.contains(&warning)) {
-            entry.warned.retain(|told| discriminant(told) != discriminant(&warning));
-            entry.warned.push(warning.clone());
-            out.push(Transition::Warn { container: id.clone(), name: Arc::clone(&entry.container.name), warning });
-        }
-    }
 }
 
 impl<L> Entry<L> {
@@ -337,6 +335,9 @@ impl<L> Entry<L> {
             Condition::Stopping => return Some(Verdict::Stop(RetireReason::Stopping)),
             Condition::Paused => return wait(Waiting::Paused, RetireReason::Paused),
             Condition::NoHealthcheck | Condition::Starting | Condition::Unhealthy | Condition::Healthy => {}
+        }
+        if let (true, Reach::Nowhere(why)) = (self.is_foreign(), &container.reach) {
+            return wait(Waiting::NoAddress(why.clone()), RetireReason::NoNetwork);
         }
         if let Err(error) = &container.labels {
             return wait(Waiting::BadLabel(error.clone()), RetireReason::Unusable);

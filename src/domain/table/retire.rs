@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::{Ready, Retiring, State};
+use super::entry::{Entry, Ready, Retiring, State, Waiting};
 use super::event::{Question, Transition};
 use super::{RoutingTable, Transitions};
 use crate::domain::backend::Registration;
@@ -12,6 +12,8 @@ use crate::domain::drain::{Drain, RetireReason, SEVER_GRACE};
 
 /// How long until a container that still runs after its stop signal is looked at once more.
 const RECHECK_EVERY: Duration = Duration::from_secs(30);
+/// After which time a container that has not turned healthy is worth a line: large models take minutes to load.
+const STARTS_LONG: Duration = Duration::from_secs(600);
 
 impl<L> RoutingTable<L> {
     /// Takes a backend out of service. Its claims go at once; its requests in flight as the policy says.
@@ -42,6 +44,11 @@ impl<L> RoutingTable<L> {
         }
     }
 
+    /// Whether requests of a container are kept because it was paused.
+    pub(super) fn keeps_for_a_pause(&self, id: &ContainerId) -> bool {
+        self.retiring.iter().any(|r| r.backend.container == *id && r.reason == RetireReason::Paused)
+    }
+
     pub(super) fn drain_finished(&mut self, registration: Registration, now: Instant, out: &mut Transitions<L>) {
         let Some(at) = self.retiring.iter().position(|r| r.backend.registration == registration) else { return };
         let retiring = self.retiring.remove(at);
@@ -56,7 +63,7 @@ impl<L> RoutingTable<L> {
     /// Does what the time has come for.
     pub(super) fn tick(&mut self, now: Instant, out: &mut Transitions<L>) {
         self.tick_retiring(now, out);
-        let due: Vec<_> = self.entries.iter().filter(|(_, e)| e.state.due(now)).map(|(id, _)| id.clone()).collect();
+        let due: Vec<_> = self.entries.iter().filter(|(_, e)| e.due(now)).map(|(id, _)| id.clone()).collect();
         for id in due {
             self.tick_entry(&id, now, out);
         }
@@ -105,8 +112,23 @@ impl<L> RoutingTable<L> {
                 let order = discovering.order;
                 self.discover(id, order, now, out);
             }
-            State::Waiting(_) => {}
+            State::Waiting(_) => {
+                let minutes = STARTS_LONG.as_secs() / 60;
+                self.warn_unhealthy(id, format!("its health check has not passed for {minutes} minutes"), out);
+            }
         }
+    }
+}
+
+impl<L> Entry<L> {
+    fn due(&self, now: Instant) -> bool {
+        self.state.due(now) || self.warn_of_health_at().is_some_and(|at| at <= now)
+    }
+
+    /// When the operator is told that it is starting for long.
+    pub(super) fn warn_of_health_at(&self) -> Option<Instant> {
+        let starts = matches!(self.state, State::Waiting(Waiting::Starting));
+        (starts && self.health_is_worth_a_warning()).then(|| self.since + STARTS_LONG)
     }
 }
 

@@ -146,13 +146,12 @@ async fn list(state: &Mutex<State>, query: &str) -> Answer {
         return answer;
     }
     assert!(query.contains("all=1"), "{query}");
-    assert!(query.contains("inference.enable%3Dtrue"), "{query}");
+    assert!(query.contains("inference.enable%22"), "{query}");
     let answer = {
         let state = state.lock().unwrap();
         state.list_answer.clone().unwrap_or_else(|| {
-            let opted_in =
-                state.containers.values().filter(|c| c.labels.get("inference.enable").is_some_and(|v| v == "true"));
-            Value::from(opted_in.map(summary).collect::<Vec<_>>()).to_string()
+            let labelled = state.containers.values().filter(|c| c.labels.contains_key("inference.enable"));
+            Value::from(labelled.map(summary).collect::<Vec<_>>()).to_string()
         })
     };
     tokio::time::sleep(delay).await;

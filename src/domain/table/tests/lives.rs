@@ -75,7 +75,7 @@ fn a_container_without_a_way_to_it_is_left_out_with_one_warning_per_change() {
     assert_eq!(scene.told, ["warn of a: no address"]);
     scene.sees(container("a").nowhere());
     assert_eq!(scene.told, [""; 0]);
-    let elsewhere = Unreachable { theirs: vec!["third".to_owned()], ours: Vec::new() };
+    let elsewhere = Unreachable { theirs: vec!["third".to_owned()], ours: Vec::new(), other_project: None };
     scene.sees(Container { reach: Reach::Nowhere(elsewhere), ..container("a") });
     assert_eq!(scene.told, ["warn of a: no address"]);
     scene.sees(container("a"));

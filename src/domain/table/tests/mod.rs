@@ -4,6 +4,7 @@
 mod absence;
 mod collisions;
 mod drains;
+mod ends;
 mod learning;
 mod limits;
 mod lives;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::domain::container::{
-    Addresses, Condition, Container, ContainerEvent, Edge, EngineTime, LostAddresses, Reach, Unreachable,
+    Addresses, Condition, Container, ContainerEvent, Edge, EngineTime, LostAddresses, Reach, RunEnd, Unreachable,
 };
 use crate::domain::labels::{self, InferenceLabels};
 use crate::domain::signal::Signal;
@@ -74,6 +75,8 @@ fn container(name: &str) -> Container {
         stop_timeout: Some(Duration::from_secs(10)),
         health_output: None,
         health_check_took: None,
+        restarts: 0,
+        last_end: None,
     }
 }
 
@@ -107,7 +110,10 @@ impl Container {
     }
     fn nowhere(self) -> Self {
         let theirs = vec!["other (10.9.0.2/16)".to_owned()];
-        Self { reach: Reach::Nowhere(Unreachable { theirs, ours: vec!["172.20.0.2/16".to_owned()] }), ..self }
+        Self {
+            reach: Reach::Nowhere(Unreachable { theirs, ours: vec!["172.20.0.2/16".to_owned()], other_project: None }),
+            ..self
+        }
     }
     fn with_bad_port(self) -> Self {
         Self { labels: labels::parse(|name| (name == labels::PORT).then_some("80a")), ..self }
@@ -126,6 +132,8 @@ struct Scene {
     now: Instant,
     /// What followed from the last thing that happened, each transition as a few words.
     told: Vec<String>,
+    /// The ends of runs among that: exit code, out of memory, crashed.
+    ends: Vec<(Option<i64>, bool, bool)>,
     /// The engine's clock: edges happen at this time unless they say otherwise.
     engine: u64,
 }
@@ -136,7 +144,7 @@ impl Scene {
         let rules = TableRules { drain, refresh_every: REFRESH };
         #[allow(clippy::disallowed_methods, reason = "any first moment will do; time moves by hand from here")]
         let now = Instant::now();
-        Self { table: RoutingTable::new(rules), now, told: Vec::new(), engine: RUN }
+        Self { table: RoutingTable::new(rules), now, told: Vec::new(), ends: Vec::new(), engine: RUN }
     }
 
     fn apply(&mut self, event: TableEvent<()>) -> &mut Self {
@@ -144,7 +152,12 @@ impl Scene {
         let table = std::mem::replace(&mut self.table, RoutingTable::new(rules));
         let (table, out) = table.apply(event, self.now);
         self.table = table;
-        self.told = out.iter().map(say::transition).collect();
+        let end = |transition: &Transition<()>| match transition {
+            Transition::RunEnded { end, crashed, .. } => Some((end.exit_code, end.out_of_memory, *crashed)),
+            _ => None,
+        };
+        self.ends = out.iter().filter_map(end).collect();
+        self.told = out.iter().filter(|transition| end(transition).is_none()).map(say::transition).collect();
         self
     }
 

@@ -61,6 +61,7 @@ pub(super) fn transition<L>(transition: &Transition<L>) -> String {
         Transition::Removed { backend, after, .. } => {
             format!("removed {} after {}s", backend.container, after.as_secs())
         }
+        Transition::RunEnded { container, .. } => format!("a run of {container} ended"),
         Transition::Collision { model, winner, displaced } => {
             format!("collision on {model}: {} before {}", winner.container, displaced.container)
         }
@@ -84,6 +85,8 @@ fn subject(warning: &Warning) -> String {
         Warning::NoHealthcheck => "no health check".to_owned(),
         Warning::BadLabel(_) => "bad label".to_owned(),
         Warning::NoAddress(_) => "no address".to_owned(),
+        Warning::OtherProject(_) => "other project".to_owned(),
+        Warning::NotHealthy(why) => format!("not healthy, {why}"),
         Warning::NotLearnt(why) => format!("not learnt, {why}"),
         Warning::BadModelName(_) => "bad model name".to_owned(),
         Warning::TooManyModels(over) => format!("{over} models too many"),
