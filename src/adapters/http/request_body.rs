@@ -147,9 +147,8 @@ impl Body for RequestBody {
         let this = &mut *self;
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
-        match &polled {
-            Poll::Pending => {}
-            Poll::Ready(frame) => this.progress.note(incoming, frame.is_none()),
+        if let Poll::Ready(frame) = &polled {
+            this.progress.note(incoming, frame.is_none());
         }
         polled
     }
