@@ -57,7 +57,112 @@ fn two_models_are_ambiguous() {
 #[test]
 fn the_first_boundary_may_follow_a_preamble() {
     finds(format!("\r\n{MODEL}m\r\n--b--"), "m");
-    finds(format!("hello --b\r\nthere\r\n{MODEL}m\r\n--b--"), "m");
+    finds(format!("hello\r\nthere -b\r\n--a\r\n\r\n{MODEL}m\r\n--b--"), "m");
+}
+
+#[test]
+fn a_boundary_in_the_middle_of_a_preambles_line_is_refused() {
+    // llama.cpp's server takes the first boundary wherever it stands.
+    for start in ["x", "x\r\ny", "-", "--", "--a--", "\r\n-", " "] {
+        finds(format!("{start}{MODEL}b\r\n{MODEL}a\r\n--b--"), "<invalid_body>");
+    }
+    finds(format!("hello --b\r\nthere\r\n{MODEL}m\r\n--b--"), "<invalid_body>");
+    finds(format!("{}\r\n{MODEL}m\r\n--b--", "x".repeat(PART_HEAD_MAX_BYTES + 1)), "<invalid_body>");
+}
+
+/// The model of a form whose file has these parameters beside its name.
+#[track_caller]
+fn with_file(params: &str, expected: &str) {
+    let file = format!("--b\r\nContent-Disposition: form-data; {params}\r\n\r\nRIFF");
+    finds(format!("{MODEL}m\r\n{file}\r\n--b--"), expected);
+    finds(format!("{file}\r\n{MODEL}m\r\n--b--"), expected);
+}
+
+#[test]
+fn an_odd_file_name_is_no_reason_to_refuse_a_form() {
+    for file in [
+        r#"filename="my \"song\".wav""#,
+        r#"filename="a\\b.wav""#,
+        r#"filename="C:\music\""#,
+        r#"filename="a;b.wav""#,
+        r#"filename="model.wav""#,
+        r#"filename="my \"model\".wav""#,
+        r#"filename="a=b.wav""#,
+        r#"filename="say "hi".wav""#,
+        r#"filename="unclosed.wav"#,
+        r#"filename = "a.wav""#,
+        "filename=my song.wav",
+        "filename=song(1).wav",
+        "filename=a/b:c.wav",
+        "filename=@home[1].wav",
+        "filename=ü.wav",
+        "filename=",
+        "filename",
+        "filename*=UTF-8''%e2%82%ac.wav; filename=\"EUR.wav\"",
+        "filename*0=a; filename*1=.wav",
+    ] {
+        with_file(&format!("name=\"file\"; {file}"), "m");
+        with_file(&format!("{file}; name=\"file\""), "m");
+    }
+    with_file("name = \"file\"; filename=\"a.wav\"", "m");
+    with_file("NAME=\"file\"; filename=\"a.wav\"", "m");
+    with_file("name=file name; filename=\"a.wav\"", "m");
+    with_file("name=\"a\"; name=\"b\"", "m");
+    with_file("name=\"fi\\\"le\"", "m");
+    with_file("filename=\"a.wav\"", "<invalid_body>");
+}
+
+#[test]
+fn a_part_that_some_server_takes_for_the_model_is_refused() {
+    for params in [
+        r#"name="file"; x="; name=model; y=""#,
+        r#"x="; name=model; y="; name="file""#,
+        r#"x=";name=\"model\";y="; name="file""#,
+        r#"filename="; name=model; y="; name="file""#,
+        r#"filename="a\"; name="model"; x="b"; name="file""#,
+        r#"filename="a\\"; name="model""#,
+        r#"name="file"; filename = "a"; name = "model""#,
+        r#"name="fi\"; name="model""#,
+        r#"name="model;x""#,
+        r#"name="model";x"#,
+        r#"name="mod\el"; filename="a"#,
+        "name=model x",
+        "name=model, x",
+        "name = model",
+        "NAME=model",
+        "\"name\"=model",
+        "name*=utf-8''model",
+        "name*=utf-8''m%6fdel",
+        "name*0=mo; name*1=del",
+        "name*0*=mo; name=file",
+        "name=\"=?utf-8?q?model?=\"",
+        "xname=\"file\"; name=\"file\"; name=\"Model\"",
+    ] {
+        let part = format!("--b\r\nContent-Disposition: form-data; {params}\r\n\r\nb\r\n");
+        for body in [format!("{MODEL}a\r\n{part}--b--"), format!("{part}{MODEL}a\r\n--b--")] {
+            let found = ask_form(&body);
+            assert!(found.starts_with('<'), "{params}: routed to {found}");
+        }
+    }
+    // The model's own part has to be clear.
+    for params in
+        [r#"name="model"; x="; name=other; y=""#, r#"x="; name=other; y="; name="model""#, r#"name="model"; x="; y"#]
+    {
+        let found = ask_form(&format!("--b\r\nContent-Disposition: form-data; {params}\r\n\r\na\r\n--b--"));
+        assert!(found.starts_with('<'), "{params}: routed to {found}");
+    }
+}
+
+fn ask_form(body: &str) -> String {
+    model_or_code(&ModelFinder::multipart("b").unwrap(), body.as_bytes())
+}
+
+#[test]
+fn a_model_with_two_types_is_refused_and_a_file_with_two_is_not() {
+    let types = "Content-Type: text/plain\r\nContent-Type: text/plain; charset=latin1\r\n";
+    let typed = |part: &str| format!("{}{types}\r\n", &part[..part.len() - 2]);
+    finds(format!("{}m\r\n--b--", typed(MODEL)), "<invalid_model>");
+    finds(format!("{}x\r\n{MODEL}m\r\n--b--", typed(FILE)), "m");
 }
 
 #[test]
@@ -110,9 +215,11 @@ fn the_headers_of_a_part_are_bounded() {
 }
 
 #[test]
-fn boundaries_are_those_of_rfc_2046() {
+fn boundaries_are_those_of_rfc_2046_and_a_little_more() {
     let longest = "x".repeat(BOUNDARY_MAX_BYTES);
-    for boundary in ["b", "a b", "'()+_,-./:=?", "----WebKitFormBoundaryABC", &longest] {
+    let eighty = "x".repeat(80);
+    for boundary in ["b", "a b", "'()+_,-./:=?", "----WebKitFormBoundaryABC", "a{b}@[c]~!#$%&*|^`<>", &eighty, &longest]
+    {
         assert!(ModelFinder::multipart(boundary).is_ok(), "{boundary}");
     }
     for boundary in ["", "a ", "a\"", "a;b", "a\r\n", "é", &format!("{longest}x")] {
@@ -137,4 +244,40 @@ fn the_boundary_comes_from_the_content_type() {
     assert_eq!(model_or_code(&finder, format!("{MODEL}m\r\n--b--").as_bytes()), "m");
     let error = ModelFinder::for_content_type(Some(b"multipart/form-data")).unwrap_err();
     assert_eq!(error.code(), "invalid_body");
+}
+
+#[test]
+fn a_boundary_needs_no_quotes() {
+    let eighty = "x".repeat(80);
+    for boundary in ["----=_Part_1_2.3", "a/b:c", "==", "(a)?", "a@b", &eighty] {
+        for header in [
+            format!("multipart/form-data; boundary={boundary}"),
+            format!("multipart/form-data; boundary={boundary} ;x=y"),
+        ] {
+            let finder = ModelFinder::for_content_type(Some(header.as_bytes())).unwrap();
+            let body = format!("{MODEL}m\r\n--b--").replace("--b", &format!("--{boundary}"));
+            assert_eq!(model_or_code(&finder, body.as_bytes()), "m", "{header}");
+        }
+    }
+}
+
+#[test]
+fn a_boundary_that_servers_read_differently_is_refused() {
+    for header in [
+        "multipart/form-data; x=\"; boundary=a; y=\"; boundary=b",
+        "multipart/form-data; boundary=b; x=\"; boundary=a; y=\"",
+        "multipart/form-data; boundary=b; x=\";boundary*=a\"",
+        "multipart/form-data; xboundary=a; boundary=b",
+        "multipart/form-data; boundary=b; \"boundary\"=a",
+        "multipart/form-data; boundary=b; BOUNDARY = a",
+        "multipart/form-data; boundary = b",
+        "multipart/form-data; boundary= b",
+        "multipart/form-data; boundary=b c",
+        "multipart/form-data; boundary=b,c",
+        "multipart/form-data; boundary=b\"c\"",
+        "multipart/form-data; boundary=\"b;c\"",
+    ] {
+        let error = ModelFinder::for_content_type(Some(header.as_bytes())).unwrap_err();
+        assert_eq!(error.code(), "invalid_body", "{header}");
+    }
 }

@@ -1,7 +1,9 @@
 //! Reads from a `Content-Type` how a body has to be searched.
 
+use super::charset::Charset;
 use super::error::{FindError, InvalidBody};
-use super::params::{Params, split_first};
+use super::params::split_first;
+use super::readings::Places;
 
 /// How a body has to be searched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,46 +12,53 @@ pub(super) enum BodyKind {
     Form { boundary: Vec<u8>, ascii_only: bool },
 }
 
-/// How far a charset is from UTF-8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Charset {
-    Utf8,
-    /// ASCII bytes mean ASCII, all others something else than in UTF-8.
-    AsciiCompatible,
-    /// May hide quotes and brackets (UTF-7, UTF-16, Shift_JIS and others).
-    Other,
-}
-
-impl Charset {
-    pub(super) fn parse(name: &[u8]) -> Self {
-        match name.to_ascii_lowercase().as_slice() {
-            b"utf-8" | b"utf8" => Self::Utf8,
-            b"us-ascii" | b"ascii" | b"iso-8859-1" | b"latin1" | b"windows-1252" => Self::AsciiCompatible,
-            _ => Self::Other,
+impl BodyKind {
+    /// Parses the value of the header, if there is one.
+    pub(super) fn parse(content_type: Option<&[u8]>) -> Result<Self, FindError> {
+        let value = content_type.unwrap_or_default();
+        let (essence, rest) = split_first(value);
+        let ascii_only = ascii_only(rest)?;
+        if essence.eq_ignore_ascii_case(b"application/json") {
+            return Ok(Self::Json { ascii_only });
+        }
+        if essence.eq_ignore_ascii_case(FORM) {
+            return Ok(Self::Form { boundary: boundary(value)?.to_vec(), ascii_only });
+        }
+        // Some servers look at how the value begins, and would take the body for a form.
+        match value.windows(FORM.len()).any(|part| part.eq_ignore_ascii_case(FORM)) {
+            true => Err(FindError::InvalidBody(InvalidBody::Boundary)),
+            false => Ok(Self::Json { ascii_only }),
         }
     }
 }
 
-impl BodyKind {
-    /// Parses the value of the header, if there is one.
-    pub(super) fn parse(content_type: Option<&[u8]>) -> Result<Self, FindError> {
-        let (essence, rest) = split_first(content_type.unwrap_or_default());
-        let ascii_only = ascii_only(rest)?;
-        if !essence.eq_ignore_ascii_case(b"multipart/form-data") {
-            return Ok(Self::Json { ascii_only });
+/// The type of a form.
+const FORM: &[u8] = b"multipart/form-data";
+
+/// The boundary, if every server that takes the form reads the same one. It needs no quotes, whatever the grammar says of
+/// `=`, `/` and `:`; those who insist on the grammar refuse the form.
+fn boundary(value: &[u8]) -> Result<&[u8], FindError> {
+    let refused = || FindError::InvalidBody(InvalidBody::Boundary);
+    let mut places = Places::of(b"boundary", value);
+    let (Some(place), None) = (places.next(), places.next()) else { return Err(refused()) };
+    if !place.is_plain || !place.before.trim_ascii_end().ends_with(b";") {
+        return Err(refused());
+    }
+    let (boundary, rest) = match place.after.strip_prefix(b"\"") {
+        Some(quoted) => quoted.split_at_checked(quoted.iter().position(|&b| b == b'"').ok_or_else(refused)?),
+        None => {
+            let end = place.after.iter().position(|&b| b == b';');
+            let (bare, rest) = place.after.split_at_checked(end.unwrap_or(place.after.len())).unwrap_or_default();
+            let bare = bare.trim_ascii_end();
+            let plain = bare.iter().all(|b| b.is_ascii_graphic() && !b",\"<>".contains(b));
+            plain.then_some((bare, rest))
         }
-        let mut boundary = None;
-        for param in Params::new(rest) {
-            let param = param.map_err(|_| FindError::InvalidBody(InvalidBody::Boundary))?;
-            let name = param.name.to_ascii_lowercase();
-            if name == b"boundary" && boundary.is_none() {
-                boundary = Some(param.value.to_vec());
-            } else if name.starts_with(b"boundary") {
-                return Err(FindError::InvalidBody(InvalidBody::Boundary));
-            }
-        }
-        let boundary = boundary.ok_or(FindError::InvalidBody(InvalidBody::Boundary))?;
-        Ok(Self::Form { boundary, ascii_only })
+    }
+    .ok_or_else(refused)?;
+    let rest = rest.strip_prefix(b"\"").unwrap_or(rest).trim_ascii_start();
+    match rest.is_empty() || rest.starts_with(b";") {
+        true => Ok(boundary),
+        false => Err(refused()),
     }
 }
 
@@ -64,8 +73,7 @@ fn ascii_only(rest: &[u8]) -> Result<bool, FindError> {
         if !name.eq_ignore_ascii_case(b"charset") {
             continue;
         }
-        let bare = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
-        match Charset::parse(bare.unwrap_or(value)) {
+        match Charset::parse(value) {
             Charset::Utf8 => {}
             Charset::AsciiCompatible => ascii_only = true,
             Charset::Other => return Err(FindError::InvalidBody(InvalidBody::Charset)),
@@ -107,8 +115,119 @@ mod tests {
     }
 
     #[test]
+    fn charsets_that_keep_ascii_are_searched_as_ascii() {
+        for charset in [
+            "ISO-8859-1",
+            "latin1",
+            "latin-1",
+            "Latin_1",
+            "l1",
+            "iso_8859-1:1987",
+            "iso8859-1",
+            "8859",
+            "cp819",
+            "IBM819",
+            "iso-ir-100",
+            "csISOLatin1",
+            "iso-8859-15",
+            "ISO-8859-16",
+            "iso-8859-8-i",
+            "latin-9",
+            "latin10",
+            "windows-1252",
+            "cp1252",
+            "CP-1251",
+            "windows-1251",
+            "x-cp1250",
+            "win1251",
+            "1252",
+            "windows-874",
+            "cp437",
+            "ibm866",
+            "866",
+            "cp850",
+            "koi8-r",
+            "KOI8-U",
+            "koi8_t",
+            "macintosh",
+            "x-mac-roman",
+            "mac-cyrillic",
+            "x-mac-ukrainian",
+            "us-ascii",
+            "ASCII",
+            "ansi_x3.4-1968",
+            "iso646-us",
+            "tis-620",
+            "hp-roman8",
+            "arabic",
+            "ISO-8859-6-E",
+            "greek",
+            "hebrew",
+            "cyrillic",
+            "euc-jp",
+            "EUC-KR",
+            "eucjp",
+            "kz-1048",
+            "x-user-defined",
+            "'latin1'",
+            "\"cp1252\"",
+        ] {
+            assert_eq!(parse(&format!("application/json; charset={charset}")), json(true), "{charset}");
+        }
+        for charset in
+            ["UTF-8", "utf8", "UTF_8", "\"utf-8\"", "'utf-8'", "unicode-1-1-utf-8", "cp65001", "utf-8-sig", "utf8mb4"]
+        {
+            assert_eq!(parse(&format!("application/json; charset={charset}")), json(false), "{charset}");
+        }
+    }
+
+    #[test]
     fn charsets_that_could_hide_quotes_are_refused() {
-        assert_eq!(parse("text/plain; charset=ISO-8859-1"), json(true));
+        for charset in [
+            "utf-16",
+            "utf-16le",
+            "UTF-16BE",
+            "utf-32",
+            "ucs-2",
+            "utf-7",
+            "unicode",
+            "hz-gb-2312",
+            "iso-2022-jp",
+            "iso-2022-kr",
+            "shift_jis",
+            "sjis",
+            "cp932",
+            "ms932",
+            "big5",
+            "big5-hkscs",
+            "cp950",
+            "gbk",
+            "gb18030",
+            "gb2312",
+            "cp936",
+            "cp949",
+            "johab",
+            "cp037",
+            "cp500",
+            "cp1026",
+            "cp1140",
+            "ibm1047",
+            "iso-8859-17",
+            "iso-8859-0",
+            "iso-8859-12x",
+            "latin-11",
+            "windows-125",
+            "windows-1259",
+            "cp12520",
+            "none",
+            "x",
+            "scsu",
+            "bocu-1",
+            "iso646-fr",
+        ] {
+            let refused = Err(FindError::InvalidBody(InvalidBody::Charset));
+            assert_eq!(parse(&format!("application/json; charset={charset}")), refused, "{charset}");
+        }
         for value in [
             "application/json; charset=utf-7",
             "application/json; charset = utf-16",
@@ -133,6 +252,9 @@ mod tests {
             "multipart/form-data; boundary=a, application/json",
             "multipart/form-data; boundary=\"a\\\"b\"",
             "multipart/form-data; boundary=a b",
+            "multipart/form-data2; boundary=a",
+            "multipart/form-data boundary=a",
+            "application/json, multipart/form-data; boundary=a",
         ] {
             let refused = Err(FindError::InvalidBody(InvalidBody::Boundary));
             assert_eq!(parse(value), refused, "{value}");

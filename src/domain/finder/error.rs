@@ -36,8 +36,8 @@ impl fmt::Display for FindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingModel => f.write_str(
-                "The request names no model: set `model`, at the top level of the JSON body or as a field of the \
-                 form, to one of the ids that GET /v1/models lists.",
+                "The request names no model: set `model`, at the top level of the JSON body, as a field of the form, or \
+                 in the query (`?model=`) of a request without a body, to one of the ids that GET /v1/models lists.",
             ),
             Self::InvalidModel(reason) => write!(
                 f,
@@ -123,6 +123,8 @@ pub enum InvalidBody {
     WideEncoding,
     /// A charset that is neither UTF-8 nor compatible with ASCII.
     Charset,
+    /// Two `Content-Type` headers: servers take the first, the last or both.
+    TwoTypes,
     /// JSON that breaks off or goes wrong: the byte at `offset` (from 0) is not what must stand there.
     Malformed {
         /// Where, in bytes from the start of the body.
@@ -147,14 +149,15 @@ impl fmt::Display for InvalidBody {
         match self {
             Self::NotAnObject => f.write_str("it is not a JSON object"),
             Self::WideEncoding => f.write_str("it is UTF-16 or UTF-32; send JSON in UTF-8"),
-            Self::Charset => f.write_str("its Content-Type names a charset other than UTF-8"),
+            Self::TwoTypes => f.write_str("it has more than one Content-Type"),
+            Self::Charset => f.write_str("its Content-Type names a charset in which quotes may be hidden; send UTF-8"),
             Self::Malformed { offset, expected } => {
                 write!(f, "it is not valid JSON, byte {offset} should be {expected}")
             }
             Self::TooDeep => write!(f, "it is nested deeper than {MAX_DEPTH} levels"),
             Self::Truncated => f.write_str("it ends before it is complete"),
             Self::Boundary => {
-                f.write_str("its Content-Type is multipart/form-data without one valid boundary (RFC 2046)")
+                f.write_str("its Content-Type is multipart/form-data without one clear boundary (RFC 2046)")
             }
             Self::Form(what) => write!(f, "it is not a valid multipart form, {what}"),
             Self::PartHeadTooLong => {

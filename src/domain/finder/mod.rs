@@ -5,6 +5,7 @@
 
 mod block;
 mod bytes;
+mod charset;
 mod content_type;
 mod error;
 mod json;
@@ -12,6 +13,7 @@ mod multipart;
 mod nesting;
 mod params;
 mod part_head;
+mod readings;
 mod scan;
 mod skim;
 mod text;
@@ -49,7 +51,7 @@ impl ModelFinder {
     ///
     /// # Errors
     ///
-    /// [`InvalidBody::Boundary`] if RFC 2046 does not allow the boundary.
+    /// [`InvalidBody::Boundary`] if servers differ on such a boundary, or it is too long.
     pub fn multipart(boundary: &str) -> Result<Self, FindError> {
         let finder = MultipartFinder::new(boundary.as_bytes(), false)?;
         Ok(Self::new(Format::Multipart(finder)))

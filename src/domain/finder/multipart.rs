@@ -9,8 +9,11 @@ use super::scan::find_either;
 use super::text::Value;
 use crate::domain::model_name::ModelName;
 
-/// Longest boundary that RFC 2046 allows, in bytes.
-pub const BOUNDARY_MAX_BYTES: usize = 70;
+/// Longest boundary, in bytes. RFC 2046 allows 70; no server that is known counts them.
+pub const BOUNDARY_MAX_BYTES: usize = 256;
+
+/// Most bytes that may stand before the first boundary.
+const PREAMBLE_MAX_BYTES: usize = 8 * 1024;
 
 /// Most bytes of headers that one part may have.
 pub const PART_HEAD_MAX_BYTES: usize = 8 * 1024;
@@ -18,7 +21,9 @@ pub const PART_HEAD_MAX_BYTES: usize = 8 * 1024;
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// What stands before the first boundary, or the content of a part.
+    /// What stands before the first boundary.
+    Preamble,
+    /// The content of a part.
     Content,
     /// The two bytes after a boundary: CRLF, or `--` at the last one.
     AfterBoundary,
@@ -39,8 +44,6 @@ enum State {
 enum LineStart {
     /// In the middle of a line.
     No,
-    /// The first byte of the body.
-    Body,
     /// The first byte after a part's headers.
     Head,
     Cr,
@@ -52,7 +55,7 @@ impl LineStart {
     /// The bytes that turn out to be content if no boundary follows.
     fn bytes(self) -> &'static [u8] {
         match self {
-            Self::No | Self::Body | Self::Head => b"",
+            Self::No | Self::Head => b"",
             Self::Cr => b"\r",
             Self::Lf => b"\n",
             Self::CrLf => b"\r\n",
@@ -71,6 +74,7 @@ pub(super) struct MultipartFinder {
     matched: usize,
     head: PartHead,
     head_bytes: usize,
+    /// The preamble, or the header line that is being read.
     line: Vec<u8>,
     part: Part,
     ascii_only: bool,
@@ -82,15 +86,15 @@ pub(super) struct MultipartFinder {
 impl MultipartFinder {
     /// A finder for forms with this boundary.
     pub(super) fn new(boundary: &[u8], ascii_only: bool) -> Result<Self, FindError> {
-        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(b);
+        let allowed = |b: &u8| matches!(b, b' '..=b'~') && !b"\"\\;".contains(b);
         let sane = (1..=BOUNDARY_MAX_BYTES).contains(&boundary.len());
         if !sane || !boundary.iter().all(allowed) || boundary.ends_with(b" ") {
             return Err(FindError::InvalidBody(InvalidBody::Boundary));
         }
         Ok(Self {
-            state: State::Content,
+            state: State::Preamble,
             delimiter: [b"--", boundary].concat(),
-            line_start: LineStart::Body,
+            line_start: LineStart::No,
             matched: 0,
             head: PartHead::default(),
             head_bytes: 0,
@@ -165,7 +169,7 @@ impl MultipartFinder {
         }
         self.matched += 1;
         if self.matched == self.delimiter.len() {
-            if !matches!(self.line_start, LineStart::Body | LineStart::CrLf) {
+            if self.line_start != LineStart::CrLf {
                 return Err(form("a boundary does not stand after CR LF"));
             }
             self.state = State::AfterBoundary;
@@ -195,6 +199,7 @@ impl MultipartFinder {
     /// Takes one byte between a boundary and the content of its part, or after the last boundary.
     fn step(&mut self, byte: u8) -> Result<(), FindError> {
         self.state = match (self.state, byte) {
+            (State::Preamble, _) => self.preamble(byte)?,
             (State::AfterBoundary, b'\r') => State::BoundaryLf,
             (State::AfterBoundary, b'-') => State::LastDash,
             (State::BoundaryLf, b'\n') => {
@@ -222,6 +227,21 @@ impl MultipartFinder {
             (State::Content, _) => State::Content,
         };
         Ok(())
+    }
+
+    /// Takes one byte before the end of the first boundary. Some servers take the first boundary wherever it stands, others
+    /// only at the start of a line.
+    fn preamble(&mut self, byte: u8) -> Result<State, FindError> {
+        self.line.push(byte);
+        match self.line.strip_suffix(&*self.delimiter) {
+            Some(before) if before.is_empty() || before.ends_with(b"\r\n") => {
+                self.line.clear();
+                Ok(State::AfterBoundary)
+            }
+            Some(_) => Err(form("the first boundary does not stand at the start of a line")),
+            None if self.line.len() > PREAMBLE_MAX_BYTES => Err(form("much text stands before the first boundary")),
+            None => Ok(State::Preamble),
+        }
     }
 
     fn count_head_byte(&mut self) -> Result<(), FindError> {

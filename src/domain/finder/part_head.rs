@@ -1,8 +1,9 @@
 //! Reads the headers of one form part: is it the model, and is it sent in a way that all servers read alike?
 
-use super::content_type::Charset;
+use super::charset::Charset;
 use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
 use super::params::{Params, is_token_byte, split_first};
+use super::readings::{Place, Places};
 use super::text::MODEL;
 
 /// What the headers of a part say, line by line.
@@ -11,6 +12,7 @@ pub(super) struct PartHead {
     is_model: Option<bool>,
     has_file_name: bool,
     ascii_only: bool,
+    has_type: bool,
     type_fault: bool,
     encoding_fault: bool,
 }
@@ -65,8 +67,8 @@ impl PartHead {
         }
     }
 
-    /// Reads `form-data; name="model"`. Servers that do not look at the type, or know only one spelling of `name`,
-    /// would see other parts than we do; such headers are refused.
+    /// Reads `form-data; name="model"`. A part that is not the model in any reading of the header may have any header; one
+    /// that is, in some reading, has to be the model in all of them.
     fn disposition(&mut self, value: &[u8]) -> Result<(), FindError> {
         if self.is_model.is_some() {
             return Err(form("a part has two Content-Disposition headers"));
@@ -75,28 +77,38 @@ impl PartHead {
         if !kind.eq_ignore_ascii_case(b"form-data") {
             return Err(form("a part has a Content-Disposition that is not `form-data`"));
         }
+        let (mut names, mut may_be_model) = (0, false);
+        for place in Places::of(b"name", rest).filter(Place::is_whole_name) {
+            names += 1;
+            may_be_model |= place.is_starred || place.values().any(|value| is_model(value) != Ok(false));
+        }
+        self.is_model = Some(match (names, may_be_model) {
+            (0, _) => return Err(form("a part has no name")),
+            (_, false) => false,
+            (1, true) if is_model(self.clear_name(rest)?)? => true,
+            (_, true) => return Err(named_unusually()),
+        });
+        Ok(())
+    }
+
+    /// The name in a header that can be read in one way only.
+    fn clear_name<'a>(&mut self, rest: &'a [u8]) -> Result<&'a [u8], FindError> {
         let mut name = None;
         for param in Params::new(rest) {
             let unclear = |_| form("a part has a Content-Disposition that can be read in two ways");
             let param = param.map_err(unclear)?;
-            let lower = param.name.to_ascii_lowercase();
-            if lower.starts_with(b"filename") {
-                self.has_file_name = true;
-            } else if param.name == b"name" && name.is_none() {
+            self.has_file_name |= param.name.to_ascii_lowercase().starts_with(b"filename");
+            if param.name == b"name" {
                 name = Some(param.value);
-            } else if lower.starts_with(b"name") {
-                return Err(form("a part is named twice or in an unusual way"));
             }
         }
-        let name = name.ok_or(form("a part has no name"))?;
-        self.is_model = Some(is_model(name)?);
-        Ok(())
+        name.ok_or_else(named_unusually)
     }
 
     /// Only plain text is a field for every server; some take a part of another type for a file.
     fn content_type(&mut self, value: &[u8]) {
         let (essence, rest) = split_first(value);
-        self.type_fault |= !essence.eq_ignore_ascii_case(b"text/plain");
+        self.type_fault |= std::mem::replace(&mut self.has_type, true) || !essence.eq_ignore_ascii_case(b"text/plain");
         for param in Params::new(rest) {
             match param {
                 Ok(param) if param.name.eq_ignore_ascii_case(b"charset") => match Charset::parse(param.value) {
@@ -112,7 +124,7 @@ impl PartHead {
 }
 
 /// Whether the name of a part is `model`. What some servers would turn into `model` (percent escapes, backslashes,
-/// white space, brackets as in `model[]`, a NUL, another case) is refused.
+/// white space, brackets as in `model[]`, a NUL, another case, the encoded words of RFC 2047) is refused.
 fn is_model(name: &[u8]) -> Result<bool, FindError> {
     if name == MODEL.as_bytes() {
         return Ok(true);
@@ -125,10 +137,11 @@ fn is_model(name: &[u8]) -> Result<bool, FindError> {
     let plain: Vec<u8> = plain
         .unwrap_or_default()
         .iter()
-        .filter(|b| b.is_ascii_graphic() && !b"\\\"'".contains(b))
+        .filter(|b| b.is_ascii_graphic() && !b"\\\"'<>".contains(b))
         .map(u8::to_ascii_lowercase)
         .collect();
-    if plain != MODEL.as_bytes() {
+    let is_encoded_word = name.windows(2).any(|pair| pair == b"=?");
+    if plain != MODEL.as_bytes() && !is_encoded_word {
         return Ok(false);
     }
     Err(FindError::AmbiguousModel(if name.eq_ignore_ascii_case(MODEL.as_bytes()) {
@@ -160,6 +173,10 @@ fn percent_decoded(name: &[u8]) -> Vec<u8> {
 
 fn form(what: &'static str) -> FindError {
     FindError::InvalidBody(InvalidBody::Form(what))
+}
+
+fn named_unusually() -> FindError {
+    form("a part is named twice or in an unusual way")
 }
 
 #[cfg(test)]
