@@ -205,8 +205,13 @@ async fn rule_05_segments_change_nothing() {
             let seen = backend.requests();
             let whole = &seen[0];
             assert_eq!(seen.len(), SPLITS + 1, "{}", case.name);
+            // Each request has an id of its own.
+            let head = |request: &RawRequest| -> Vec<String> {
+                let lines = request.head.lines().filter(|line| !line.starts_with("x-request-id:"));
+                lines.map(str::to_owned).collect()
+            };
             for cut in &seen {
-                let (a, b) = ((&cut.head, &cut.body, &cut.trailers), (&whole.head, &whole.body, &whole.trailers));
+                let (a, b) = ((head(cut), &cut.body, &cut.trailers), (head(whole), &whole.body, &whole.trailers));
                 assert_eq!(a, b, "{}", case.name);
             }
         });

@@ -1,7 +1,6 @@
 //! Bodies: held within bounds, passed on as they came, broken off when a second model comes late.
 
 use std::io::Write;
-use std::sync::Arc;
 
 use lw_inference_proxy::adapters::http::HttpSettings;
 
@@ -122,8 +121,71 @@ async fn compressed_bodies_are_forwarded_as_they_came() {
         let seen = backend.requests().pop().unwrap();
         assert_eq!((seen.body, seen.head.contains(encoding)), (body, true), "{encoding}");
     }
-    let unknown = stage.ask(post_with("/v1/x", "content-encoding: lzma\r\n", MODEL)).await;
-    assert_eq!(unknown.status, 415);
+    for unknown in
+        ["lzma", "compress", "x-compress", "gzip, gzip", "gzip\r\ncontent-encoding: br", "aws-chunked", "identity, xz"]
+    {
+        let answer = stage.ask(post_with("/v1/x", &format!("content-encoding: {unknown}\r\n"), MODEL)).await;
+        assert_eq!(answer.status, 415, "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_coding_is_looked_at_as_it_stands_and_passed_on() {
+    let (stage, backend) = held(1 << 20, 1 << 30).await;
+    for value in [
+        "UTF-8",
+        "utf8",
+        "none",
+        "identity",
+        "Identity, none",
+        "",
+        "utf-8\r\ncontent-encoding: identity",
+        "8bit",
+        "application/json",
+    ] {
+        let answer = stage.ask(post_with("/v1/x", &format!("content-encoding: {value}\r\n"), MODEL)).await;
+        assert_eq!(answer.status, 200, "{value}: {answer:?}");
+        let seen = backend.requests().pop().unwrap();
+        let first = value.split("\r\n").next();
+        assert_eq!((seen.header("content-encoding"), seen.body.as_slice()), (first, MODEL.as_bytes()), "{value}");
+    }
+    // Beside a coding it is nothing.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(MODEL.as_bytes()).unwrap();
+    let body = gzip.finish().unwrap();
+    for value in ["utf-8, gzip", "GZIP", "identity\r\ncontent-encoding: x-gzip"] {
+        let mut client = stage.client().await;
+        let head = format!(
+            "POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-encoding: {value}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        client.send(head).await.send(&body).await;
+        assert_eq!(client.answer().await.unwrap().status, 200, "{value}");
+    }
+    // Looked at as it stands, what is compressed is not JSON.
+    let mut client = stage.client().await;
+    let head =
+        format!("POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-encoding: utf-8\r\ncontent-length: {}\r\n\r\n", body.len());
+    client.send(head).await.send(&body).await;
+    let answer = client.answer().await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_body"));
+}
+
+#[tokio::test]
+async fn two_content_types_are_refused() {
+    let (stage, backend) = held(1 << 20, 1 << 30).await;
+    let form = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b--\r\n";
+    for types in [
+        "content-type: multipart/form-data; boundary=b\r\ncontent-type: multipart/form-data; boundary=c\r\n",
+        "content-type: multipart/form-data; boundary=b\r\ncontent-type: application/json\r\n",
+        "content-type: application/json\r\ncontent-type: multipart/form-data; boundary=b\r\n",
+    ] {
+        for body in [form, MODEL] {
+            let answer = stage.ask(post_with("/v1/x", types, body)).await;
+            assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_body"), "{types}: {answer:?}");
+        }
+    }
+    assert!(backend.requests().is_empty());
 }
 
 #[tokio::test]
@@ -203,6 +265,8 @@ async fn the_model_of_a_request_without_a_body_is_in_its_query() {
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!(stage.ask(get("/v1/realtime?a=b&model=%6d")).await.status, 200);
     assert_eq!(backend.requests()[0].line(), "GET /v1/realtime?a=b&model=%6d HTTP/1.1");
+    let none = stage.ask(get("/v1/realtime")).await;
+    assert!(none.text().contains("`?model=`"), "it says how to name one without a body: {none:?}");
     for (query, code) in [("", "missing_model"), ("?model=", "invalid_model"), ("?model=m&model=m", "ambiguous_model")]
     {
         assert_eq!(stage.ask(get(&format!("/v1/realtime{query}"))).await.code(), code);
@@ -210,16 +274,84 @@ async fn the_model_of_a_request_without_a_body_is_in_its_query() {
 }
 
 #[tokio::test]
-async fn rule_11_a_body_in_one_byte_chunks_is_counted_by_what_it_costs() {
-    let (stage, _backend) = held(64 << 10, 1 << 30).await;
-    let stage = Arc::new(stage);
+async fn rule_11_a_body_in_one_byte_chunks_costs_what_its_bytes_cost() {
+    let (stage, backend) = held(8 << 10, 64 << 10).await;
     let mut client = stage.client().await;
-    client.send("POST /v1/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n\"\r\n").await;
-    // A chunk of one byte costs far more than a byte: the bound comes long before 64 Ki of them.
-    let (chunks, mut sent) = ("1\r\na\r\n".repeat(64), 0);
-    while sent < 64 << 10 && client.try_send(&chunks).await.is_ok() {
-        sent += 64;
-    }
+    let chunks = |text: &str| text.chars().map(|c| format!("1\r\n{c}\r\n")).collect::<String>();
+    // As much as may be held, in as many chunks as it has bytes.
+    let text = padded(7 << 10);
+    client.send("POST /v1/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    client.send(chunks(&text)).await.send("0\r\n\r\n").await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert_eq!(backend.requests()[0].body, text.as_bytes());
+    // More than that is too large, however it comes.
+    let mut client = stage.client().await;
+    client.send("POST /v1/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    let _ = client.try_send(chunks(&padded(10 << 10))).await;
     let answer = client.answer().await.map(|answer| answer.status);
-    assert!(answer.is_none_or(|status| status == 413), "{answer:?} after {sent} bytes");
+    assert!(answer.is_none_or(|status| status == 413), "{answer:?}");
+}
+
+#[tokio::test]
+async fn while_a_bomb_is_decoded_others_are_answered() {
+    let (stage, _backend) = held(8 << 20, 1 << 30).await;
+    for encoding in ["br", "zstd", "gzip"] {
+        let text = [b"{\"x\":\"".as_slice(), &vec![b'a'; 16 << 20]].concat();
+        let bomb = match encoding {
+            "br" => {
+                let mut brotli = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22);
+                brotli.write_all(&text).unwrap();
+                brotli.into_inner()
+            }
+            "zstd" => zstd::stream::encode_all(&text[..], 3).unwrap(),
+            _ => {
+                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+                gzip.write_all(&text).unwrap();
+                gzip.finish().unwrap()
+            }
+        };
+        let (mut slow, mut quick) = (stage.client().await, stage.client().await);
+        let head = format!(
+            "POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-encoding: {encoding}\r\ncontent-length: {}\r\n\r\n",
+            bomb.len()
+        );
+        let asked = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n".repeat(3);
+        // Both are there before the proxy looks: the test and the proxy share a thread.
+        slow.stream.try_write(&[head.as_bytes(), &bomb].concat()).unwrap();
+        quick.stream.try_write(asked.as_bytes()).unwrap();
+        let first = tokio::select! {
+            biased;
+            answer = slow.answer() => answer,
+            answer = async {
+                for _ in 0..2 {
+                    quick.answer().await;
+                }
+                quick.answer().await
+            } => answer,
+        };
+        assert_eq!(first.unwrap().status, 200, "{encoding}: health first, then the bomb");
+        assert_eq!(slow.answer().await.unwrap().status, 413, "{encoding}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_turns_out_to_be_empty_is_none() {
+    let (stage, backend) = held(1 << 20, 1 << 30).await;
+    for (count, body) in [
+        "content-length: 0\r\n\r\n",
+        "transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "transfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n0\r\nx-sum: 1\r\n\r\n",
+        "transfer-encoding: chunked\r\ncontent-encoding: gzip\r\n\r\n0\r\n\r\n",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for method in ["GET", "DELETE", "POST"] {
+            let answer = stage.ask(format!("{method} /v1/x?model=m HTTP/1.1\r\nhost: a\r\n{body}")).await;
+            assert_eq!(answer.status, 200, "{method} {body}: {answer:?}");
+        }
+        assert_eq!(backend.requests().len(), 3 * (count + 1));
+        let answer = stage.ask(format!("GET /v1/x HTTP/1.1\r\nhost: a\r\n{body}")).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "missing_model"), "{body}");
+    }
 }

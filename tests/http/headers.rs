@@ -94,7 +94,40 @@ async fn rule_08_repeated_headers_keep_their_order_and_nothing_is_added_but_the_
     assert_eq!(repeated, ["x-a: 1", "x-a: 2", "x-a: 3"]);
     let mut added: Vec<_> = seen.headers().into_iter().filter_map(|line| line.split(':').next()).collect();
     added.retain(|name| !["host", "content-length", "x-a"].contains(name));
-    assert_eq!(added, ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
+    assert_eq!(added, ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"]);
+}
+
+#[tokio::test]
+async fn without_a_host_none_is_noted() {
+    let backend = RawBackend::answering(OK).await;
+    let stage = Stage::before(backend.address()).await;
+    for head in ["GET /v1/x?model=m HTTP/1.0\r\n\r\n", "GET /v1/x?model=m HTTP/1.1\r\nhost:\r\n\r\n"] {
+        assert_eq!(stage.ask(head).await.status, 200, "{head:?}");
+        let seen = backend.requests().pop().unwrap();
+        assert_eq!(seen.header("x-forwarded-host"), None, "{head:?}: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_gets_the_id_that_the_answer_carries() {
+    let backend = RawBackend::answering(OK).await;
+    let stage = Stage::before(backend.address()).await;
+    for (given, kept) in [
+        ("", false),
+        ("x-request-id: abc-123\r\n", true),
+        ("x-request-id: a b\r\n", false),
+        ("x-request-id:\r\n", false),
+        ("x-request-id: <script>\r\n", false),
+        ("x-request-id: abc-123\r\nconnection: x-request-id\r\n", true),
+        ("x-request-id: abc-123\r\nx-request-id: other\r\n", true),
+    ] {
+        let answer = stage.ask(post_with("/v1/x", given, MODEL)).await;
+        let seen = backend.requests().pop().unwrap();
+        let of = |line: &&&str| line.to_ascii_lowercase().starts_with("x-request-id:");
+        assert_eq!(seen.headers().iter().filter(of).count(), 1, "{given:?}: {seen:?}");
+        assert_eq!(seen.header("x-request-id"), answer.header("x-request-id"), "{given:?}");
+        assert_eq!(answer.header("x-request-id") == Some("abc-123"), kept, "{given:?}");
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 
 use crate::adapters::http::decode::{DecodeError, Decoder};
+use crate::adapters::http::held::HeldTotal;
 use crate::adapters::http::held_body::{Search, SearchError};
 use crate::domain::finder::ModelFinder;
 
@@ -83,9 +84,16 @@ fn decoded<'a>(
     let mut decoder = decoder(encoding, limit);
     let mut text = Vec::new();
     for chunk in chunks {
-        if let Err(error) = decoder.decode(chunk, |more| text.extend_from_slice(more)) {
-            assert!(text.len() <= limit);
-            return (text, Err(error));
+        let mut rest = chunk;
+        loop {
+            match decoder.decode(&mut rest, |more| text.extend_from_slice(more)) {
+                Ok((_, true)) => {}
+                Ok((_, false)) => break,
+                Err(error) => {
+                    assert!(text.len() <= limit);
+                    return (text, Err(error));
+                }
+            }
         }
     }
     assert!(text.len() <= limit);
@@ -96,10 +104,11 @@ fn decoded<'a>(
 fn model<'a>(encoding: &str, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<String, String> {
     let mut search = Search { finder: ModelFinder::json(), decoder: Some(decoder(encoding, DECODED_MAX_BYTES)) };
     for chunk in chunks {
-        search.feed(chunk).map_err(|error| match error {
+        let mut rest = chunk;
+        while search.step(&mut rest).map_err(|error| match error {
             SearchError::Find(error) => error.to_string(),
             SearchError::Decode(error) => format!("{error:?}"),
-        })?;
+        })? {}
     }
     found(search.finder)
 }
@@ -118,7 +127,7 @@ fn found(mut finder: ModelFinder) -> Result<String, String> {
 fn decoder(encoding: &str, limit: usize) -> Decoder {
     let value = HeaderValue::from_str(encoding).expect("an encoding's name is a value");
     let headers = HeaderMap::from_iter([(CONTENT_ENCODING, value)]);
-    Decoder::for_headers(&headers, limit).ok().flatten().expect("the encoding is known")
+    Decoder::for_headers(&headers, limit, &HeldTotal::new(usize::MAX)).ok().flatten().expect("the encoding is known")
 }
 
 /// What the readers, not the writers, of these libraries give of a body, and whether that is all of it.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{Request, Uri};
+use http::{Method, Request, Uri};
 
 use crate::adapters::http::framing;
 use crate::adapters::http::noted::Noted;
@@ -23,7 +23,8 @@ pub fn request_target(input: &[u8]) {
     let host = uri.authority().map_or("proxy.test", |authority| authority.as_str()).to_owned();
     // Only the target is in question here, not the host in it.
     let host_is_plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b));
-    let Ok(request) = Request::builder().uri(uri.clone()).header(HOST, host).body(()) else {
+    // No GET: the id of a model that is read is looked up here, and may be anything.
+    let Ok(request) = Request::builder().method(Method::POST).uri(uri.clone()).header(HOST, host).body(()) else {
         return;
     };
     let (parts, ()) = request.into_parts();

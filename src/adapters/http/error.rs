@@ -19,6 +19,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// The code of a body that is larger than may be held, or decoded, to find its model.
 pub const BODY_TOO_LARGE: &str = "body_too_large";
 
+/// The code of what has no room among everything that is held.
+pub const OVERLOADED: &str = "overloaded";
+
 /// Whose shape an error takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -86,7 +89,7 @@ impl ErrorAnswer {
     /// All bodies together are larger than may be held.
     pub fn overloaded() -> Self {
         let message = "the proxy holds as many request bodies as it may; send the request again";
-        Self { close: true, ..Self::soon("overloaded", message) }
+        Self { close: true, ..Self::soon(OVERLOADED, message) }
     }
 
     /// The body names no model that can be used.
@@ -97,6 +100,7 @@ impl ErrorAnswer {
     /// The body failed while it was read.
     pub fn body(error: &BodyError) -> Self {
         match error {
+            BodyError::Refused { code: OVERLOADED, .. } => Self::overloaded(),
             BodyError::Refused { code, message } => {
                 let param = code.ends_with("_model").then_some("model");
                 let status = match *code {

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode, Version};
 
 use super::framing::X_FORWARDED_FOR;
 use super::noted::Noted;
+use super::request_id::X_REQUEST_ID;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -37,13 +38,14 @@ pub fn client(peer: IpAddr) -> HeaderValue {
     HeaderValue::try_from(peer.to_canonical().to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
-/// Takes away what belongs to the client's own connection, and notes the client. Gives the protocol that the request
+/// Takes away what belongs to the client's own connection, and notes the client and the id of the request. Gives the protocol that the request
 /// wants to switch to, if it does.
 pub fn prepare_request(
     version: Version,
     headers: &mut HeaderMap,
     noted: Noted,
     client: &HeaderValue,
+    request_id: &HeaderValue,
 ) -> Option<HeaderValue> {
     if !noted.any(Noted::HOST) {
         // HTTP/1.0 needs no host; what goes on is HTTP/1.1.
@@ -59,6 +61,8 @@ pub fn prepare_request(
         }
     };
     note_client(headers, noted, client);
+    // The one that is answered with, so that logs can be joined. Where the caller's is sane it is the same.
+    headers.insert(X_REQUEST_ID, request_id.clone());
     switch
 }
 
@@ -152,7 +156,7 @@ fn note_client(headers: &mut HeaderMap, noted: Noted, client: &HeaderValue) {
     };
     headers.insert(X_FORWARDED_FOR, hops);
     if !noted.any(Noted::FORWARDED_HOST)
-        && let Some(host) = headers.get(HOST).cloned()
+        && let Some(host) = headers.get(HOST).filter(|host| !host.is_empty()).cloned()
     {
         headers.insert(X_FORWARDED_HOST, host);
     }
@@ -176,6 +180,7 @@ mod tests {
     use super::*;
 
     const PEER: HeaderValue = HeaderValue::from_static("192.0.2.7");
+    const ID: HeaderValue = HeaderValue::from_static("req-1");
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
@@ -183,7 +188,7 @@ mod tests {
 
     fn prepare(request: &mut HeaderMap) -> Option<HeaderValue> {
         let noted = Noted::of(request);
-        prepare_request(Version::HTTP_11, request, noted, &PEER)
+        prepare_request(Version::HTTP_11, request, noted, &PEER, &ID)
     }
 
     fn has(headers: &HeaderMap, name: &str, value: &str) -> bool {

@@ -95,7 +95,8 @@ fn transfer_encoding(parts: &Parts) -> Result<(), ErrorAnswer> {
     }
 }
 
-/// The target goes to the backend byte for byte, or not at all: whatever some server would resolve is refused.
+/// The target goes to the backend byte for byte, or not at all: whatever some server would resolve is refused. The id of a
+/// model that is answered from memory may be anything.
 fn target(parts: &Parts) -> Result<(), ErrorAnswer> {
     let Some(whole) = parts.uri.path_and_query() else {
         return Err(ErrorAnswer::malformed("the request's target is not a path"));
@@ -107,12 +108,22 @@ fn target(parts: &Parts) -> Result<(), ErrorAnswer> {
             ..ErrorAnswer::new(StatusCode::URI_TOO_LONG, "target_too_long", message)
         });
     }
-    match path_is_plain(whole.path()) {
+    match path_is_plain(whole.path()) || is_retrieval(&parts.method, whole.path()) {
         true => Ok(()),
-        false => Err(ErrorAnswer::malformed(
-            "the request's path must begin with one slash and have no dot segments, backslashes or control characters",
-        )),
+        false => Err(odd_path()),
     }
+}
+
+/// Whether the path names one model, whose id is looked up here and never passed on.
+fn is_retrieval(method: &Method, path: &str) -> bool {
+    (method == Method::GET || method == Method::HEAD) && path.starts_with("/v1/models/")
+}
+
+/// The answer to a path that some server would resolve.
+pub fn odd_path() -> ErrorAnswer {
+    ErrorAnswer::malformed(
+        "the request's path must begin with one slash and have no dot segments, backslashes or control characters",
+    )
 }
 
 /// Whether every server reads this path alike. `%2F` is allowed: it stands in model ids.

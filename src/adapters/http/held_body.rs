@@ -3,10 +3,7 @@
 //! The search goes on in what passes. A second model that is seen late breaks the request off, so that no backend can
 //! act upon a body which other parsers read differently.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,84 +12,12 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::decode::{DecodeError, Decoder};
-use super::error::BODY_TOO_LARGE;
+use super::error::{BODY_TOO_LARGE, OVERLOADED};
+use super::held::Held;
 use super::request_body::RequestBody;
 use crate::adapters::bell::unwoken;
 use crate::domain::finder::{FindError, ModelFinder};
 use crate::ports::upstream::BodyError;
-
-/// What one held piece costs beside its bytes: its handle, and its share of the buffer that it pins.
-const PIECE_OVERHEAD: usize = size_of::<Frame<Bytes>>() + 16;
-
-/// How much is held for all requests together.
-#[derive(Debug)]
-pub struct HeldTotal {
-    bytes: AtomicUsize,
-    limit: usize,
-}
-
-impl HeldTotal {
-    /// Nothing is held, and this much may be.
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { bytes: AtomicUsize::new(0), limit })
-    }
-
-    fn add(&self, bytes: usize) -> bool {
-        let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.limit);
-        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
-    }
-}
-
-/// The pieces of one body that were read and not yet passed on.
-pub struct Held {
-    pieces: VecDeque<Frame<Bytes>>,
-    cost: usize,
-    total: Arc<HeldTotal>,
-}
-
-impl Held {
-    /// Holds nothing yet.
-    pub fn new(total: Arc<HeldTotal>) -> Self {
-        Self { pieces: VecDeque::new(), cost: 0, total }
-    }
-
-    /// What is held costs this much.
-    pub fn cost(&self) -> usize {
-        self.cost
-    }
-
-    /// Holds a piece; `false` if there is no room for it among all requests.
-    pub fn push(&mut self, piece: Frame<Bytes>) -> bool {
-        let cost = piece_cost(&piece);
-        let fits = self.total.add(cost);
-        if fits {
-            self.cost += cost;
-            self.pieces.push_back(piece);
-        }
-        fits
-    }
-
-    fn pop(&mut self) -> Option<Frame<Bytes>> {
-        let piece = self.pieces.pop_front()?;
-        self.give_back(piece_cost(&piece));
-        Some(piece)
-    }
-
-    fn give_back(&mut self, cost: usize) {
-        self.cost = self.cost.saturating_sub(cost);
-        self.total.bytes.fetch_sub(cost, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.give_back(self.cost);
-    }
-}
-
-fn piece_cost(piece: &Frame<Bytes>) -> usize {
-    piece.data_ref().map_or(0, Bytes::len) + PIECE_OVERHEAD
-}
 
 /// Looks for the model in what passes by.
 pub struct Search {
@@ -112,15 +37,16 @@ pub enum SearchError {
 }
 
 impl Search {
-    /// Looks through the next piece.
+    /// Looks through the next slice of the chunk and takes that off its front. True: there is more to look through, and it
+    /// is time to let others have their turn.
     ///
     /// # Errors
     /// [`SearchError`].
-    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), SearchError> {
+    pub fn step(&mut self, chunk: &mut &[u8]) -> Result<bool, SearchError> {
         match &mut self.decoder {
-            None => self.finder.feed(chunk).map_err(SearchError::Find),
+            None => self.finder.feed(std::mem::take(chunk)).map(|()| false).map_err(SearchError::Find),
             Some(decoder) => match decoder.decode(chunk, |text| self.finder.feed(text)) {
-                Ok(found) => found.map_err(SearchError::Find),
+                Ok((found, more)) => found.map(|()| more).map_err(SearchError::Find),
                 Err(error) => Err(SearchError::Decode(error)),
             },
         }
@@ -138,6 +64,10 @@ impl SearchError {
             Self::Decode(DecodeError::Invalid) => BodyError::Refused {
                 code: "invalid_body",
                 message: "the body is not what its Content-Encoding says".to_owned(),
+            },
+            Self::Decode(DecodeError::NoRoom) => BodyError::Refused {
+                code: OVERLOADED,
+                message: "the proxy holds as much of request bodies as it may; send the request again".to_owned(),
             },
         }
     }
@@ -168,10 +98,43 @@ pub struct HeldBody {
     pub rest: Option<RequestBody>,
     /// Looks through what is still to come.
     pub search: Option<Search>,
+    /// What came and is being looked through, and how far that has gone.
+    pub passing: Option<(Frame<Bytes>, usize)>,
     /// Waits for what is still to come, no longer than `idle`.
     pub patience: Patience,
     /// The longest time between two pieces.
     pub idle: Duration,
+}
+
+impl HeldBody {
+    /// Nothing more comes: what looked for the model is of no more use, and may hold much.
+    pub fn has_ended(&mut self) {
+        self.rest = None;
+        self.search = None;
+    }
+
+    /// Looks through the next slice of what came, and passes it on behind the last one.
+    fn pass(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let (Some((frame, seen)), Some(search)) = (&mut self.passing, &mut self.search)
+            && let Some(data) = frame.data_ref()
+        {
+            let mut left = data.get(*seen..).unwrap_or_default();
+            match search.step(&mut left) {
+                Ok(false) => {}
+                Ok(true) => {
+                    *seen = data.len() - left.len();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Err(error) => return Poll::Ready(Some(Err(error.into_body_error()))),
+            }
+        }
+        let passed = self.passing.take().map(|(frame, _)| Ok(frame));
+        if self.rest.as_ref().is_some_and(Body::is_end_stream) {
+            self.has_ended();
+        }
+        Poll::Ready(passed)
+    }
 }
 
 impl Body for HeldBody {
@@ -183,32 +146,31 @@ impl Body for HeldBody {
         if let Some(piece) = this.held.pop() {
             return Poll::Ready(Some(Ok(piece)));
         }
-        let Some(rest) = &mut this.rest else { return Poll::Ready(None) };
-        match take(rest, cx) {
-            Poll::Pending => this.patience.wait(this.idle, cx).map(|error| Some(Err(error))),
-            Poll::Ready(None) => {
-                this.rest = None;
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(broken(&error)))),
-            Poll::Ready(Some(Ok(frame))) => {
-                this.patience.came();
-                if let (Some(data), Some(search)) = (frame.data_ref(), &mut this.search)
-                    && let Err(error) = search.feed(data)
-                {
-                    return Poll::Ready(Some(Err(error.into_body_error())));
+        if this.passing.is_none() {
+            let Some(rest) = &mut this.rest else { return Poll::Ready(None) };
+            match take(rest, cx) {
+                Poll::Pending => return this.patience.wait(this.idle, cx).map(|error| Some(Err(error))),
+                Poll::Ready(None) => {
+                    this.has_ended();
+                    return Poll::Ready(None);
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(broken(&error)))),
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.patience.came();
+                    this.passing = Some((frame, 0));
+                }
             }
         }
+        this.pass(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.pieces.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+        self.held.is_empty() && self.passing.is_none() && self.rest.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held: u64 = self.held.pieces.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let passing = self.passing.as_ref().and_then(|(frame, _)| frame.data_ref()).map_or(0, Bytes::len);
+        let held = (self.held.bytes() + passing) as u64;
         let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(held.saturating_add(rest.lower()));

@@ -10,6 +10,7 @@ mod error;
 mod forward;
 mod framing;
 mod guarded_io;
+mod held;
 mod held_body;
 mod listener;
 mod models;

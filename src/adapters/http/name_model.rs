@@ -9,15 +9,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{StatusCode, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use http_body::{Body, Frame};
 
 use super::decode::{DecodeError, Decoder};
 use super::error::ErrorAnswer;
-use super::held_body::{Held, HeldBody, HeldTotal, Patience, Search, SearchError, broken, take};
+use super::held::{Held, HeldTotal};
+use super::held_body::{HeldBody, Patience, Search, SearchError, broken, take};
 use super::noted::Noted;
 use super::request_body::RequestBody;
-use crate::domain::finder::{AmbiguousModel, FindError, InvalidModel, ModelFinder};
+use crate::domain::finder::{AmbiguousModel, FindError, InvalidBody, InvalidModel, ModelFinder};
 use crate::domain::model_name::ModelName;
 
 /// The bounds of the search.
@@ -41,55 +42,74 @@ pub async fn name_model(
     body: RequestBody,
     limits: &SearchLimits,
 ) -> Result<(ModelName, Pin<Box<HeldBody>>), ErrorAnswer> {
-    let held = Held::new(Arc::clone(&limits.held_total));
+    let held = Held::new(&limits.held_total);
     let (patience, idle) = (Patience::default(), limits.body_idle);
     // On the heap from the beginning: it goes all the way to the backend.
-    let mut body = Box::pin(HeldBody { held, rest: Some(body), search: None, patience, idle });
+    let mut body = Box::pin(HeldBody { held, rest: Some(body), search: None, passing: None, patience, idle });
     if body.is_end_stream() {
-        body.rest = None;
+        body.has_ended();
         return Ok((from_query(&parts.uri)?, body));
     }
-    let kind = parts.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
     body.search = Some(Search {
-        finder: ModelFinder::for_content_type(kind).map_err(|error| ErrorAnswer::no_model(&error))?,
+        finder: finder(&parts.headers).map_err(|error| ErrorAnswer::no_model(&error))?,
         decoder: match noted.any(Noted::CONTENT_ENCODING) {
-            true => Decoder::for_headers(&parts.headers, limits.held_body)?,
+            true => Decoder::for_headers(&parts.headers, limits.held_body, &limits.held_total)?,
             false => None,
         },
     });
-    let model = from_body(&mut body, limits.held_body).await?;
+    let model = match from_body(&mut body, limits.held_body).await? {
+        Some(model) => model,
+        // What said nothing of its length turned out to be empty.
+        None => from_query(&parts.uri)?,
+    };
     Ok((model, body))
 }
 
-/// Reads pieces until one of them completes the model's name.
-async fn from_body(body: &mut HeldBody, limit: usize) -> Result<ModelName, ErrorAnswer> {
-    loop {
-        let Some(piece) = next_piece(body).await? else {
-            return whole(body.search.as_mut());
-        };
+/// The finder for the one `Content-Type`, or for none. Of two, some servers take the first and some the last.
+fn finder(headers: &HeaderMap) -> Result<ModelFinder, FindError> {
+    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    match (kinds.next(), kinds.next()) {
+        (_, Some(_)) => Err(FindError::InvalidBody(InvalidBody::TwoTypes)),
+        (kind, None) => ModelFinder::for_content_type(kind.map(http::HeaderValue::as_bytes)),
+    }
+}
+
+/// Reads pieces until one of them completes the model's name; `None` for a body without a byte.
+async fn from_body(body: &mut HeldBody, limit: usize) -> Result<Option<ModelName>, ErrorAnswer> {
+    let mut is_empty = true;
+    while let Some(piece) = next_piece(body).await? {
         if let (Some(data), Some(search)) = (piece.data_ref(), &mut body.search) {
-            search.feed(data).map_err(|error| search_failed(error, limit))?;
+            is_empty &= data.is_empty();
+            let mut left = &data[..];
+            while search.step(&mut left).map_err(|error| search_failed(error, limit))? {
+                tokio::task::yield_now().await;
+            }
         }
         if !body.held.push(piece) {
             return Err(ErrorAnswer::overloaded());
         }
         if body.rest.as_ref().is_none_or(Body::is_end_stream) {
-            body.rest = None;
-            return whole(body.search.as_mut());
+            break;
         }
         if let Some(model) = body.search.as_ref().and_then(|search| search.finder.model()) {
-            return Ok(model.clone());
+            return Ok(Some(model.clone()));
         }
-        if body.held.cost() > limit {
+        if body.held.bytes() > limit {
             return Err(ErrorAnswer::too_large(limit));
         }
+    }
+    let search = body.search.take();
+    body.has_ended();
+    match is_empty {
+        true => Ok(None),
+        false => whole(search).map(Some),
     }
 }
 
 /// The body ended: it has a model and is complete, or it is refused.
-fn whole(search: Option<&mut Search>) -> Result<ModelName, ErrorAnswer> {
+fn whole(search: Option<Search>) -> Result<ModelName, ErrorAnswer> {
     let missing = || ErrorAnswer::no_model(&FindError::MissingModel);
-    let finder = &mut search.ok_or_else(missing)?.finder;
+    let mut finder = search.ok_or_else(missing)?.finder;
     finder.finish().map_err(|error| ErrorAnswer::no_model(&error))?;
     finder.model().cloned().ok_or_else(missing)
 }
@@ -116,6 +136,7 @@ async fn next_piece(body: &mut HeldBody) -> Result<Option<Frame<Bytes>>, ErrorAn
 fn search_failed(error: SearchError, limit: usize) -> ErrorAnswer {
     match error {
         SearchError::Find(error) => ErrorAnswer::no_model(&error),
+        SearchError::Decode(DecodeError::NoRoom) => ErrorAnswer::overloaded(),
         SearchError::Decode(DecodeError::TooLarge) => ErrorAnswer::too_large(limit),
         SearchError::Decode(DecodeError::Invalid) => {
             let message = "the body is not what its Content-Encoding says";

@@ -43,6 +43,7 @@ pub fn router(shared: Arc<Shared>, with_status: bool) -> Router {
         .route("/healthz", get(healthz).fallback(nothing))
         .route("/readyz", get(readyz).fallback(nothing))
         .route("/v1/models", get(list))
+        .route("/v1/models/", get(list))
         .route("/v1/models/{*id}", get(one))
         .fallback(any(nothing))
         .with_state(shared)
@@ -67,7 +68,9 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
 async fn one(State(shared): State<Arc<Shared>>, id: Result<Path<String>, PathRejection>) -> Response {
     let published = shared.load();
     // Ids are UTF-8: what is not is the id of no model.
-    match id.ok().and_then(|Path(id)| models::one(&published.table, &id)) {
+    let one = |id: &str| models::one(&published.table, id);
+    // An id may end with a slash; else it is one that the caller put behind it.
+    match id.ok().and_then(|Path(id)| one(&id).or_else(|| one(id.strip_suffix('/')?))) {
         Some(object) => answer(StatusCode::OK, object),
         None => absent(Absent::Model { starting: published.table.starting() }),
     }

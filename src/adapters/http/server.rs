@@ -18,7 +18,7 @@ use super::body::AnswerBody;
 use super::conn_state::Connection;
 use super::error::{Dialect, ErrorAnswer, still_starting};
 use super::guarded_io::Deadlines;
-use super::held_body::HeldTotal;
+use super::held::HeldTotal;
 use super::name_model::{SearchLimits, name_model};
 use super::noted::Noted;
 use super::request_body::RequestBody;
@@ -143,8 +143,11 @@ impl Server {
             },
         );
         // Pinned here, and the head by reference: what is handed down by value is copied at each step.
-        let answered = pin!(self.dispatch(connection, parts, noted, body, exchange));
-        let mut response = match std::panic::AssertUnwindSafe(answered).catch_unwind().await {
+        let answered = {
+            let answered = pin!(self.dispatch(connection, parts, noted, &id, body, exchange));
+            std::panic::AssertUnwindSafe(answered).catch_unwind().await
+        };
+        let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(dialect, id_text),
             Err(_) => ErrorAnswer {
@@ -176,6 +179,7 @@ impl Server {
         connection: &Connection,
         parts: &mut Parts,
         noted: Noted,
+        id: &HeaderValue,
         body: RequestBody,
         mut exchange: Exchange,
     ) -> Result<Response<AnswerBody>, ErrorAnswer> {
@@ -186,7 +190,7 @@ impl Server {
                 exchange.answered_here(answered.as_ref().map_or_else(|error| error.status, Response::status));
                 return answered;
             }
-            Ok(()) => self.carry(connection, parts, noted, body, exchange).await,
+            Ok(()) => self.carry(connection, parts, noted, id, body, exchange).await,
         };
         answered.map_err(|(error, mut exchange)| {
             exchange.answered_here(error.status);
@@ -197,6 +201,7 @@ impl Server {
     /// Health and models. The router decodes ids; errors take the caller's shape.
     async fn remembered(&self, parts: &mut Parts) -> Result<Response<AnswerBody>, ErrorAnswer> {
         let head = parts.method == Method::HEAD;
+        let is_plain = framing::path_is_plain(parts.uri.path());
         let request = with_head(parts, axum::body::Body::empty());
         let response = match self.router.clone().call(request).await {
             Ok(response) => response,
@@ -213,6 +218,7 @@ impl Server {
                     format!("there is nothing here; the API is under /v1/, health at /healthz and /readyz{status}");
                 Err(ErrorAnswer::new(StatusCode::NOT_FOUND, "not_found", message))
             }
+            Some(Absent::Model { .. }) if !is_plain => Err(framing::odd_path()),
             Some(Absent::Model { starting }) => {
                 let message = format!(
                     "no model of this id is being served; GET /v1/models lists what there is{}",
@@ -231,6 +237,7 @@ impl Server {
         connection: &Connection,
         parts: &mut Parts,
         noted: Noted,
+        id: &HeaderValue,
         body: RequestBody,
         exchange: Exchange,
     ) -> Result<Response<AnswerBody>, (ErrorAnswer, Exchange)> {
@@ -243,7 +250,7 @@ impl Server {
             Ok(named) => named,
             Err(error) => return Err((error, exchange)),
         };
-        let switch = forward::prepare_request(parts.version, &mut parts.headers, noted, &connection.client);
+        let switch = forward::prepare_request(parts.version, &mut parts.headers, noted, &connection.client, id);
         let request = Box::new(with_head(parts, body as _));
         match self.proxy.carry(&model, request, &connection.interrupt, exchange).await {
             Err((refusal, exchange)) => Err((ErrorAnswer::refusal(&refusal, model.as_str()), exchange)),

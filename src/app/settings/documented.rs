@@ -35,7 +35,11 @@ pub const SETTINGS: &[Documented] = &[
     ),
     documented("PROXY_MODELS_REFRESH", "30s", "how often a backend in service is asked for its models anew"),
     documented("PROXY_MAX_HELD_BODY", "64MiB", "most of one body that is held, or decoded, to find its model"),
-    documented("PROXY_MAX_HELD_TOTAL", "512MiB", "most of all bodies together that is held to find their models"),
+    documented(
+        "PROXY_MAX_HELD_TOTAL",
+        "512MiB",
+        "most of all bodies together that is held, decoders included, to find their models",
+    ),
     documented("PROXY_MAX_CONNECTIONS", "16384", "most client connections; more are answered 503"),
     documented("PROXY_STATUS", "on", "off: no status page and no JSON at /status"),
     documented("PROXY_LOG_FORMAT", "auto", "json, text, or auto: text on a terminal, JSON elsewhere"),
