@@ -61,6 +61,13 @@ impl Discovery {
         }
     }
 
+    /// Opens the way to a backend whose models are known already.
+    pub fn resume(&self, question: Question) -> TableEvent<Link> {
+        let Question { container, generation, address, base_path, .. } = question;
+        let link = Link::new(self.upstream.open(&Target { address, base_path }), Arc::clone(&self.drained));
+        TableEvent::Resumed { container, generation, link }
+    }
+
     /// Asks once.
     pub async fn refresh(self, question: Question) {
         let event = match self.ask(&question, question.address).await {

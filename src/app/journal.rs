@@ -99,6 +99,7 @@ impl Journal {
             // Told together, by `contested`.
             Transition::Collision { .. } | Transition::TookOver { .. } => {}
             Transition::Discover(_)
+            | Transition::Resume(_)
             | Transition::Refresh(_)
             | Transition::Abandon(_)
             | Transition::LookAgain(..)

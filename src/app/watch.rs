@@ -1,6 +1,6 @@
 //! The loop that keeps the routing table: its only writer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -128,10 +128,17 @@ impl Watch {
             batch.push(TableEvent::Tick);
         }
         let mut transitions = Vec::new();
-        for event in batch.drain(..) {
-            let (next, mut follows) = table.apply(event, now);
+        let mut events: VecDeque<_> = batch.drain(..).collect();
+        while let Some(event) = events.pop_front() {
+            let (next, follows) = table.apply(event, now);
             table = next;
-            transitions.append(&mut follows);
+            for transition in follows {
+                match transition {
+                    // In this same version, so that no request falls into a gap.
+                    Transition::Resume(question) => events.push_front(self.discovery.resume(question)),
+                    other => transitions.push(other),
+                }
+            }
         }
         let (active, settled) = (table.active(), table.is_settled());
         self.shared.publish(table);
@@ -183,7 +190,8 @@ impl Watch {
             }
             Transition::SourceLost(source, reason) => self.sight(source, Sighting::Lost, Some(&reason)),
             Transition::SourceSeen(source, _) => self.sight(source, Sighting::Seen, None),
-            Transition::Registered(..)
+            Transition::Resume(_)
+            | Transition::Registered(..)
             | Transition::ModelsChanged { .. }
             | Transition::Removed { .. }
             | Transition::Collision { .. }

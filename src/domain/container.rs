@@ -56,6 +56,17 @@ impl fmt::Debug for ContainerId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EngineTime(pub u64);
 
+/// By how much an inspection can be ahead of the events that led to what it found.
+const INSPECTION_AHEAD_NANOS: u64 = 10_000_000_000;
+
+impl EngineTime {
+    /// Returns true if this is a moment before a run that started then, so that it belongs to the run before. What seems
+    /// much older was told by a clock that went back, and belongs to the present.
+    pub fn is_just_before(self, started: Self) -> bool {
+        self < started && started.0 - self.0 <= INSPECTION_AHEAD_NANOS
+    }
+}
+
 /// What the engine says that a container is doing, as far as routing cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
@@ -110,6 +121,13 @@ impl Addresses {
     /// Returns true if this is one of them.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.iter().any(|own| own == ip)
+    }
+
+    /// Returns the addresses with this one first, if it is one of them.
+    #[must_use]
+    pub fn preferring(&self, ip: IpAddr) -> Self {
+        let first = self.iter().find(|own| *own == ip);
+        Self::in_order(first.into_iter().chain(self.iter())).unwrap_or_else(|| self.clone())
     }
 
     /// Returns the addresses without these. Returns `None` if none is left.

@@ -87,7 +87,7 @@ pub enum Drain {
 pub struct DrainPolicy {
     /// The longest wait for requests in flight.
     pub timeout: Duration,
-    /// After which time a container that ignored its stop signal, and is healthy, is taken back.
+    /// How long after its stop must have been over a container that ignored its stop signal, and is healthy, is taken back.
     pub take_back_after: Duration,
 }
 
@@ -109,6 +109,12 @@ impl DrainPolicy {
             | RetireReason::NewRun
             | RetireReason::Restarting => Drain::Severed(self.timeout),
         }
+    }
+
+    /// Returns how long after its stop signal a container that ignored it is taken back: not before its stop timeout and
+    /// the drain are over, as until then it may be in the middle of a proper stop.
+    pub fn readmit_after(&self, stop_timeout: Option<Duration>) -> Duration {
+        stop_timeout.unwrap_or_default().max(LEAST_STOP_TIMEOUT).max(self.timeout).saturating_add(self.take_back_after)
     }
 
     /// How long after its stop signal a container is looked at again, if nothing was heard of it.

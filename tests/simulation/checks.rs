@@ -3,15 +3,32 @@
 use std::collections::{BTreeSet, HashMap};
 
 use lw_inference_proxy::domain::backend::Registration;
-use lw_inference_proxy::domain::table::{Resolution, State};
+use lw_inference_proxy::domain::table::{Resolution, Retiring, State};
 
 use super::engine::{Engine, MODELS};
-use super::proxy::{Proxy, TAKE_BACK};
+use super::proxy::{DRAIN, Proxy, TAKE_BACK};
 
 pub fn always(proxy: &Proxy) {
     claims_are_those_of_ready_backends(proxy);
     ready_is_what_was_told(proxy);
     gates_agree_with_requests(proxy);
+    a_run_in_service_has_no_deadline(proxy);
+}
+
+/// What a run had in flight before it came back goes on; what it remembers of signals is bounded.
+fn a_run_in_service_has_no_deadline(proxy: &Proxy) {
+    for (id, entry) in proxy.table.entries() {
+        assert!(entry.signals.len() <= 16, "{id} remembers {} signals", entry.signals.len());
+        let State::Ready(ready) = &entry.state else { continue };
+        let of_it = |r: &&Retiring<()>| r.backend.container == *id && r.backend.started_at == ready.backend.started_at;
+        for retiring in proxy.table.retiring().iter().filter(of_it) {
+            assert_eq!(
+                (retiring.cut_at, retiring.sever_at),
+                (None, None),
+                "{id} serves, and its requests have a deadline"
+            );
+        }
+    }
 }
 
 fn claims_are_those_of_ready_backends(proxy: &Proxy) {
@@ -49,7 +66,7 @@ fn ready_is_what_was_told(proxy: &Proxy) {
         assert!(told.addresses.contains(&ip), "{id} serves at {ip}, which it has lost");
         assert_eq!(ready.backend.started_at, told.run, "{id} serves a run that is over");
         if let Some(stopped) = told.stopped {
-            let late = proxy.now >= stopped + TAKE_BACK && proxy.was_taken_back(id);
+            let late = proxy.now >= stopped + DRAIN + TAKE_BACK && proxy.was_taken_back(id);
             assert!(late, "{id} serves though it was told to stop in this run");
         }
     }

@@ -18,6 +18,7 @@ use lw_inference_proxy::domain::table::{
 use super::dice::Dice;
 use super::engine::{Engine, MODELS, Truth};
 
+pub const DRAIN: Duration = Duration::from_secs(60);
 pub const TAKE_BACK: Duration = Duration::from_secs(300);
 
 /// What was told of a container, as plainly as possible: may it serve?
@@ -30,6 +31,8 @@ pub struct Told {
     pub addresses: Vec<IpAddr>,
     /// It was told to stop in this run, then.
     pub stopped: Option<Instant>,
+    /// The stop signals of this run.
+    pub signals: Vec<(EngineTime, Signal)>,
 }
 
 pub struct Proxy {
@@ -47,7 +50,7 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn new() -> Self {
-        let drain = DrainPolicy { timeout: Duration::from_secs(60), take_back_after: TAKE_BACK };
+        let drain = DrainPolicy { timeout: DRAIN, take_back_after: TAKE_BACK };
         let table = RoutingTable::new(TableRules { drain, refresh_every: Duration::from_secs(30) });
         #[allow(clippy::disallowed_methods, reason = "any first moment will do; time moves by hand from here")]
         let now = Instant::now();
@@ -84,6 +87,9 @@ impl Proxy {
     fn perform(&mut self, transition: Transition<()>) {
         match transition {
             Transition::Discover(question) => self.questions.push((question, false)),
+            Transition::Resume(Question { container, generation, .. }) => {
+                self.apply(TableEvent::Resumed { container, generation, link: () });
+            }
             Transition::Refresh(question) => self.questions.push((question, true)),
             // Answers to what was abandoned may be on their way: the questions stay, half of them.
             Transition::Abandon(id) => {
@@ -167,7 +173,7 @@ impl Proxy {
 
     fn note_look(&mut self, container: &lw_inference_proxy::domain::container::Container) {
         let told = self.told.entry(container.id.clone()).or_default();
-        if container.started_at > told.run {
+        if container.started_at != told.run {
             *told = Told { run: container.started_at, ..Told::default() };
         }
         let healthy = matches!(container.condition, Condition::Healthy | Condition::Starting);
@@ -183,7 +189,11 @@ impl Proxy {
         let Some(told) = self.told.get_mut(id).filter(|told| at >= told.run) else { return };
         match edge {
             Edge::Signal(signal) if signal.meaning(Signal::TERM) == Meaning::Other => {}
-            Edge::Signal(_) => (told.may_serve, told.stopped) = (false, Some(now)),
+            Edge::Signal(signal) if told.signals.contains(&(at, *signal)) => {} // told again
+            Edge::Signal(signal) => {
+                told.signals.push((at, *signal));
+                (told.may_serve, told.stopped) = (false, Some(now));
+            }
             Edge::Ended { .. } | Edge::Removed | Edge::Paused | Edge::Unhealthy => told.may_serve = false,
             Edge::LeftNetwork(lost) => told.addresses.retain(|ip| !lost.contains(*ip)),
             Edge::OutOfMemory | Edge::Renamed(_) => {}

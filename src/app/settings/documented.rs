@@ -31,7 +31,7 @@ pub const SETTINGS: &[Documented] = &[
     documented(
         "PROXY_TAKE_BACK_AFTER",
         "5m",
-        "after which time a container that ignored its stop signal and is healthy is taken back",
+        "how long after its stop timeout and the drain a container that ignored its stop signal and is healthy is taken back",
     ),
     documented("PROXY_MODELS_REFRESH", "30s", "how often a backend in service is asked for its models anew"),
     documented("PROXY_MAX_HELD_BODY", "64MiB", "most of one body that is held, or decoded, to find its model"),

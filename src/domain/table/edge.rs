@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::entry::{State, Waiting};
 use super::{RoutingTable, Transitions};
-use crate::domain::container::{ContainerId, Edge, LostAddresses, Reach};
+use crate::domain::container::{ContainerId, Edge, EngineTime, LostAddresses, Reach};
 use crate::domain::drain::RetireReason;
 use crate::domain::signal::{Meaning, Signal};
 
@@ -21,6 +21,7 @@ impl<L> RoutingTable<L> {
                 Arc::make_mut(&mut entry.container).name = name;
                 self.rename_backends(id);
                 self.inherit(id);
+                self.succeed(id);
             }
             Edge::Paused if !stopping && !ended => self.suspend(id, Waiting::Paused, RetireReason::Paused, now, out),
             Edge::Unhealthy if !stopping && !ended => {
@@ -30,10 +31,20 @@ impl<L> RoutingTable<L> {
             // Nothing is asked of it meanwhile: if this is its end, the engine says so a third of a second later.
             Edge::OutOfMemory if matches!(entry.state, State::Ready(_) | State::Discovering(_)) => {
                 entry.history.ran_out_of_memory();
+                entry.known = None; // what is left of it has to answer first
                 self.suspend(id, Waiting::OutOfMemory, RetireReason::OutOfMemory, now, out);
             }
             Edge::OutOfMemory if !ended => entry.history.ran_out_of_memory(),
             Edge::Signal(_) | Edge::Paused | Edge::Unhealthy | Edge::LeftNetwork(_) | Edge::OutOfMemory => {}
+        }
+    }
+
+    /// Returns true for a signal that was acted upon before: a stream that is resumed tells the past again. Remembers it
+    /// otherwise.
+    pub(super) fn is_replayed(&mut self, id: &ContainerId, at: EngineTime, edge: &Edge) -> bool {
+        match (self.entries.get_mut(id), edge) {
+            (Some(entry), Edge::Signal(signal)) => !entry.signals.note(at, *signal),
+            _ => false,
         }
     }
 

@@ -1,15 +1,20 @@
 //! What the table holds of one container.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::{Generation, Warning};
 use super::history::History;
 use crate::domain::backend::{Backend, OfferedModel, Registration};
-use crate::domain::container::{Addresses, Container, Unreachable};
+use crate::domain::container::{Addresses, Container, EngineTime, Unreachable};
 use crate::domain::drain::RetireReason;
 use crate::domain::labels::LabelError;
 use crate::domain::model_name::ModelName;
+use crate::domain::signal::Signal;
+
+/// How many signals of one run are remembered.
+const SIGNALS_REMEMBERED: usize = 16;
 
 /// Which of the proxy's container sources a container comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +40,50 @@ pub struct Entry<L> {
     pub history: History,
     /// What the operator was told already, of each kind the last: it is told again only when it changed.
     pub warned: Vec<Warning>,
+    /// The signals of this run that were acted upon.
+    pub signals: ActedUpon,
+    /// What it served last, and where.
+    pub known: Option<KnownModels>,
+}
+
+/// What a run of a container served last: good enough to serve with at once when the same run returns.
+#[derive(Debug, Clone)]
+pub struct KnownModels {
+    /// The run.
+    pub run: EngineTime,
+    /// Where.
+    pub address: SocketAddr,
+    /// What it listed.
+    pub models: Arc<[OfferedModel]>,
+}
+
+/// The last signals that were acted upon, so that one which is told again is known. It is told with the same time.
+#[derive(Debug, Clone, Default)]
+pub struct ActedUpon {
+    last: Vec<(EngineTime, Signal)>,
+}
+
+impl ActedUpon {
+    /// Returns how many are remembered.
+    #[allow(clippy::len_without_is_empty, reason = "only a bound is checked by it")]
+    pub fn len(&self) -> usize {
+        self.last.len()
+    }
+
+    /// Notes a signal. Returns false if it was noted before.
+    pub(super) fn note(&mut self, at: EngineTime, signal: Signal) -> bool {
+        if at == EngineTime::default() {
+            return true; // without a time nothing tells two signals apart
+        }
+        if self.last.contains(&(at, signal)) {
+            return false;
+        }
+        if self.last.len() >= SIGNALS_REMEMBERED {
+            self.last.remove(0);
+        }
+        self.last.push((at, signal));
+        true
+    }
 }
 
 impl<L> Clone for Entry<L> {
@@ -48,6 +97,8 @@ impl<L> Clone for Entry<L> {
             generation: self.generation,
             history: self.history.clone(),
             warned: self.warned.clone(),
+            signals: self.signals.clone(),
+            known: self.known.clone(),
         }
     }
 }

@@ -34,6 +34,15 @@ pub enum TableEvent<L> {
         /// The application's way to it.
         link: L,
     },
+    /// The way to a backend that is taken back with the models it listed before, see [`Transition::Resume`].
+    Resumed {
+        /// Which container.
+        container: ContainerId,
+        /// For which generation.
+        generation: Generation,
+        /// The application's way to it.
+        link: L,
+    },
     /// A backend in service answered with its models anew.
     Refreshed {
         /// Which container was asked.
@@ -72,6 +81,9 @@ pub enum TableEvent<L> {
 pub enum Transition<L> {
     /// Ask this container for its models, again and again until it answers or a later transition says otherwise.
     Discover(Question),
+    /// Open the way to this backend and answer with [`TableEvent::Resumed`], before the next version is published: the
+    /// same run is back, and serves what it listed before.
+    Resume(Question),
     /// Ask this backend for its models once.
     Refresh(Question),
     /// Stop asking this container.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::entry::{Discovering, Ready, State, Waiting};
+use super::entry::{Discovering, KnownModels, Ready, State, Waiting};
 use super::event::{Generation, Transition, Warning};
 use super::{Entry, MAX_CLAIMS, MAX_MODELS_PER_BACKEND, RoutingTable, Transitions};
 use crate::domain::backend::{Backend, OfferedModel, Registration};
@@ -33,16 +33,47 @@ impl<L> RoutingTable<L> {
             self.not_learnt(id, generation, failure, false, now, out);
             return self.ask_later(id, generation, now);
         }
-        let full = self.claim_count + models.len() > MAX_CLAIMS;
-        let registration = Registration(self.next_sequence());
-        let refresh_at = now + self.rules.refresh_every;
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
         let &State::Discovering(Discovering { order, .. }) = &entry.state else { return };
-        let (Ok(labels), Reach::At(addresses)) = (&entry.container.labels, &entry.container.reach) else { return };
+        let Reach::At(addresses) = &entry.container.reach else { return };
         if !addresses.contains(address.ip()) {
             // It lost that address while it was being asked at several.
             return self.discover(id, order, now, out);
         }
+        self.register(id, (address, models, link), order, now, out);
+        if let Some(Entry { state: State::Ready(ready), .. }) = self.entries.get_mut(id) {
+            ready.refresh_at = now + self.rules.refresh_every;
+        }
+    }
+
+    /// The way to a container that is back in the same run is open: it serves what it listed before, and is asked beside.
+    pub(super) fn resumed(
+        &mut self,
+        id: &ContainerId,
+        generation: Generation,
+        link: L,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        let Some(entry) = self.entries.get(id).filter(|entry| entry.generation == generation) else { return };
+        let (State::Discovering(Discovering { order, .. }), Some(known)) = (&entry.state, &entry.known) else { return };
+        let (order, address, models) = (*order, known.address, Arc::clone(&known.models));
+        self.register(id, (address, models, link), order, now, out);
+    }
+
+    /// Brings a backend into service, to be asked for its models at once.
+    fn register(
+        &mut self,
+        id: &ContainerId,
+        (address, models, link): (SocketAddr, Arc<[OfferedModel]>, L),
+        order: u64,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        let full = self.claim_count + models.len() > MAX_CLAIMS;
+        let registration = Registration(self.next_sequence());
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let Ok(labels) = &entry.container.labels else { return };
         if full {
             entry.set(State::Waiting(Waiting::TooMany), now);
             out.push(Transition::Abandon(id.clone()));
@@ -59,11 +90,14 @@ impl<L> RoutingTable<L> {
             link: Arc::new(link),
         });
         let ready =
-            Ready { backend: Arc::clone(&backend), models: Arc::clone(&models), order, refresh_at, failures: 0 };
+            Ready { backend: Arc::clone(&backend), models: Arc::clone(&models), order, refresh_at: now, failures: 0 };
+        entry.known = Some(KnownModels { run: backend.started_at, address, models: Arc::clone(&models) });
         entry.set(State::Ready(ready), now);
         entry.warned.retain(Warning::is_of_the_list);
         entry.history.came_into_service(entry.container.started_at);
         self.remember(id, models.iter().map(|model| model.name.clone()).collect());
+        self.lift_deadlines(id, backend.started_at);
+        self.succeed(id);
         out.push(Transition::Registered(Arc::clone(&backend), Arc::clone(&models)));
         self.claim(&backend, &models, order, out);
     }
@@ -93,6 +127,8 @@ impl<L> RoutingTable<L> {
         let over = added.split_off(added.len().min((MAX_CLAIMS + removed.len()).saturating_sub(claim_count)));
         models = missing(&models, &over).into();
         ready.models = Arc::clone(&models);
+        entry.known =
+            Some(KnownModels { run: backend.started_at, address: backend.address, models: Arc::clone(&models) });
         match over.is_empty() {
             true => entry.warned.retain(|warning| *warning != Warning::TableFull),
             false => self.warn(id, Warning::TableFull, out),
@@ -123,11 +159,16 @@ impl<L> RoutingTable<L> {
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
         match &mut entry.state {
             State::Discovering(discovering) => {
-                discovering.failure = Some(Arc::clone(&failure));
+                let failed_before = discovering.failure.replace(Arc::clone(&failure)).is_some();
                 let order = discovering.order;
+                // It takes connections and only its list fails: that is no reason to keep out what served in this run.
+                let serves = !looks_dead && failed_before && entry.known_of_this_run().is_some();
                 let elsewhere = looks_dead && entry.has_address_not_asked();
                 self.warn(id, Warning::NotLearnt(failure), out);
-                if elsewhere {
+                if serves {
+                    out.push(Transition::Abandon(id.clone()));
+                    self.resume(id, order, now, out);
+                } else if elsewhere {
                     self.discover(id, order, now, out);
                 }
             }

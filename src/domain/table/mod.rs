@@ -12,6 +12,7 @@ mod learn;
 mod observe;
 mod rename;
 mod retire;
+mod serve;
 #[cfg(test)]
 mod tests;
 mod uninspected;
@@ -103,6 +104,9 @@ impl<L> RoutingTable<L> {
             TableEvent::Source(source, event) => self.source_event(source, event, now, &mut out),
             TableEvent::Learnt { container, generation, address, models, link } => {
                 self.learnt(&container, generation, (address, models, link), now, &mut out);
+            }
+            TableEvent::Resumed { container, generation, link } => {
+                self.resumed(&container, generation, link, now, &mut out);
             }
             TableEvent::Refreshed { container, generation, models } => {
                 self.refreshed(&container, generation, models, now, &mut out);

@@ -1,12 +1,11 @@
 //! What a container source shows: snapshots and looks. Only a look brings a container into service.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::entry::{Discovering, Ended, Entry, SourceId, State, Stopping, Waiting};
-use super::event::{Generation, Question, Transition, Warning};
+use super::entry::{ActedUpon, Ended, Entry, KnownModels, SourceId, State, Stopping, Waiting};
+use super::event::{Generation, Transition, Warning};
 use super::history::History;
 use super::{EXPECTED_BACK_FOR, MAX_CONTAINERS, RoutingTable, Transitions};
 use crate::domain::container::{
@@ -42,8 +41,8 @@ impl<L> RoutingTable<L> {
                 if edge == Edge::Removed {
                     self.is_inspected(&id);
                 }
-                let stale = self.entries.get(&id).is_none_or(|e| at < e.container.started_at);
-                if !stale || edge == Edge::Removed {
+                let stale = self.entries.get(&id).is_none_or(|e| at.is_just_before(e.container.started_at));
+                if (!stale || edge == Edge::Removed) && !self.is_replayed(&id, at, &edge) {
                     if let Edge::Ended { exit_code } = edge {
                         self.run_ended(&id, RunEnd { exit_code, out_of_memory: false }, Some(at), out);
                     }
@@ -84,19 +83,19 @@ impl<L> RoutingTable<L> {
             return;
         }
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if container.started_at < entry.container.started_at {
-            return;
-        }
-        let new_run = container.started_at > entry.container.started_at;
+        // What a look finds is the present. Another start is another run, also an earlier one: the clock may have gone back.
+        let new_run = container.started_at != entry.container.started_at;
         let renamed = container.name != entry.container.name;
         entry.history.seen(&entry.container, &container, now);
         entry.container = Arc::new(container);
         if new_run {
             entry.warned.retain(Warning::is_for_life);
+            entry.signals = ActedUpon::default();
         }
         if renamed {
             self.rename_backends(&id);
             self.inherit(&id);
+            self.succeed(&id);
         }
         let Some(entry) = self.entries.get(&id) else { return };
         if let (State::Stopping(stopping), false) = (&entry.state, new_run) {
@@ -122,6 +121,8 @@ impl<L> RoutingTable<L> {
             history: History::of(container),
             generation: Generation::default(),
             warned: Vec::new(),
+            signals: ActedUpon::default(),
+            known: None,
         };
         self.entries.insert(container.id.clone(), entry);
         self.inherit(&container.id);
@@ -141,6 +142,25 @@ impl<L> RoutingTable<L> {
         };
         if let Some(served) = self.entries.values().find(ended_before).map(|entry| Arc::clone(&entry.served)) {
             self.remember(id, served);
+        }
+    }
+
+    /// A container is in service: what was expected of the one that had its name before is settled by what it lists.
+    pub(super) fn succeed(&mut self, id: &ContainerId) {
+        let Some(Entry { state: State::Ready(_), source, container, .. }) = self.entries.get(id) else { return };
+        let replaced = |entry: &Entry<L>| {
+            matches!(entry.state, State::Ended(Ended { expected_until: Some(_), .. }))
+                && entry.source == *source
+                && entry.container.name == container.name
+        };
+        let before: Vec<_> = self.entries.iter().filter(|(_, e)| replaced(e)).map(|(id, _)| id.clone()).collect();
+        for id in before {
+            self.forget(&id);
+            let Some(Entry { state: State::Ended(ended), .. }) = self.entries.get_mut(&id) else { continue };
+            ended.expected_until = None;
+            if ended.removed {
+                self.entries.remove(&id);
+            }
         }
     }
 
@@ -196,50 +216,6 @@ impl<L> RoutingTable<L> {
         }
     }
 
-    /// A healthy container: asked for its models, unless it serves already just as it is.
-    fn serve(
-        &mut self,
-        id: &ContainerId,
-        addresses: &Addresses,
-        new_run: Option<RetireReason>,
-        now: Instant,
-        out: &mut Transitions<L>,
-    ) {
-        let Some(Entry { container, state, .. }) = self.entries.get(id) else { return };
-        let Ok(labels) = &container.labels else { return };
-        if let (State::Ready(ready), None) = (state, &new_run)
-            && addresses.contains(ready.backend.address.ip())
-            && ready.backend.address.port() == labels.port
-        {
-            return;
-        }
-        self.withdraw(id, new_run.unwrap_or(RetireReason::Moved), now, out);
-        let order = self.next_sequence();
-        self.discover(id, order, now, out);
-    }
-
-    /// Begins to ask a container for its models.
-    pub(super) fn discover(&mut self, id: &ContainerId, order: u64, now: Instant, out: &mut Transitions<L>) {
-        let generation = Generation(self.next_sequence());
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        let (Ok(labels), Reach::At(addresses)) = (&entry.container.labels, &entry.container.reach) else {
-            return entry.set(State::Waiting(Waiting::LeftNetwork), now);
-        };
-        let asked = addresses.clone();
-        let mut all = asked.iter().map(|ip| SocketAddr::new(ip, labels.port));
-        let Some(address) = all.next() else { return };
-        out.push(Transition::Discover(Question {
-            container: id.clone(),
-            name: Arc::clone(&entry.container.name),
-            generation,
-            address,
-            others: all.collect(),
-            base_path: labels.base_path.clone(),
-        }));
-        entry.generation = generation;
-        entry.set(State::Discovering(Discovering { order, asked, failure: None, ask_at: None }), now);
-    }
-
     /// Told to stop: out of service until it has ended, or has been healthy for long after.
     pub(super) fn stop(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
         self.withdraw(id, reason.clone(), now, out);
@@ -248,7 +224,7 @@ impl<L> RoutingTable<L> {
         let stopping = Stopping {
             reason,
             recheck_at: now + drain.recheck_after(entry.container.stop_timeout).min(drain.take_back_after),
-            take_back_at: now + drain.take_back_after,
+            take_back_at: now + drain.readmit_after(entry.container.stop_timeout),
         };
         entry.set(State::Stopping(stopping), now);
     }
@@ -355,6 +331,11 @@ impl<L> Entry<L> {
                 _ => Some(Verdict::Serve(addresses.clone())),
             },
         }
+    }
+
+    /// Returns what the present run has served, if it has.
+    pub(super) fn known_of_this_run(&self) -> Option<&KnownModels> {
+        self.known.as_ref().filter(|known| known.run == self.container.started_at)
     }
 
     /// Returns true if it may be reached where it has not been asked.

@@ -7,7 +7,7 @@ use super::entry::{Entry, Ready, Retiring, State, Waiting};
 use super::event::{Question, Transition};
 use super::{RoutingTable, Transitions};
 use crate::domain::backend::Registration;
-use crate::domain::container::ContainerId;
+use crate::domain::container::{ContainerId, EngineTime};
 use crate::domain::drain::{Drain, RetireReason, SEVER_GRACE};
 
 /// How long until a container that still runs after its stop signal is looked at once more.
@@ -47,6 +47,15 @@ impl<L> RoutingTable<L> {
     /// Whether requests of a container are kept because it was paused.
     pub(super) fn keeps_for_a_pause(&self, id: &ContainerId) -> bool {
         self.retiring.iter().any(|r| r.backend.container == *id && r.reason == RetireReason::Paused)
+    }
+
+    /// The same run is back in service: what went before may take as long as it takes. If the container goes again,
+    /// [`Self::hasten`] sets new deadlines.
+    pub(super) fn lift_deadlines(&mut self, container: &ContainerId, run: EngineTime) {
+        let of_it = |r: &&mut Retiring<L>| r.backend.container == *container && r.backend.started_at == run;
+        for retiring in self.retiring.iter_mut().filter(of_it) {
+            (retiring.cut_at, retiring.sever_at) = (None, None);
+        }
     }
 
     pub(super) fn drain_finished(&mut self, registration: Registration, now: Instant, out: &mut Transitions<L>) {

@@ -124,3 +124,36 @@ fn a_container_that_never_served_is_missed_by_nobody() {
     scene.sees(container("a").starting());
     assert_eq!(scene.request("m"), "unknown");
 }
+
+#[test]
+fn a_model_that_the_successor_in_service_does_not_have_is_unknown_at_once() {
+    let mut scene = Scene::new();
+    scene.serving(container("old").named("llm"), &["m", "n"]).dies("old").edge("old", Edge::Removed);
+    scene.sees(container("new").named("llm").run(2));
+    assert_eq!((scene.request("m"), scene.request("n")), ("unavailable".into(), "unavailable".into()));
+    scene.lists("new", &["n"]);
+    assert_eq!((scene.request("m"), scene.request("n")), ("unknown".into(), "served by new".into()));
+    assert_eq!(scene.state("old"), "unknown", "it is forgotten");
+    scene.edge("new", Edge::Paused);
+    assert_eq!((scene.request("m"), scene.request("n")), ("unknown".into(), "unavailable".into()));
+}
+
+#[test]
+fn another_container_in_service_settles_nothing_for_one_that_ended() {
+    for (source, name) in [(0, "other"), (1, "llm")] {
+        let mut scene = Scene::new();
+        scene.serving(container("old").named("llm"), &["m"]).dies("old").edge("old", Edge::Removed);
+        scene.source(source, ContainerEvent::Observed(container("new").named(name))).lists("new", &["n"]);
+        assert_eq!(scene.request("m"), "unavailable", "{name} of source {source}");
+    }
+}
+
+#[test]
+fn a_successor_that_gets_its_name_when_it_serves_already_settles_it_too() {
+    let mut scene = Scene::new();
+    scene.serving(container("old").named("llm"), &["m"]).serving(container("new").named("llm-new"), &["n"]);
+    scene.dies("old").edge("old", Edge::Removed);
+    assert_eq!(scene.request("m"), "unavailable");
+    scene.edge("new", Edge::Renamed("llm".into()));
+    assert_eq!(scene.request("m"), "unknown");
+}

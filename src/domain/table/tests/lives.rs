@@ -180,14 +180,14 @@ fn recreated_on_the_same_address_it_is_a_new_backend() {
     let new = scene.backend("new");
     assert_eq!(old.address, new.address);
     assert_ne!(old.registration, new.registration);
-    assert_eq!((scene.request("m"), scene.request("n")), ("unavailable".into(), "served by new".into()));
+    assert_eq!((scene.request("m"), scene.request("n")), ("unknown".into(), "served by new".into()));
 }
 
 #[test]
 fn moved_to_another_address_it_is_a_new_backend() {
     let mut scene = Scene::new();
     scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).sees(container("a").at([10, 0, 0, 2]));
-    assert_eq!(scene.told, ["retire a keeping its requests", "discover a at 10.0.0.2"]);
+    assert_eq!(scene.told, ["retire a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
 }
 
 #[test]

@@ -98,11 +98,10 @@ fn called_starting_again_in_a_new_run_it_waits() {
 }
 
 #[test]
-fn called_starting_again_but_moved_it_is_asked_where_it_is_now() {
+fn called_starting_again_but_moved_it_serves_where_it_is_now() {
     let mut scene = Scene::new();
     scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).sees(container("a").starting().at([10, 0, 0, 2]));
-    assert_eq!(scene.told, ["retire a keeping its requests", "discover a at 10.0.0.2"]);
-    scene.lists("a", &["m"]);
+    assert_eq!(scene.told, ["retire a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
     assert_eq!(scene.backend("a").address, ([10, 0, 0, 2], 8000).into());
 }
 

@@ -12,6 +12,7 @@ mod looks;
 mod matrix;
 mod networks;
 mod races;
+mod returns;
 mod say;
 mod snapshots;
 mod stops;
@@ -149,15 +150,25 @@ impl Scene {
 
     fn apply(&mut self, event: TableEvent<()>) -> &mut Self {
         let rules = self.table.rules;
-        let table = std::mem::replace(&mut self.table, RoutingTable::new(rules));
-        let (table, out) = table.apply(event, self.now);
-        self.table = table;
+        (self.told, self.ends) = (Vec::new(), Vec::new());
+        let mut events = vec![event];
         let end = |transition: &Transition<()>| match transition {
             Transition::RunEnded { end, crashed, .. } => Some((end.exit_code, end.out_of_memory, *crashed)),
             _ => None,
         };
-        self.ends = out.iter().filter_map(end).collect();
-        self.told = out.iter().filter(|transition| end(transition).is_none()).map(say::transition).collect();
+        while let Some(event) = events.pop() {
+            let table = std::mem::replace(&mut self.table, RoutingTable::new(rules));
+            let (table, out) = table.apply(event, self.now);
+            self.table = table;
+            self.ends.extend(out.iter().filter_map(end));
+            self.told.extend(out.iter().filter(|transition| end(transition).is_none()).map(say::transition));
+            events.extend(out.into_iter().filter_map(|transition| match transition {
+                Transition::Resume(Question { container, generation, .. }) => {
+                    Some(TableEvent::Resumed { container, generation, link: () })
+                }
+                _ => None,
+            }));
+        }
         self
     }
 

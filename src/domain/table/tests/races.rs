@@ -45,10 +45,28 @@ fn an_edge_of_a_container_that_nobody_knows_does_nothing() {
 }
 
 #[test]
-fn a_look_at_an_earlier_run_is_dropped() {
+fn what_a_look_finds_is_the_present_also_when_it_began_earlier() {
     let mut scene = Scene::new();
     scene.serving(container("a").run(2), &["m"]).sees(container("a").run(1).exited());
-    assert_eq!((scene.told.len(), scene.state("a")), (0, "ready".into()));
+    assert_eq!(scene.state("a"), "ended");
+    scene.sees(container("a").run(1));
+    assert_eq!(scene.state("a"), "discovering", "an earlier start is another run");
+    assert_eq!(scene.lists("a", &["n"]).request("n"), "served by a");
+}
+
+#[test]
+fn a_clock_that_went_back_hides_no_edge() {
+    let hour = 3_600_000_000_000;
+    for (edge, state) in
+        [(Edge::Signal(Signal::TERM), "stopping"), (Edge::Ended { exit_code: None }, "ended"), (Edge::Paused, "paused")]
+    {
+        let mut scene = Scene::new();
+        let a = Container { started_at: EngineTime(2 * hour), ..container("a") };
+        scene.serving(a.clone(), &["m"]).edge_at(hour, "a", edge.clone());
+        assert_eq!(scene.state("a"), state, "{edge:?}");
+        scene.dies("a").sees(Container { started_at: EngineTime(hour + 9), ..a });
+        assert_eq!(scene.state("a"), "discovering", "started again, by the clock before it was started");
+    }
 }
 
 #[test]

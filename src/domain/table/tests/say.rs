@@ -45,6 +45,7 @@ pub(super) fn transition<L>(transition: &Transition<L>) -> String {
             let ips: Vec<_> = all.map(|address| address.ip().to_string()).collect();
             format!("discover {} at {}", question.container, ips.join(", "))
         }
+        Transition::Resume(question) => format!("resume {} at {}", question.container, question.address.ip()),
         Transition::Refresh(question) => format!("refresh {}", question.container),
         Transition::Abandon(id) => format!("abandon {id}"),
         Transition::LookAgain(_, id) => format!("look again at {id}"),

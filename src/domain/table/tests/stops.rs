@@ -61,25 +61,23 @@ fn ignored_it_is_looked_at_after_its_stop_timeout_and_then_every_so_often() {
 fn ignored_it_is_taken_back_only_after_minutes_and_with_a_warning() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).signal("a", 15);
-    scene.passes(TAKE_BACK - second(1)).sees(container("a"));
+    scene.passes(DRAIN + TAKE_BACK - second(1)).sees(container("a"));
     assert_eq!((scene.told.len(), scene.state("a")), (0, "stopping".into()));
     scene.passes(second(1)).sees(container("a").unhealthy());
     assert_eq!(scene.state("a"), "stopping", "only a healthy one is taken back");
     scene.sees(container("a"));
     assert_eq!(scene.told[0], "warn of a: taken back");
-    assert_eq!((scene.state("a"), scene.request("m")), ("discovering".into(), "unavailable".into()));
-    scene.lists("a", &["m"]);
-    assert_eq!(scene.request("m"), "served by a");
+    assert_eq!((scene.state("a"), scene.request("m")), ("ready".into(), "served by a".into()));
     assert!(!scene.backend("a").gate.is_closed(), "a new registration, a new gate");
 }
 
 #[test]
 fn taken_back_and_told_to_stop_again_it_drains_again() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).signal("a", 15).passes(TAKE_BACK).sees(container("a")).lists("a", &["m"]);
+    scene.serving(container("a"), &["m"]).signal("a", 15).passes(DRAIN + TAKE_BACK).sees(container("a"));
     scene.signal("a", 15);
     assert_eq!(scene.told, ["retire a within 60s"]);
-    scene.passes(TAKE_BACK).sees(container("a"));
+    scene.passes(DRAIN + TAKE_BACK).sees(container("a"));
     assert_eq!(scene.told[0], "warn of a: taken back", "told each time it happens");
 }
 
@@ -134,4 +132,57 @@ fn a_kill_in_the_middle_of_a_stop_shortens_the_drain() {
     scene.serving(container("a"), &["m"]).signal("a", 15).passes(second(10)).signal("a", 9);
     let told = scene.passes(second(2)).told.clone();
     assert_eq!(told, ["2s: sever a"]);
+}
+
+#[test]
+fn it_is_never_taken_back_in_the_middle_of_a_proper_stop() {
+    for (grace, at) in [(second(600), 900), (second(10), 360), (second(60), 360), (second(61), 361)] {
+        let mut scene = Scene::new();
+        let a = || container("a").stop_timeout(grace);
+        scene.serving(a(), &["m"]).signal("a", 15).passes(second(at - 1)).sees(a());
+        assert_eq!(
+            scene.state("a"),
+            "stopping",
+            "a grace of {grace:?}: nothing new comes in {}s after the signal",
+            at - 1
+        );
+        assert_eq!(scene.passes(second(1)).sees(a()).state("a"), "ready", "a grace of {grace:?}");
+    }
+}
+
+#[test]
+fn a_signal_that_was_acted_upon_changes_nothing_when_it_is_told_again() {
+    let mut scene = Scene::new();
+    let told_at = RUN + 5;
+    scene.serving(container("a"), &["m"]).edge_at(told_at, "a", Edge::Signal(Signal::TERM));
+    scene.passes(DRAIN + TAKE_BACK).sees(container("a"));
+    assert_eq!(scene.state("a"), "ready");
+    scene.edge_at(told_at, "a", Edge::Signal(Signal::TERM));
+    assert_eq!((scene.told.len(), scene.request("m")), (0, "served by a".into()));
+    for (at, signal) in [(told_at, Signal::INT), (told_at + 1, Signal::TERM), (told_at - 1, Signal::TERM)] {
+        scene.edge_at(at, "a", Edge::Signal(signal));
+        assert_eq!(scene.state("a"), "stopping", "{signal} at {at} is another one");
+        scene.passes(DRAIN + TAKE_BACK).sees(container("a"));
+    }
+}
+
+#[test]
+fn a_replayed_signal_does_not_put_the_readmission_off() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]).edge_at(RUN + 5, "a", Edge::Signal(Signal::TERM)).passes(second(300));
+    scene.edge_at(RUN + 5, "a", Edge::Signal(Signal::TERM)).passes(second(60)).sees(container("a"));
+    assert_eq!(scene.state("a"), "ready");
+}
+
+#[test]
+fn the_memory_of_signals_is_bounded_and_ends_with_the_run() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]);
+    for n in 0..1000 {
+        scene.edge_at(RUN + n, "a", Edge::Signal(Signal(1)));
+    }
+    assert!(format!("{:?}", scene.entry("a").signals).len() < 1000);
+    scene.edge_at(RUN + 2000, "a", Edge::Signal(Signal::TERM)).sees(container("a").run(2));
+    scene.lists("a", &["m"]).edge_at(2 * RUN + 7, "a", Edge::Signal(Signal::TERM));
+    assert_eq!(scene.state("a"), "stopping");
 }

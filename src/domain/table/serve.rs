@@ -1,0 +1,81 @@
+//! Brings containers into service: asks for their models, or goes by what the same run listed before.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::entry::{Discovering, Entry, State, Waiting};
+use super::event::{Generation, Question, Transition};
+use super::{RoutingTable, Transitions};
+use crate::domain::container::{Addresses, ContainerId, Reach};
+use crate::domain::drain::RetireReason;
+
+impl<L> RoutingTable<L> {
+    /// A healthy container: asked for its models, unless it serves already just as it is.
+    pub(super) fn serve(
+        &mut self,
+        id: &ContainerId,
+        addresses: &Addresses,
+        new_run: Option<RetireReason>,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        let Some(Entry { container, state, .. }) = self.entries.get(id) else { return };
+        let Ok(labels) = &container.labels else { return };
+        if let (State::Ready(ready), None) = (state, &new_run)
+            && addresses.contains(ready.backend.address.ip())
+            && ready.backend.address.port() == labels.port
+        {
+            return;
+        }
+        self.withdraw(id, new_run.unwrap_or(RetireReason::Moved), now, out);
+        let order = self.next_sequence();
+        self.resume(id, order, now, out);
+    }
+
+    /// Brings a container back with the models that this run has served before, or asks for them if it never did.
+    pub(super) fn resume(&mut self, id: &ContainerId, order: u64, now: Instant, out: &mut Transitions<L>) {
+        let asked = out.len();
+        self.discover(id, order, now, out);
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.known_of_this_run().is_some()) else { return };
+        let (Reach::At(addresses), Some(known)) = (&entry.container.reach, &mut entry.known) else { return };
+        // It stays where it was while it has that address.
+        if !addresses.contains(known.address.ip()) {
+            known.address.set_ip(addresses.first());
+        }
+        let address = known.address;
+        for transition in out.drain(asked..).collect::<Vec<_>>() {
+            out.push(match transition {
+                Transition::Discover(question) => {
+                    Transition::Resume(Question { address, others: Vec::new(), ..question })
+                }
+                other => other,
+            });
+        }
+    }
+
+    /// Begins to ask a container for its models.
+    pub(super) fn discover(&mut self, id: &ContainerId, order: u64, now: Instant, out: &mut Transitions<L>) {
+        let generation = Generation(self.next_sequence());
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let (Ok(labels), Reach::At(addresses)) = (&entry.container.labels, &entry.container.reach) else {
+            return entry.set(State::Waiting(Waiting::LeftNetwork), now);
+        };
+        let asked = match entry.known_of_this_run() {
+            Some(known) => addresses.preferring(known.address.ip()),
+            None => addresses.clone(),
+        };
+        let mut all = asked.iter().map(|ip| SocketAddr::new(ip, labels.port));
+        let Some(address) = all.next() else { return };
+        out.push(Transition::Discover(Question {
+            container: id.clone(),
+            name: Arc::clone(&entry.container.name),
+            generation,
+            address,
+            others: all.collect(),
+            base_path: labels.base_path.clone(),
+        }));
+        entry.generation = generation;
+        entry.set(State::Discovering(Discovering { order, asked, failure: None, ask_at: None }), now);
+    }
+}
