@@ -335,7 +335,8 @@ impl<L> Entry<L> {
 
     /// Returns what the present run has served, if it has.
     pub(super) fn known_of_this_run(&self) -> Option<&KnownModels> {
-        self.known.as_ref().filter(|known| known.run == self.container.started_at)
+        let port = self.container.labels.as_ref().ok()?.port;
+        self.known.as_ref().filter(|known| known.run == self.container.started_at && known.address.port() == port)
     }
 
     /// Returns true if it may be reached where it has not been asked.

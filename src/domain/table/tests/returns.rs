@@ -123,3 +123,11 @@ fn back_in_a_full_table_it_waits_like_any_other() {
     scene.sees(container("a").at(ONE));
     assert_eq!(scene.state("a"), "too many");
 }
+
+#[test]
+fn with_another_port_it_is_asked_there_first() {
+    let mut scene = gone(Edge::Unhealthy);
+    let labels = labels::parse(|name| (name == labels::PORT).then_some("9000"));
+    scene.sees(Container { labels, ..container("a").at(ONE) });
+    assert_eq!(scene.told, ["discover a at 10.0.0.1"]);
+}
