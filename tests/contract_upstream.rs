@@ -14,7 +14,7 @@ mod http {
     use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
 
     use crate::support::fake_upstream::Reply;
-    use crate::support::raw_backend::{Peer, RawBackend, RawRequest, nobody};
+    use crate::support::raw_backend::{Blackhole, Peer, RawBackend, RawRequest, nobody};
     use crate::support::upstream_contract::{Listing, Rig, Scene, SeenRequest, target};
 
     struct OnTheWire;
@@ -33,8 +33,10 @@ mod http {
         }
 
         async fn playing(&self, replies: Vec<Reply>) -> Scene {
-            if let [Reply::Refused] = replies[..] {
-                return refused();
+            match replies[..] {
+                [Reply::Refused] => return refused(),
+                [Reply::Connects(..)] => return connecting().await,
+                _ => {}
             }
             let replies = Arc::new(Mutex::new(VecDeque::from(replies)));
             let play_all = move |mut peer: Peer| {
@@ -56,6 +58,11 @@ mod http {
 
     fn refused() -> Scene {
         Scene { client: client(), target: target(nobody()), seen: Box::new(Vec::new), keep: Box::new(()) }
+    }
+
+    async fn connecting() -> Scene {
+        let hole = Blackhole::dig().await;
+        Scene { client: client(), target: target(hole.address()), seen: Box::new(Vec::new), keep: Box::new(hole) }
     }
 
     fn scene(backend: RawBackend) -> Scene {
@@ -122,7 +129,9 @@ mod http {
                     peer.send(&bytes).await?;
                 }
             }
-            Reply::Refused | Reply::Early(..) | Reply::After(..) => unreachable!("no part of this suite"),
+            Reply::Refused | Reply::Early(..) | Reply::After(..) | Reply::Connects(..) => {
+                unreachable!("no part of this suite")
+            }
         }
     }
 

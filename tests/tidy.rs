@@ -64,6 +64,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("tests/soak/", "steady traffic, at a pace of its own"),
     ("tests/scale/health.rs", "asks all the while, with a pause between two questions"),
     ("tests/contract_upstream_wire/connections.rs", "how long a connection was idle is its subject"),
+    ("tests/contract_upstream_wire/keeping.rs", "how long a connection was idle is its subject"),
     ("tests/contract_upstream_wire/flowing.rs", "looks, with a bound, whether an upload stands still"),
     ("tests/contract_upstream_wire/framing.rs", "gives stray bytes time to come first; it holds in either order"),
     ("tests/tidy.rs", "names what it looks for"),

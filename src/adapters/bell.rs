@@ -30,7 +30,6 @@ enum Talk {
 pub(super) struct Bell {
     heard_by: AtomicWaker,
     rang: AtomicBool,
-    news: AtomicBool,
 }
 
 impl Bell {
@@ -43,17 +42,6 @@ impl Bell {
     /// nothing to do.
     pub(super) fn rang(&self) -> bool {
         self.rang.swap(false, Ordering::AcqRel)
-    }
-
-    /// Whether it rang from outside of a talk since [`Bell::no_news`]. Only then can there be news of a socket that had
-    /// nothing, and was told to ring this bell.
-    pub(super) fn has_news(&self) -> bool {
-        self.news.load(Ordering::Acquire)
-    }
-
-    /// Forgets the news, before the socket is asked.
-    pub(super) fn no_news(&self) {
-        self.news.store(false, Ordering::Release);
     }
 
     /// From now on nobody is woken.
@@ -70,10 +58,7 @@ impl Wake for Bell {
     fn wake_by_ref(self: &Arc<Self>) {
         self.rang.store(true, Ordering::Release);
         match TALK.get() {
-            Talk::No => {
-                self.news.store(true, Ordering::Release);
-                self.heard_by.wake();
-            }
+            Talk::No => self.heard_by.wake(),
             Talk::Silent | Talk::Unheard => TALK.set(Talk::Unheard),
         }
     }
@@ -127,16 +112,10 @@ mod tests {
         ring.wake_by_ref();
         assert_eq!(woken(), 1);
 
-        assert!(bell.has_news());
-
-        bell.no_news();
         bell.is_heard_by(&waker);
-        unwoken(|| ring.wake_by_ref());
-        assert!(!bell.has_news(), "what is said in a talk is no news of the socket");
         let other = ring.clone();
         unwoken(|| std::thread::spawn(move || other.wake()).join().unwrap());
         assert_eq!(woken(), 2);
-        assert!(bell.has_news());
 
         bell.is_heard_by(&waker);
         bell.is_heard_by_nobody();

@@ -31,6 +31,11 @@ impl Link {
         &self.channel
     }
 
+    /// Has the requests in flight look whether their backend is still in service.
+    pub(super) fn look(&self) {
+        self.each(Interrupt::look);
+    }
+
     /// Ends the requests that wait for a byte of the backend.
     pub(super) fn sever(&self) {
         self.each(Interrupt::sever);

@@ -20,7 +20,7 @@ use crate::domain::drain::RetireReason;
 use crate::domain::model_name::ModelName;
 use crate::domain::table::Resolution;
 use crate::ports::telemetry::{Outcome, Telemetry};
-use crate::ports::upstream::{Answer, BodyError, BoxBody, BoxRequest, SendError, SendFailure, Sent};
+use crate::ports::upstream::{Answer, BodyError, BoxBody, BoxRequest, RequestSlot, SendFailure};
 
 /// At how many backends one request is tried. Only one that did not take it is followed by another.
 const MAX_ATTEMPTS: usize = 3;
@@ -67,15 +67,31 @@ pub struct Proxy {
     telemetry: Arc<dyn Telemetry>,
 }
 
-/// One try and what came of it.
+/// What came of one try.
 enum Tried {
     Answered(Answer),
-    /// The backend did not take it; here it is again.
-    NotTaken(BoxRequest, SendFailure),
     Failed(SendFailure),
+    /// The backend left service, or its drain is over.
     Interrupted {
         cut: bool,
     },
+}
+
+/// The backends that did not take a request.
+#[derive(Default)]
+struct Tries {
+    backends: Vec<Arc<Backend>>,
+    /// Whether one of them failed, rather than left service while the request waited for a connection.
+    failed: bool,
+    /// What was wrong with what the last one said unasked, if it did.
+    invalid: Option<String>,
+}
+
+impl Tries {
+    /// Returns true if the request may be tried there.
+    fn allow(&self, backend: &Backend) -> bool {
+        self.backends.len() < MAX_ATTEMPTS && self.backends.iter().all(|b| b.registration != backend.registration)
+    }
 }
 
 impl Proxy {
@@ -106,19 +122,19 @@ impl Proxy {
         mut exchange: Exchange,
     ) -> Result<Carried, (Refusal, Exchange)> {
         let mut asked = None;
-        let mut tried: Vec<Arc<Backend>> = Vec::new();
-        let mut rubbish = None;
+        let mut tries = Tries::default();
         loop {
-            let mut lease = self.lease(model, &tried, interrupt, &mut exchange);
+            let mut lease = self.lease(model, &tries, interrupt, &mut exchange);
             if matches!(lease, Err(Refusal::Unavailable)) && !self.shared.has_settled() {
                 // A proxy before us that does not ask whether we are ready sends requests from the first moment on.
                 let _ = Box::pin(tokio::time::timeout(START_WAIT, self.shared.until_settled())).await;
-                lease = self.lease(model, &tried, interrupt, &mut exchange);
+                lease = self.lease(model, &tries, interrupt, &mut exchange);
             }
             let lease = match lease {
                 Ok(lease) => lease,
                 Err(Refusal::Unreachable) => {
-                    return Err((rubbish.map_or(Refusal::Unreachable, Refusal::InvalidAnswer), exchange));
+                    let refusal = tries.invalid.map_or(Refusal::Unreachable, Refusal::InvalidAnswer);
+                    return Err((refusal, exchange));
                 }
                 Err(refusal) => return Err((refusal, exchange)),
             };
@@ -126,22 +142,20 @@ impl Proxy {
                 return Err((Refusal::Target, exchange));
             }
             exchange.attempt(&lease, request.headers_mut());
-            match attempt(&lease, request).await {
-                Tried::Answered(answer) => return Ok(carried(answer, lease, exchange)),
-                Tried::NotTaken(again, failure) => {
-                    exchange.attempt_failed(lease.backend(), &failure.to_string());
-                    if matches!(failure, SendFailure::TooManyConnections(_)) {
-                        return Err((Refusal::Busy, exchange));
+            let slot = RequestSlot::new(request);
+            let tried = attempt(&lease, &slot, || self.is_served_elsewhere(model, &tries, lease.backend())).await;
+            match (tried, slot.take()) {
+                (Tried::Answered(answer), _) => return Ok(carried(answer, lease, exchange)),
+                (Tried::Failed(SendFailure::RequestBody(error)), _) => {
+                    return Err((Refusal::RequestBody(error), exchange));
+                }
+                (tried, Some(again)) => {
+                    if let Err(refusal) = self.not_taken(tried, lease.backend(), &mut tries, &mut exchange) {
+                        return Err((refusal, exchange));
                     }
-                    self.shared.suspect(lease.backend().registration, failure.to_string());
-                    if let SendFailure::InvalidAnswer(why) = failure {
-                        rubbish = Some(why);
-                    }
-                    tried.push(Arc::clone(lease.backend()));
                     request = again;
                 }
-                Tried::Failed(SendFailure::RequestBody(error)) => return Err((Refusal::RequestBody(error), exchange)),
-                Tried::Failed(failure) => {
+                (Tried::Failed(failure), None) => {
                     exchange.attempt_failed(lease.backend(), &failure.to_string());
                     exchange.ends(Outcome::BackendBroke);
                     lease.broke();
@@ -151,7 +165,7 @@ impl Proxy {
                     };
                     return Err((refusal, exchange));
                 }
-                Tried::Interrupted { cut } => {
+                (Tried::Interrupted { cut }, None) => {
                     let (refusal, outcome) = match cut {
                         true => (Refusal::Cut(self.reason(&lease)), Outcome::CutByDrain),
                         false => (Refusal::Unreachable, Outcome::BackendBroke),
@@ -167,18 +181,55 @@ impl Proxy {
         }
     }
 
+    /// Notes that a backend did not take the request. The next one gets it.
+    fn not_taken(
+        &self,
+        tried: Tried,
+        backend: &Arc<Backend>,
+        tries: &mut Tries,
+        exchange: &mut Exchange,
+    ) -> Result<(), Refusal> {
+        match tried {
+            Tried::Failed(failure) => {
+                exchange.attempt_failed(backend, &failure.to_string());
+                if matches!(failure, SendFailure::TooManyConnections(_)) {
+                    return Err(Refusal::Busy);
+                }
+                self.shared.suspect(backend.registration, failure.to_string());
+                tries.failed = true;
+                if let SendFailure::InvalidAnswer(why) = failure {
+                    tries.invalid = Some(why);
+                }
+            }
+            _ => exchange.attempt_failed(backend, "it left service before there was a connection to it"),
+        }
+        tries.backends.push(Arc::clone(backend));
+        Ok(())
+    }
+
+    /// Returns true if another backend would take the request now.
+    fn is_served_elsewhere(&self, model: &ModelName, tries: &Tries, than_at: &Backend) -> bool {
+        let takes = |backend: &Backend| {
+            backend.registration != than_at.registration && tries.allow(backend) && !backend.gate.is_closed()
+        };
+        match self.shared.load().table.resolve(model.as_str()) {
+            Resolution::Claimed(claims) => claims.iter().any(|claim| takes(&claim.backend)),
+            _ => false,
+        }
+    }
+
     /// Chooses a backend and takes a lease in one step: a gate that closes in between refuses, and the next in line is
     /// asked. Where all refuse, others may have come since the table was loaded: it is looked at again.
     fn lease(
         &self,
         model: &ModelName,
-        tried: &[Arc<Backend>],
+        tries: &Tries,
         interrupt: &Arc<Interrupt>,
         exchange: &mut Exchange,
     ) -> Result<Lease, Refusal> {
         let mut published = self.shared.load();
         for _ in 1..MAX_LOOKS {
-            let lease = self.lease_by(&published.table, model, tried, interrupt, exchange);
+            let lease = self.lease_by(&published.table, model, tries, interrupt, exchange);
             if lease.is_ok() {
                 return lease;
             }
@@ -188,32 +239,33 @@ impl Proxy {
             }
             published = now;
         }
-        self.lease_by(&published.table, model, tried, interrupt, exchange)
+        self.lease_by(&published.table, model, tries, interrupt, exchange)
     }
 
     fn lease_by(
         &self,
         table: &Table,
         model: &ModelName,
-        tried: &[Arc<Backend>],
+        tries: &Tries,
         interrupt: &Arc<Interrupt>,
         exchange: &mut Exchange,
     ) -> Result<Lease, Refusal> {
         match table.resolve(model.as_str()) {
             Resolution::Claimed(claims) => {
-                if let Some(claim) = claims.first().filter(|_| tried.is_empty()) {
+                if let Some(claim) = claims.first().filter(|_| tries.backends.is_empty()) {
                     exchange.routed(&claim.model);
                 }
-                let open = |backend: &&Arc<Backend>| !tried.iter().any(|t| t.registration == backend.registration);
-                let lease = (tried.len() < MAX_ATTEMPTS)
-                    .then(|| claims.iter().map(|claim| &claim.backend).filter(open))
-                    .and_then(|mut backends| backends.find_map(|backend| Lease::take(backend, interrupt)));
-                lease.ok_or(if tried.is_empty() { Refusal::Draining } else { Refusal::Unreachable })
+                let mut backends = claims.iter().map(|claim| &claim.backend).filter(|backend| tries.allow(backend));
+                let lease = backends.find_map(|backend| Lease::take(backend, interrupt));
+                lease.ok_or(if tries.failed { Refusal::Unreachable } else { Refusal::Draining })
             }
-            _ if !tried.is_empty() => Err(Refusal::Unreachable),
+            _ if tries.failed => Err(Refusal::Unreachable),
             Resolution::Draining => Err(Refusal::Draining),
             Resolution::Unavailable => Err(Refusal::Unavailable),
-            Resolution::Unknown if !self.shared.has_settled() => Err(Refusal::Unavailable),
+            // What was served a moment ago is not unknown.
+            Resolution::Unknown if !self.shared.has_settled() || !tries.backends.is_empty() => {
+                Err(Refusal::Unavailable)
+            }
             Resolution::Unknown => {
                 let mut names: Vec<_> = table.models().iter().map(|(_, m)| m.name.clone()).collect();
                 let more = names.len().saturating_sub(MODELS_NAMED);
@@ -233,28 +285,26 @@ impl Proxy {
 }
 
 /// Sends, and waits for the head of the answer: until there is one, the drain deadline comes, or the backend is gone.
-async fn attempt(lease: &Lease, request: BoxRequest) -> Tried {
-    let mut send = pin!(lease.backend().link.channel().send(request));
-    let interrupt = lease.interrupt();
+/// A request that still waits for a connection when its backend leaves service waits no longer if it is served elsewhere.
+async fn attempt(lease: &Lease, slot: &RequestSlot, is_served_elsewhere: impl Fn() -> bool) -> Tried {
+    let mut send = pin!(lease.backend().link.channel().send(slot));
+    let (interrupt, gate) = (lease.interrupt(), &lease.backend().gate);
     poll_fn(|cx| {
         if interrupt.is_cut() {
             return Poll::Ready(Tried::Interrupted { cut: true });
         }
         match send.as_mut().poll(cx) {
             Poll::Ready(Ok(answer)) => Poll::Ready(Tried::Answered(answer)),
-            Poll::Ready(Err(error)) => Poll::Ready(failed(error)),
-            Poll::Pending if interrupt.is_severed() => Poll::Ready(Tried::Interrupted { cut: false }),
+            Poll::Ready(Err(error)) => Poll::Ready(Tried::Failed(error.failure)),
+            Poll::Pending
+                if interrupt.is_severed() || (gate.is_closed() && slot.is_filled() && is_served_elsewhere()) =>
+            {
+                Poll::Ready(Tried::Interrupted { cut: false })
+            }
             Poll::Pending => Poll::Pending,
         }
     })
     .await
-}
-
-fn failed(error: SendError) -> Tried {
-    match (error.sent, error.request) {
-        (Sent::NotSent, Some(request)) => Tried::NotTaken(request.0, error.failure),
-        _ => Tried::Failed(error.failure),
-    }
 }
 
 fn carried(answer: Answer, lease: Lease, mut exchange: Exchange) -> Carried {

@@ -179,8 +179,11 @@ impl Watch {
             }
             Transition::Retire { backend, .. } => {
                 backend.link.channel().retire();
-                if backend.gate.close() == Closed::Empty {
-                    self.drained.notify_one();
+                match backend.gate.close() {
+                    Closed::Empty => self.drained.notify_one(),
+                    // Those for which there is no connection yet may go elsewhere.
+                    Closed::InFlight(_) => backend.link.look(),
+                    Closed::Already => {}
                 }
             }
             Transition::Sever(backend) => backend.link.sever(),

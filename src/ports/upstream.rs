@@ -1,9 +1,8 @@
 //! How backends are reached: asked for their models, and given requests.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -55,8 +54,8 @@ pub enum BodyError {
 /// How far a request may have come when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// No byte reached a backend that was alive to read it, and the request's body was not touched: it may be sent
-    /// elsewhere.
+    /// No byte reached a backend that was alive to read it, and the request's body was not touched: it is in its slot
+    /// again, and may be sent elsewhere.
     NotSent,
     /// The backend may have begun to work on it: it must not be sent again.
     MaybeSent,
@@ -95,26 +94,50 @@ pub struct SendError {
     pub sent: Sent,
     /// What happened.
     pub failure: SendFailure,
-    /// The request itself, its body untouched, where it is `NotSent`.
-    pub request: Option<UntouchedRequest>,
 }
 
-/// A request whose body was never polled; its own type so that [`SendError`] can be printed.
-pub struct UntouchedRequest(pub BoxRequest);
-
-impl fmt::Debug for UntouchedRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("UntouchedRequest")
-    }
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Display for SendError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.failure.fmt(f)
     }
 }
 
 impl std::error::Error for SendError {}
+
+/// A request on offer to a backend. A channel takes it out in the moment in which a connection is there to carry it, so
+/// a request that is still in its slot is unknown to the backend, and may be offered elsewhere.
+pub struct RequestSlot(Mutex<Option<BoxRequest>>);
+
+impl RequestSlot {
+    /// A slot that holds this request, its body untouched.
+    pub fn new(request: BoxRequest) -> Self {
+        Self(Mutex::new(Some(request)))
+    }
+
+    /// Takes the request out: from here on the backend may have begun to work on it.
+    pub fn take(&self) -> Option<BoxRequest> {
+        self.slot().take()
+    }
+
+    /// Does something to the request while it is there.
+    pub fn with<T>(&self, change: impl FnOnce(&mut BoxRequest) -> T) -> Option<T> {
+        self.slot().as_mut().map(change)
+    }
+
+    /// Puts a request back that turned out not to have been sent.
+    pub fn put_back(&self, request: BoxRequest) {
+        *self.slot() = Some(request);
+    }
+
+    /// Returns true if no connection has taken the request.
+    pub fn is_filled(&self) -> bool {
+        self.slot().is_some()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<BoxRequest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Why a backend's models are not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -134,6 +157,9 @@ pub enum AskError {
     /// It answered with this status.
     #[error("it answered {0}")]
     Status(u16),
+    /// The framing of the answer breaks the protocol, so that requests would fail there.
+    #[error("the answer breaks the protocol: {0}")]
+    InvalidAnswer(&'static str),
     /// The answer is larger than this many bytes.
     #[error("the list is larger than {0} bytes")]
     TooLarge(usize),
@@ -200,15 +226,18 @@ pub trait Channel: Send + Sync {
     ///   comes, with backpressure, and nothing is added but its framing.
     /// - Body bytes and answer bytes flow at the same time: an early answer arrives while the body is still being sent.
     /// - An answer's body yields what arrived as it arrives. It fails when the backend breaks off.
+    /// - The request stays in its slot until a connection is there for it. While it does, dropping the future leaves it
+    ///   there, untouched.
     /// - Dropping the future or the answer's body closes the connection at once, unless the exchange was complete.
-    /// - A connection is used again only after a complete exchange which neither side wanted to be the last.
+    /// - A connection is used again only after a complete exchange which neither side wanted to be the last, and only
+    ///   where the backend has shown that it keeps connections open after such a response.
     /// - A request is on the wire at most once, except that one which met a connection that had been closed while it
     ///   was idle is sent on a new one when nothing of it can have been read and its body was not touched.
     /// - An unasked switch of protocols, contradicting framing, and anything malformed is `InvalidAnswer`.
     ///
     /// # Errors
-    /// [`SendError`]. `NotSent` only if no byte can have been read by a live backend; then the request is given back.
-    async fn send(&self, request: BoxRequest) -> Result<Answer, SendError>;
+    /// [`SendError`]. `NotSent` only if no byte can have been read by a live backend; then the request is in its slot.
+    async fn send(&self, request: &RequestSlot) -> Result<Answer, SendError>;
 
     /// Closes idle connections, and every other one as soon as its exchange is over. New requests still work, each on
     /// a connection of its own.

@@ -9,6 +9,7 @@ mod breaking;
 mod connections;
 mod flowing;
 mod framing;
+mod keeping;
 mod switching;
 
 use std::sync::Arc;
@@ -21,9 +22,14 @@ use support::upstream_contract::target;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// A channel to this backend, with the defaults.
+/// A channel to this backend, with the defaults, but for what it would have to learn of the backend first.
 fn channel(backend: &RawBackend) -> Arc<dyn Channel> {
-    channel_with(backend, UpstreamSettings::default())
+    channel_with(backend, trusting())
+}
+
+/// Connections are used again at once, until one is closed without a word.
+fn trusting() -> UpstreamSettings {
+    UpstreamSettings { probation: Duration::ZERO, ..UpstreamSettings::default() }
 }
 
 fn channel_with(backend: &RawBackend, settings: UpstreamSettings) -> Arc<dyn Channel> {
@@ -32,5 +38,5 @@ fn channel_with(backend: &RawBackend, settings: UpstreamSettings) -> Arc<dyn Cha
 
 /// Connections that wait no longer than this for their next request.
 fn idle_for(millis: u64) -> UpstreamSettings {
-    UpstreamSettings { idle_timeout: Duration::from_millis(millis), ..UpstreamSettings::default() }
+    UpstreamSettings { idle_timeout: Duration::from_millis(millis), ..trusting() }
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::bodies::{empty, get, text};
 use crate::support::raw_backend::{RawBackend, soon};
-use crate::support::upstream_contract::{fail, respond};
+use crate::support::upstream_contract::{fail, respond, send};
 use crate::{OK, channel, channel_with};
 
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
@@ -34,7 +34,7 @@ async fn the_request_for_a_switch_goes_out_as_it_is_and_early_bytes_are_kept() {
         peer.send("bye").await
     })
     .await;
-    let Ok(Answer::Tunnel(head, mut tunnel)) = channel(&backend).send(Box::new(upgrade("websocket"))).await else {
+    let Ok(Answer::Tunnel(head, mut tunnel)) = send(&channel(&backend), upgrade("websocket")).await else {
         panic!("no tunnel")
     };
     assert_eq!((head.status().as_u16(), &head.headers()["upgrade"]), (101, &"websocket".parse().unwrap()));
@@ -78,7 +78,7 @@ async fn a_tunnel_counts_as_a_connection_and_goes_when_it_is_dropped() {
     })
     .await;
     let channel = channel_with(&backend, UpstreamSettings { max_connections: 1, ..UpstreamSettings::default() });
-    let Ok(Answer::Tunnel(_, tunnel)) = channel.send(Box::new(upgrade("websocket"))).await else { panic!("no tunnel") };
+    let Ok(Answer::Tunnel(_, tunnel)) = send(&channel, upgrade("websocket")).await else { panic!("no tunnel") };
     let error = fail(&channel, get("/")).await;
     assert!(matches!(error.failure, SendFailure::TooManyConnections(1)), "{error:?}");
     drop(tunnel);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use lw_inference_proxy::adapters::http::HttpSettings;
 use lw_inference_proxy::ports::upstream::{
-    Answer, AskError, BodyError, BoxBody, BoxRequest, Channel, ListedModel, SendError, Target, UpstreamClient,
+    Answer, AskError, BodyError, BoxBody, Channel, ListedModel, RequestSlot, SendError, Target, UpstreamClient,
 };
 
 use super::support::http_stage::{Stage, Tuning};
@@ -48,7 +48,8 @@ impl UpstreamClient for Panics {
 
 #[async_trait]
 impl Channel for Panics {
-    async fn send(&self, request: BoxRequest) -> Result<Answer, SendError> {
+    async fn send(&self, slot: &RequestSlot) -> Result<Answer, SendError> {
+        let request = slot.take().unwrap();
         assert!(!request.uri().path().ends_with("/bad") || self.in_the_body, "a defect on purpose");
         Ok(Answer::Response(http::Response::new(Box::pin(Body3(if self.in_the_body { 0 } else { 3 })) as BoxBody)))
     }

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri
 use http_body::Frame;
 use http_body_util::BodyExt;
 use lw_inference_proxy::ports::upstream::{
-    Answer, AskError, BodyError, BoxBody, BoxRequest, Channel, ListedModel, SendError, SendFailure, Sent, Target,
-    UntouchedRequest, UpstreamClient,
+    Answer, AskError, BodyError, BoxBody, Channel, ListedModel, RequestSlot, SendError, SendFailure, Sent, Target,
+    UpstreamClient,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -34,6 +34,8 @@ pub enum Reply {
     Refused,
     /// Switches protocols, sends these bytes, then echoes.
     Switches(&'static str),
+    /// Takes the request, and replies as the reply within, once the signal is given.
+    Connects(Signal, Box<Reply>),
     /// Answers as the reply within, once the signal is given.
     After(Signal, Box<Reply>),
 }
@@ -129,7 +131,7 @@ struct FakeChannel {
 
 #[async_trait]
 impl Channel for FakeChannel {
-    async fn send(&self, request: BoxRequest) -> Result<Answer, SendError> {
+    async fn send(&self, slot: &RequestSlot) -> Result<Answer, SendError> {
         let mut reply = self
             .upstream
             .state()
@@ -137,11 +139,14 @@ impl Channel for FakeChannel {
             .get_mut(&self.address)
             .and_then(VecDeque::pop_front)
             .unwrap_or(Reply::Refused);
-        if let Reply::Refused = reply {
-            let request = Some(UntouchedRequest(request));
-            return Err(SendError { sent: Sent::NotSent, failure: SendFailure::Refused, request });
+        while let Reply::Connects(signal, then) = reply {
+            signal.until_given().await;
+            reply = *then;
         }
-        let (head, body) = request.into_parts();
+        if let Reply::Refused = reply {
+            return Err(SendError { sent: Sent::NotSent, failure: SendFailure::Refused });
+        }
+        let (head, body) = slot.take().expect("a request").into_parts();
         let recorded = Recorded {
             address: self.address,
             method: head.method,
@@ -205,7 +210,9 @@ fn play(reply: Reply) -> Result<Answer, SendError> {
             });
             Ok(Answer::Tunnel(head, Box::new(ours)))
         }
-        Reply::Refused | Reply::Early(..) | Reply::After(..) => unreachable!("handled before the body was read"),
+        Reply::Refused | Reply::Early(..) | Reply::After(..) | Reply::Connects(..) => {
+            unreachable!("handled before the body was read")
+        }
     }
 }
 
@@ -219,5 +226,5 @@ fn response(status: StatusCode, headers: &[(&'static str, &'static str)], body: 
 }
 
 fn maybe_sent(failure: SendFailure) -> SendError {
-    SendError { sent: Sent::MaybeSent, failure, request: None }
+    SendError { sent: Sent::MaybeSent, failure }
 }

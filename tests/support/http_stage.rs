@@ -63,7 +63,8 @@ impl Default for Tuning {
         let drain = DrainPolicy { timeout: Duration::from_secs(60), take_back_after: Duration::from_secs(300) };
         Self {
             http: HttpSettings::default(),
-            upstream: UpstreamSettings::default(),
+            // Connections are used again from the first response on, so that tests need not let a backend prove itself.
+            upstream: UpstreamSettings { probation: Duration::ZERO, ..UpstreamSettings::default() },
             rules: TableRules { drain, refresh_every: Duration::from_secs(30) },
             carries: None,
             telemetry: None,

@@ -3,7 +3,9 @@
 //! What can only be seen on a wire has its tests beside the adapter that has one.
 
 use std::any::Any;
+use std::fmt;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,13 +14,14 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use lw_inference_proxy::domain::labels::BasePath;
 use lw_inference_proxy::ports::upstream::{
-    Answer, AskError, BodyError, BoxBody, Channel, SendError, SendFailure, Sent, Target, UpstreamClient,
+    Answer, AskError, BodyError, BoxBody, BoxRequest, Channel, RequestSlot, SendError, SendFailure, Sent, Target,
+    UpstreamClient,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::bodies::{self, get, post, read, text};
 use super::fake_upstream::Reply;
-use super::raw_backend::soon;
+use super::raw_backend::{Signal, soon};
 
 /// What a backend answers when it is asked for its models.
 #[derive(Debug, Clone, Copy)]
@@ -73,17 +76,40 @@ pub fn target(address: SocketAddr) -> Target {
 
 /// Sends and expects a response.
 pub async fn respond(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> http::Response<BoxBody> {
-    match soon("an answer", channel.send(Box::new(request))).await {
+    match send(channel, request).await {
         Ok(Answer::Response(response)) => response,
         Ok(Answer::Tunnel(head, _)) => panic!("a tunnel: {head:?}"),
         Err(error) => panic!("{error:?}"),
     }
 }
 
+/// Sends, and waits for what comes of it.
+pub async fn send(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> Result<Answer, SendError> {
+    soon("an answer or a failure", channel.send(&RequestSlot::new(Box::new(request)))).await
+}
+
+/// A request that got no answer.
+pub struct Failed {
+    pub sent: Sent,
+    pub failure: SendFailure,
+    /// The request, where that is in its slot again.
+    pub request: Option<BoxRequest>,
+}
+
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {:?}", self.sent, self.failure)
+    }
+}
+
 /// Sends and expects no answer.
-pub async fn fail(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> SendError {
-    match soon("a failure", channel.send(Box::new(request))).await {
-        Err(error) => error,
+pub async fn fail(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> Failed {
+    let slot = RequestSlot::new(Box::new(request));
+    match soon("a failure", channel.send(&slot)).await {
+        Err(SendError { sent, failure }) => {
+            assert_eq!(sent == Sent::NotSent, slot.is_filled(), "{failure:?}");
+            Failed { sent, failure, request: slot.take() }
+        }
         Ok(Answer::Response(response)) => panic!("answered {}", response.status()),
         Ok(Answer::Tunnel(head, _)) => panic!("a tunnel: {head:?}"),
     }
@@ -178,7 +204,22 @@ pub async fn a_refused_request_is_not_sent_and_its_body_comes_back(rig: &dyn Rig
     let error = fail(&scene.channel(), post("/", "body")).await;
     assert_eq!(error.sent, Sent::NotSent);
     assert!(matches!(error.failure, SendFailure::Refused), "{error:?}");
-    assert_eq!(read(error.request.unwrap().0.into_body()).await.text(), "body");
+    assert_eq!(read(error.request.unwrap().into_body()).await.text(), "body");
+}
+
+pub async fn a_request_is_in_its_slot_while_there_is_no_connection(rig: &dyn Rig) {
+    let connects = Signal::new();
+    let scene = rig.playing(vec![Reply::Connects(connects.clone(), Box::new(Reply::Refused))]).await;
+    let (channel, slot) = (scene.channel(), RequestSlot::new(Box::new(post("/", "body"))));
+    {
+        let mut sending = pin!(channel.send(&slot));
+        let polled = futures_util::poll!(sending.as_mut());
+        assert!(polled.is_pending() && slot.is_filled());
+    }
+    // The future is gone, and the request can go elsewhere.
+    let request = slot.take().unwrap();
+    assert_eq!(read(request.into_body()).await.text(), "body");
+    assert!((scene.seen)().is_empty());
 }
 
 pub async fn a_break_before_the_answer_may_have_been_sent(rig: &dyn Rig) {
@@ -186,7 +227,6 @@ pub async fn a_break_before_the_answer_may_have_been_sent(rig: &dyn Rig) {
     let error = fail(&scene.channel(), post("/", "body")).await;
     assert_eq!(error.sent, Sent::MaybeSent);
     assert!(matches!(error.failure, SendFailure::Broken(_)), "{error:?}");
-    assert!(error.request.is_none());
     assert_eq!((scene.seen)().len(), 1, "it was sent again");
 }
 
@@ -227,9 +267,7 @@ pub async fn a_switch_of_protocols_gives_a_tunnel(rig: &dyn Rig) {
         .header("upgrade", "websocket")
         .body(bodies::empty())
         .unwrap();
-    let Ok(Answer::Tunnel(head, mut tunnel)) = soon("a switch", scene.channel().send(Box::new(request))).await else {
-        panic!("no tunnel")
-    };
+    let Ok(Answer::Tunnel(head, mut tunnel)) = send(&scene.channel(), request).await else { panic!("no tunnel") };
     assert_eq!(head.status(), StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!(head.headers()["upgrade"], "websocket");
     tunnel.write_all(b"echo").await.unwrap();
@@ -265,6 +303,7 @@ macro_rules! upstream_client_contract {
             an_answer_comes_as_it_was_sent,
             an_answer_that_breaks_off_fails_visibly,
             a_refused_request_is_not_sent_and_its_body_comes_back,
+            a_request_is_in_its_slot_while_there_is_no_connection,
             a_break_before_the_answer_may_have_been_sent,
             an_answer_that_is_no_http_is_invalid,
             a_request_body_that_fails_is_not_the_backends_fault,

@@ -17,8 +17,9 @@ use super::failure::send_failure;
 use super::framing;
 use super::link::Driven;
 use super::pool::{Lent, Pool};
+use super::probation::ResponseKind;
 use super::tunnel::Tunnel;
-use crate::ports::upstream::{Answer, BoxBody, BoxRequest, Channel, SendError, SendFailure, Sent, UntouchedRequest};
+use crate::ports::upstream::{Answer, BoxBody, Channel, RequestSlot, SendError, SendFailure, Sent};
 
 /// Connections to one backend, on hyper's HTTP/1 client.
 pub(super) struct HttpChannel {
@@ -33,28 +34,44 @@ impl HttpChannel {
 
 #[async_trait]
 impl Channel for HttpChannel {
-    async fn send(&self, mut request: BoxRequest) -> Result<Answer, SendError> {
-        if let Err(error) = framing::settle_request(&mut request) {
-            return Err(not_sent(SendFailure::RequestBody(error), request));
-        }
-        let asked = request.headers().get(UPGRADE).cloned();
+    async fn send(&self, slot: &RequestSlot) -> Result<Answer, SendError> {
+        let settled = slot.with(|request| {
+            framing::settle_request(request)?;
+            Ok(request.headers().get(UPGRADE).cloned())
+        });
+        let asked = match settled.transpose() {
+            Ok(asked) => asked.flatten(),
+            Err(error) => return Err(not_sent(SendFailure::RequestBody(error))),
+        };
         loop {
-            let kept = self.pool.take();
-            let used_before = kept.is_some();
-            let mut lent = match kept {
+            let mut lent = match self.pool.take() {
                 Some(lent) => lent,
                 // Rare, and larger than all else here.
                 None => match Box::pin(self.pool.connect()).await {
                     Ok(lent) => lent,
-                    Err(failure) => return Err(not_sent(failure, request)),
+                    Err(failure) => return Err(not_sent(failure)),
                 },
+            };
+            let Some(request) = slot.take() else {
+                return Err(maybe_sent(SendFailure::Broken("there was no request in the slot".into())));
             };
             match carry(&mut lent, request).await {
                 Ok(answer) => return receive(answer, lent, asked).await,
                 // It was closed while it was idle. Ends at the latest when no idle one is left.
-                Err(NoAnswer::Unused(whole, _)) if used_before => request = whole,
-                Err(NoAnswer::Unused(whole, failure)) => return Err(not_sent(failure, whole)),
-                Err(NoAnswer::Failed(failure)) => return Err(maybe_sent(failure)),
+                Err(NoAnswer::Unused(whole, _)) if lent.is_used() => {
+                    lent.was_closed();
+                    slot.put_back(whole);
+                }
+                Err(NoAnswer::Unused(whole, failure)) => {
+                    slot.put_back(whole);
+                    return Err(not_sent(failure));
+                }
+                Err(NoAnswer::Failed(failure)) => {
+                    if matches!(failure, SendFailure::Broken(_)) {
+                        lent.was_closed();
+                    }
+                    return Err(maybe_sent(failure));
+                }
             }
         }
     }
@@ -79,6 +96,7 @@ async fn receive(answer: Response<Incoming>, mut lent: Lent, asked: Option<Heade
     let reuse = framing::check_answer(head.version, &mut head.headers).map_err(invalid)?;
     if let Some(link) = lent.link() {
         link.serves = link.serves.min(link.served.saturating_add(1).saturating_add(reuse.more));
+        link.kind = ResponseKind::of(&head);
         link.may_idle = reuse.within.map_or(link.may_idle, |within| within.min(link.may_idle));
     }
     let body: BoxBody = if incoming.is_end_stream() {
@@ -121,12 +139,13 @@ async fn switch(
     }
 }
 
-fn not_sent(failure: SendFailure, request: BoxRequest) -> SendError {
-    SendError { sent: Sent::NotSent, failure, request: Some(UntouchedRequest(request)) }
+/// The request is in its slot.
+fn not_sent(failure: SendFailure) -> SendError {
+    SendError { sent: Sent::NotSent, failure }
 }
 
 fn maybe_sent(failure: SendFailure) -> SendError {
-    SendError { sent: Sent::MaybeSent, failure, request: None }
+    SendError { sent: Sent::MaybeSent, failure }
 }
 
 fn invalid(reason: &'static str) -> SendError {

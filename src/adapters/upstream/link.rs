@@ -16,6 +16,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use super::probation::ResponseKind;
 use super::wire::{Wire, WireState};
 use crate::adapters::bell::Bell;
 use crate::ports::upstream::{BoxBody, SendFailure};
@@ -45,6 +46,8 @@ pub(super) struct Link {
     pub(super) serves: u32,
     /// How long it may wait for its next request.
     pub(super) may_idle: Duration,
+    /// Of which kind its last response was.
+    pub(super) kind: ResponseKind,
 }
 
 /// How it went on with a connection.
@@ -83,12 +86,13 @@ impl Link {
         http.max_buf_size(BUFFER_BYTES);
         let bell = Arc::new(Bell::default());
         let (sender, conn) = http
-            .handshake(Wire::new(stream, Arc::clone(&wire), Arc::clone(&bell)))
+            .handshake(Wire::new(stream, Arc::clone(&wire)))
             .await
             .map_err(|error| SendFailure::Unreachable(error.to_string()))?;
         let ring = Waker::from(Arc::clone(&bell));
         let (conn, failure, serves) = (Some(conn), None, u32::MAX);
-        Ok(Self { sender, conn, ended: false, failure, bell, ring, wire, served: 0, serves, may_idle })
+        let kind = ResponseKind::default();
+        Ok(Self { sender, conn, ended: false, failure, bell, ring, wire, served: 0, serves, may_idle, kind })
     }
 
     /// Moves bytes both ways as far as that goes now. Where nothing has rung since the last time, nothing can have
@@ -120,6 +124,12 @@ impl Link {
         self.ended = true;
         self.failure = end.err();
         Driven::Ended
+    }
+
+    /// Returns true if the backend has closed it while it was idle. Looks at the socket itself.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.wire.look_first();
+        self.poll() == Driven::Ended
     }
 
     /// Nobody waits for it until it is driven again.

@@ -12,6 +12,7 @@ mod framing;
 mod link;
 mod model_list;
 mod pool;
+mod probation;
 mod tunnel;
 mod wire;
 
@@ -35,6 +36,9 @@ pub struct UpstreamSettings {
     /// How long a connection may wait for its next request. Inference servers close theirs after 5 s; a shorter time
     /// here means that it is never they who close first.
     pub idle_timeout: Duration,
+    /// How long a connection has to stay open before connections of its backend are used again at once after the same
+    /// kind of response. Zero: always, until one is closed without a word.
+    pub probation: Duration,
     /// How many connections to one registration of a backend may wait for their next request.
     pub max_idle: usize,
     /// How many connections to one registration of a backend may be open.
@@ -48,6 +52,8 @@ impl UpstreamSettings {
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
     /// The default of [`idle_timeout`](Self::idle_timeout).
     pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+    /// The default of [`probation`](Self::probation).
+    pub const PROBATION: Duration = Duration::from_secs(1);
     /// The default of [`max_idle`](Self::max_idle).
     pub const MAX_IDLE: usize = 128;
     /// The default of [`max_connections`](Self::max_connections).
@@ -60,6 +66,7 @@ impl Default for UpstreamSettings {
             ask_timeout: Self::ASK_TIMEOUT,
             connect_timeout: Self::CONNECT_TIMEOUT,
             idle_timeout: Self::IDLE_TIMEOUT,
+            probation: Self::PROBATION,
             max_idle: Self::MAX_IDLE,
             max_connections: Self::MAX_CONNECTIONS,
         }

@@ -6,12 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::UpstreamSettings;
 use super::link::Link;
+use super::probation::{Probation, ResponseKind};
 use crate::ports::upstream::SendFailure;
+
+/// How many connections to one backend are watched at a time; others of a kind that is not trusted are closed.
+const MAX_WATCHED: usize = 16;
+/// The least time between two rounds of the sweeper, so that many connections that age one after the other cost few
+/// rounds.
+const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// All connections to one registration of a backend.
 pub(super) struct Pool {
@@ -19,24 +27,47 @@ pub(super) struct Pool {
     settings: UpstreamSettings,
     open: AtomicUsize,
     idle: Mutex<Idle>,
+    /// Calls the sweeper earlier than it would come.
+    sooner: Arc<Notify>,
 }
 
-#[derive(Default)]
 struct Idle {
     /// The last one in is the first one out, so that the others may grow old and go.
     links: Vec<Parked>,
+    /// Not to be used again before the backend has shown that it keeps them.
+    watched: Vec<Parked>,
+    probation: Probation,
     sweeper: Option<AbortHandle>,
+    sweeps_at: Instant,
     retired: bool,
 }
 
 struct Parked {
     link: Box<Link>,
+    since: Instant,
+    /// Only what is watched has one.
+    watched_until: Instant,
     until: Instant,
+}
+
+/// What one round of the sweeper has seen.
+#[derive(Default)]
+struct Seen {
+    kept: Vec<Parked>,
+    closed: Vec<(ResponseKind, Duration)>,
 }
 
 impl Pool {
     pub(super) fn new(address: SocketAddr, settings: UpstreamSettings) -> Self {
-        Self { address, settings, open: AtomicUsize::new(0), idle: Mutex::new(Idle::default()) }
+        let idle = Idle {
+            links: Vec::new(),
+            watched: Vec::new(),
+            probation: Probation::new(settings.probation, settings.idle_timeout),
+            sweeper: None,
+            sweeps_at: Instant::now(),
+            retired: false,
+        };
+        Self { address, settings, open: AtomicUsize::new(0), idle: Mutex::new(idle), sooner: Arc::default() }
     }
 
     /// The connection that became idle last, if there is one that is not too old.
@@ -45,7 +76,8 @@ impl Pool {
         loop {
             // The guard goes before a connection is closed, which is a system call.
             let parked = self.idle().links.pop()?;
-            let lent = Lent { link: Some(parked.link), has_place: true, pool: Arc::clone(self) };
+            let idled = now.saturating_duration_since(parked.since);
+            let lent = Lent { link: Some(parked.link), idled: Some(idled), has_place: true, pool: Arc::clone(self) };
             if parked.until > now {
                 return Some(lent);
             }
@@ -57,68 +89,120 @@ impl Pool {
     /// # Errors
     /// Why there is none.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<Lent, SendFailure> {
-        let most = self.settings.max_connections;
-        let one_more = |open: usize| (open < most).then_some(open + 1);
-        if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
-            return Err(SendFailure::TooManyConnections(most));
-        }
+        self.take_place()?;
         // Holds the place from here on, also when this future is dropped.
-        let mut lent = Lent { link: None, has_place: true, pool: Arc::clone(self) };
+        let mut lent = Lent { link: None, idled: None, has_place: true, pool: Arc::clone(self) };
         let link = Link::open(self.address, self.settings.connect_timeout, self.settings.idle_timeout).await?;
         lent.link = Some(Box::new(link));
         Ok(lent)
     }
 
+    /// Takes a place among the open connections, if need be that of one that is only watched.
+    fn take_place(&self) -> Result<(), SendFailure> {
+        let most = self.settings.max_connections;
+        let one_more = |open: usize| (open < most).then_some(open + 1);
+        if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok() {
+            return Ok(());
+        }
+        // Dropped after the guard: closing it is a system call.
+        let watched = self.idle().watched.pop();
+        watched.map(drop).ok_or(SendFailure::TooManyConnections(most))
+    }
+
     /// Closes what is idle, and keeps no connection from now on.
     pub(super) fn retire(&self) {
-        let (links, sweeper) = {
+        let (links, watched, sweeper) = {
             let mut idle = self.idle();
             idle.retired = true;
-            (std::mem::take(&mut idle.links), idle.sweeper.take())
+            (std::mem::take(&mut idle.links), std::mem::take(&mut idle.watched), idle.sweeper.take())
         };
         if let Some(sweeper) = sweeper {
             sweeper.abort();
         }
-        self.closed(links.len());
+        self.closed(links.len() + watched.len());
     }
 
     fn park(self: &Arc<Self>, link: Box<Link>) -> Result<(), Box<Link>> {
-        let until = Instant::now() + link.may_idle;
+        let since = Instant::now();
         let mut idle = self.idle();
-        if idle.retired || idle.links.len() >= self.settings.max_idle {
+        let trusted = idle.probation.is_trusted(link.kind);
+        let full = match trusted {
+            true => idle.links.len() >= self.settings.max_idle,
+            false => idle.watched.len() >= self.settings.max_idle.min(MAX_WATCHED),
+        };
+        if idle.retired || full {
             return Err(link);
         }
+        let (may_idle, watch) = idle.probation.times(link.may_idle);
+        let parked = Parked { link, since, watched_until: since + watch, until: since + may_idle };
+        let sweep_at = if trusted { parked.until } else { parked.watched_until };
         if idle.sweeper.is_none() {
             // Without a runtime nobody would close it.
-            let Ok(runtime) = Handle::try_current() else { return Err(link) };
-            idle.sweeper = Some(runtime.spawn(sweep(Arc::downgrade(self), until)).abort_handle());
+            let Ok(runtime) = Handle::try_current() else { return Err(parked.link) };
+            let sweeping = sweep(Arc::downgrade(self), Arc::clone(&self.sooner), sweep_at);
+            idle.sweeper = Some(runtime.spawn(sweeping).abort_handle());
+            idle.sweeps_at = sweep_at;
+        } else if sweep_at < idle.sweeps_at {
+            idle.sweeps_at = sweep_at;
+            self.sooner.notify_one();
         }
-        idle.links.push(Parked { link, until });
+        let waiting = if trusted { &mut idle.links } else { &mut idle.watched };
+        waiting.push(parked);
         Ok(())
     }
 
-    /// Closes what has waited too long. Answers when to come again, or `None` when nothing waits.
-    fn close_old(&self) -> Option<Instant> {
+    /// Closes what has waited too long, and judges what was watched for long enough. Returns when to come again, or
+    /// `None` when nothing waits.
+    fn sweep(&self) -> Option<Instant> {
         let now = Instant::now();
-        let mut old = Vec::new();
-        let next = {
+        let (old, watched) = {
             let mut idle = self.idle();
-            let mut index = 0;
-            while let Some(parked) = idle.links.get(index) {
-                if parked.until <= now {
-                    old.push(idle.links.remove(index));
-                } else {
-                    index += 1;
-                }
-            }
-            let next = idle.links.iter().map(|parked| parked.until).min();
-            if next.is_none() {
-                idle.sweeper = None;
-            }
-            next
+            let old: Vec<_> = idle.links.extract_if(.., |parked| parked.until <= now).collect();
+            let watched: Vec<_> = idle.watched.extract_if(.., |parked| parked.watched_until <= now).collect();
+            (old, watched)
         };
-        self.closed(old.len());
+        let (open_before, mut seen) = (old.len() + watched.len(), Seen::default());
+        // To look at a connection and to close one are system calls: requests must not wait for them.
+        for mut parked in old {
+            if parked.link.has_ended() {
+                seen.closed.push((parked.link.kind, now.saturating_duration_since(parked.since)));
+            }
+        }
+        for mut parked in watched {
+            if parked.link.has_ended() {
+                // When exactly does not matter: while it was watched.
+                seen.closed.push((parked.link.kind, Duration::ZERO));
+            } else {
+                seen.kept.push(parked);
+            }
+        }
+        let still_open = seen.kept.len();
+        let (next, too_many) = self.judge(seen);
+        self.closed(open_before - still_open + too_many.len());
         next
+    }
+
+    /// Takes in what a round has seen: what stayed open while it was watched may be used from now on. Returns when to
+    /// come again, and the connections for which there is no room.
+    fn judge(&self, seen: Seen) -> (Option<Instant>, Vec<Parked>) {
+        let mut idle = self.idle();
+        for (kind, after) in seen.closed {
+            idle.probation.closed(kind, after);
+        }
+        let mut too_many = Vec::new();
+        for parked in seen.kept {
+            idle.probation.kept(parked.link.kind);
+            let full = idle.retired || idle.links.len() >= self.settings.max_idle;
+            let to = if full { &mut too_many } else { &mut idle.links };
+            to.push(parked);
+        }
+        let untils = idle.links.iter().map(|parked| parked.until);
+        let next = untils.chain(idle.watched.iter().map(|parked| parked.watched_until)).min();
+        match next {
+            Some(next) => idle.sweeps_at = next,
+            None => idle.sweeper = None,
+        }
+        (next, too_many)
     }
 
     fn closed(&self, count: usize) {
@@ -131,14 +215,15 @@ impl Pool {
 }
 
 /// Closes idle connections in time. Ends when none is left; the next one that becomes idle starts it again.
-async fn sweep(pool: Weak<Pool>, first: Instant) {
-    /// The least time between two rounds, so that many connections that age one after the other cost few rounds.
-    const LEAST_PAUSE: Duration = Duration::from_millis(50);
+async fn sweep(pool: Weak<Pool>, sooner: Arc<Notify>, first: Instant) {
     let mut at = first;
     loop {
-        sleep_until(at.max(Instant::now() + LEAST_PAUSE)).await;
+        tokio::select! {
+            () = sleep_until(at.max(Instant::now() + LEAST_PAUSE)) => {}
+            () = sooner.notified() => {}
+        }
         let next = match pool.upgrade() {
-            Some(pool) => pool.close_old(),
+            Some(pool) => pool.sweep(),
             None => None,
         };
         let Some(next) = next else { return };
@@ -149,6 +234,8 @@ async fn sweep(pool: Weak<Pool>, first: Instant) {
 /// A place among the open connections, and the connection that has it.
 pub(super) struct Lent {
     link: Option<Box<Link>>,
+    /// How long it was idle before this exchange. A new connection was not.
+    idled: Option<Duration>,
     has_place: bool,
     pool: Arc<Pool>,
 }
@@ -162,6 +249,18 @@ impl Lent {
     /// Takes the connection out; the place stays taken.
     pub(super) fn take_link(&mut self) -> Option<Box<Link>> {
         self.link.take()
+    }
+
+    /// Returns true if it had carried a request before this one.
+    pub(super) fn is_used(&self) -> bool {
+        self.idled.is_some()
+    }
+
+    /// The backend had closed it without a word when it was to be used again.
+    pub(super) fn was_closed(self) {
+        if let (Some(link), Some(idled)) = (&self.link, self.idled) {
+            self.pool.idle().probation.closed(link.kind, idled);
+        }
     }
 
     /// Keeps the connection for the next request, if it is fit for one; else closes it.

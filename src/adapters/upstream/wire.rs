@@ -1,9 +1,8 @@
 //! The socket below a connection: what hyper reads and writes through.
 //!
-//! It adds three things to a plain socket. Before a request goes out it looks whether the backend has closed the
-//! connection meanwhile, with a system call, because the runtime's own news may be late. A failed write does not end the
-//! exchange: a backend that answers early and closes has its answer read first. And a socket that had nothing is not asked
-//! again before the bell of its connection has rung: hyper asks two to five times for each read that brings something.
+//! It adds two things to a plain socket. Before a request goes out it looks whether the backend has closed the connection
+//! meanwhile, with a system call, because the runtime's own news may be late. And a failed write does not end the
+//! exchange: a backend that answers early and closes has its answer read first.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,8 +16,6 @@ use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-
-use crate::adapters::bell::Bell;
 
 /// How much is read at once after a write has failed; only what is left of an early answer comes this way.
 const LAST_WORDS_BYTES: usize = 4 * 1024;
@@ -47,16 +44,12 @@ pub(super) struct Wire {
     io: TokioIo<TcpStream>,
     state: Arc<WireState>,
     write_failed: Option<io::ErrorKind>,
-    /// What this socket rings: its connection is polled by no other waker.
-    bell: Arc<Bell>,
-    /// Whether the last read found nothing.
-    silent: bool,
 }
 
 impl Wire {
-    /// The socket of a connection that is always polled with the waker of this bell.
-    pub(super) fn new(stream: TcpStream, state: Arc<WireState>, bell: Arc<Bell>) -> Self {
-        Self { io: TokioIo::new(stream), state, write_failed: None, bell, silent: false }
+    /// A socket whose exchange tells it through `state` what to do.
+    pub(super) fn new(stream: TcpStream, state: Arc<WireState>) -> Self {
+        Self { io: TokioIo::new(stream), state, write_failed: None }
     }
 
     /// The socket itself.
@@ -118,17 +111,10 @@ impl Read for Wire {
         if self.state.look_first.swap(false, Ordering::Relaxed) && self.spent()? {
             return Poll::Ready(Ok(()));
         }
-        if self.silent && !self.bell.has_news() {
-            return Poll::Pending;
-        }
-        // Before it is asked: what comes in between rings.
-        self.bell.no_news();
-        let read = match self.write_failed {
+        match self.write_failed {
             None => Pin::new(&mut self.io).poll_read(cx, into),
             Some(failed) => self.read_last_words(cx, failed, into),
-        };
-        self.silent = read.is_pending();
-        read
+        }
     }
 }
 
