@@ -1,14 +1,18 @@
 //! Bytes as they flow: at once, both ways, under backpressure, and no longer than somebody wants them.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
+use lw_inference_proxy::ports::upstream::RequestSlot;
 use tokio::sync::oneshot;
+use tokio::task::coop;
 
-use crate::support::bodies::{self, get, read, text};
+use crate::support::bodies::{self, get, post, read, text};
 use crate::support::raw_backend::{Ended, RawBackend, Signal, soon};
 use crate::support::upstream_contract::respond;
 use crate::{OK, channel};
@@ -136,7 +140,7 @@ async fn a_request_that_is_dropped_while_it_is_uploaded_closes_the_connection() 
     let channel = channel(&backend);
     let (sender, body) = bodies::channel();
     let request = Request::post("/").header("host", "h").body(body).unwrap();
-    let sending = tokio::spawn(async move { channel.send(Box::new(request)).await.is_ok() });
+    let sending = tokio::spawn(async move { channel.send(&RequestSlot::new(Box::new(request))).await.is_ok() });
     sender.send(Ok(Bytes::from_static(b"part"))).await.unwrap();
     backend.until("the head", |backend| backend.requests().len() == 1).await;
     let since = Instant::now();
@@ -148,7 +152,7 @@ async fn a_request_that_is_dropped_while_it_is_uploaded_closes_the_connection() 
 async fn a_request_that_is_dropped_while_it_waits_closes_the_connection() {
     let (backend, told) = watched(true, "").await;
     let channel = channel(&backend);
-    let sending = tokio::spawn(async move { channel.send(Box::new(get("/"))).await.is_ok() });
+    let sending = tokio::spawn(async move { channel.send(&RequestSlot::new(Box::new(get("/")))).await.is_ok() });
     backend.until("the request", |backend| backend.requests().len() == 1).await;
     let since = Instant::now();
     sending.abort();
@@ -182,7 +186,8 @@ async fn an_attempt_that_is_dropped_while_it_connects_leaves_nothing() {
     let backend = RawBackend::answering(OK).await;
     let channel = channel(&backend);
     for _ in 0..20 {
-        let mut sending = channel.send(Box::new(get("/")));
+        let slot = RequestSlot::new(Box::new(get("/")));
+        let mut sending = channel.send(&slot);
         let _ = futures_util::poll!(&mut sending);
         drop(sending);
     }
@@ -220,7 +225,7 @@ async fn a_body_that_the_backend_does_not_read_is_not_read_either() {
     let channel = channel(&backend);
     let (taken, body) = bodies::endless();
     let request = Request::post("/").header("host", "h").body(body).unwrap();
-    let sending = tokio::spawn(async move { channel.send(Box::new(request)).await.is_ok() });
+    let sending = tokio::spawn(async move { channel.send(&RequestSlot::new(Box::new(request))).await.is_ok() });
     // Until it stands still.
     let mut before = usize::MAX;
     soon("the upload to stall", async {
@@ -255,4 +260,50 @@ async fn a_large_answer_and_a_large_body_arrive_whole() {
         assert!(answer.bytes == body, "{} bytes came back", answer.bytes.len());
     }
     assert_eq!(backend.connections(), 1);
+}
+
+/// Polls `future` with no more of the budget of its task than this.
+async fn with_budget<T>(units: usize, future: impl Future<Output = T>) -> T {
+    /// What tokio gives a task for each poll.
+    const WHOLE: usize = 128;
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        for _ in units..WHOLE {
+            if let Poll::Ready(one) = coop::poll_proceed(cx) {
+                one.made_progress();
+            }
+        }
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_response_is_not_missed_where_the_task_has_used_up_its_budget() {
+    let stream = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    for answer in [OK, stream, "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n"] {
+        for (units, whole) in (1..=12).flat_map(|units| [(units, true), (units, false)]) {
+            // On the head alone: nothing then is left to be done on the connection.
+            let backend = RawBackend::start(move |mut peer| async move {
+                loop {
+                    let head = peer.head_unrecorded().await?;
+                    if whole {
+                        peer.rest(head).await?;
+                    }
+                    peer.send(answer).await?;
+                }
+            })
+            .await;
+            let (_sender, unfinished) = bodies::channel();
+            let request = match whole {
+                true => post("/", "body"),
+                false => Request::post("/").header("host", "h").body(unfinished).unwrap(),
+            };
+            let channel = channel(&backend);
+            let exchange = async move { text(respond(&channel, request).await).await };
+            // A task of its own: the clock that bounds the wait must not wake it.
+            let exchange = tokio::spawn(with_budget(units, exchange));
+            soon(&format!("an answer with {units} units"), exchange).await.unwrap();
+        }
+    }
 }

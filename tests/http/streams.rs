@@ -213,3 +213,30 @@ async fn rule_17_no_limit_on_the_time_to_the_first_byte() {
     let answer = client.answer().await.unwrap();
     assert_eq!((answer.status, answer.end), (200, End::Complete));
 }
+
+#[tokio::test]
+async fn an_early_answer_is_at_the_client_however_the_request_is_cut_into_chunks() {
+    let backend = RawBackend::start(|mut peer| async move {
+        loop {
+            let head = peer.head_unrecorded().await?;
+            peer.send("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno").await?;
+            peer.rest(head).await?;
+        }
+    })
+    .await;
+    let stage = Stage::before(backend.address()).await;
+    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    for (chunks, group) in [(4034, 1), (380, 16), (764, 16)] {
+        let mut body = chunk("{\"x\":[1");
+        for _ in 0..chunks {
+            body.push_str(&chunk(",1").repeat(group));
+        }
+        body.push_str(&chunk("],\"model\":\"m\"}"));
+        let head = "POST /v1/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        let request = format!("{head}{body}0\r\n\r\n");
+        for _ in 0..4 {
+            let answer = soon("an answer", stage.ask(&request)).await;
+            assert_eq!(answer.status, 401, "{chunks} times {group}");
+        }
+    }
+}

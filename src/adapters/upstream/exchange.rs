@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use http::Response;
 use hyper::body::Incoming;
+use tokio::task::coop::unconstrained;
 
 use super::failure::send_failure;
 use super::link::Driven;
@@ -30,7 +31,9 @@ pub(super) async fn carry(lent: &mut Lent, request: BoxRequest) -> Result<Respon
         return Err(NoAnswer::Unused(request, SendFailure::Broken("no connection".into())));
     };
     link.wire.look_first();
-    let mut answer = pin!(unwoken(|| link.sender.try_send_request(*request)).0);
+    // Beyond the budget of the runtime: where that is spent, the answer would seem not to be there although it is, and
+    // the only one to be woken for it is nobody.
+    let mut answer = pin!(unconstrained(unwoken(|| link.sender.try_send_request(*request)).0));
     let mut begun = false;
     let answered = poll_fn(|cx| {
         // A connection that was never driven has nothing that could ring.
