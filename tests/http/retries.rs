@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use lw_inference_proxy::adapters::upstream::UpstreamSettings;
 use lw_inference_proxy::domain::container::{ContainerId, Edge};
+use lw_inference_proxy::domain::signal::Signal;
 
 use super::support::fake_container_source::container;
 use super::support::http_stage::{Stage, Tuning};
-use super::support::raw_backend::{RawBackend, nobody};
+use super::support::raw_backend::{Blackhole, RawBackend, nobody};
 use super::support::raw_client::{get, post};
 use super::{MODEL, OK};
 
@@ -20,6 +21,41 @@ async fn rule_19_a_refused_connection_sends_the_request_to_the_next_backend() {
     assert_eq!((answer.status, alive.requests().len()), (200, 1));
     assert_eq!(alive.requests()[0].body, MODEL.as_bytes(), "the body is whole");
     assert!(stage.source.asked().contains(&ContainerId::new("b1")), "the dead one is looked at");
+}
+
+/// Why a backend leaves service.
+fn leavings() -> [Edge; 4] {
+    [Edge::Ended { exit_code: Some(137) }, Edge::Signal(Signal::TERM), Edge::Unhealthy, Edge::Paused]
+}
+
+#[tokio::test]
+async fn rule_19_a_request_that_waits_for_a_connection_goes_elsewhere_when_its_backend_leaves() {
+    for edge in leavings() {
+        let (alive, hole) = (RawBackend::answering(OK).await, Blackhole::dig().await);
+        let stage = Stage::tuned(&[("m", alive.address()), ("m", hole.address())], Tuning::default()).await;
+        let mut client = stage.client().await;
+        client.send(post("/v1/x", MODEL)).await;
+        stage.until("the attempt to connect", |_| stage.in_flight("b1") == 1).await;
+        let since = std::time::Instant::now();
+        stage.source.edge(&ContainerId::new("b1"), edge.clone());
+        assert_eq!(client.answer().await.unwrap().status, 200, "{edge:?}");
+        assert!(since.elapsed() < Duration::from_secs(1), "{edge:?}: {:?}", since.elapsed());
+        assert_eq!(alive.requests()[0].body, MODEL.as_bytes(), "the body is whole");
+        assert!(!stage.source.asked().contains(&ContainerId::new("b1")), "nothing failed there");
+    }
+}
+
+#[tokio::test]
+async fn rule_19_a_request_that_waits_for_a_connection_to_the_only_backend_is_told_to_come_again_when_that_dies() {
+    let hole = Blackhole::dig().await;
+    let stage = Stage::tuned(&[("m", hole.address())], Tuning::default()).await;
+    let mut client = stage.client().await;
+    client.send(post("/v1/x", MODEL)).await;
+    stage.until("the attempt to connect", |_| stage.in_flight("b0") == 1).await;
+    stage.source.edge(&ContainerId::new("b0"), Edge::Ended { exit_code: Some(137) });
+    let answer = client.answer().await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (503, "model_unavailable"), "{answer:?}");
+    assert!(answer.header("retry-after").is_some());
 }
 
 #[tokio::test]
