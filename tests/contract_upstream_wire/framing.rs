@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body::Frame;
-use lw_inference_proxy::ports::upstream::{BodyError, SendFailure, Sent};
+use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
+use lw_inference_proxy::ports::upstream::{Answer, BodyError, SendFailure, Sent, UpstreamClient};
 
 use crate::support::bodies::{self, empty, full, get, post, read, text};
-use crate::support::raw_backend::{Ended, RawBackend};
-use crate::support::upstream_contract::{fail, respond};
+use crate::support::raw_backend::{Ended, RawBackend, soon};
+use crate::support::upstream_contract::{fail, respond, send, target};
 use crate::{OK, channel};
 
 #[tokio::test]
@@ -193,6 +194,69 @@ async fn a_head_may_be_large_but_not_endless() {
     let backend = RawBackend::answering(many(101)).await;
     let error = fail(&channel(&backend), get("/")).await;
     assert!(matches!(error.failure, SendFailure::InvalidAnswer(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_backend_is_asked_for_its_models_by_the_rules_by_which_requests_are_carried() {
+    const LIST: &str = r#"{"data":[{"id":"m"}]}"#;
+    let length = format!("content-length: {}\r\n", LIST.len());
+    let chunks = format!("{:x}\r\n{LIST}\r\n0\r\n\r\n", LIST.len());
+    let padding = |bytes: usize| format!("x-padding: {}\r\n", "x".repeat(bytes));
+    let chunked = "transfer-encoding: chunked\r\n";
+    let mut agreed = 0;
+    for (head, body) in [
+        (length.clone(), LIST),
+        (chunked.to_owned(), &*chunks),
+        (String::new(), LIST),
+        (chunked.repeat(2), &*chunks),
+        ("transfer-encoding: chunked, chunked\r\n".into(), &*chunks),
+        ("transfer-encoding: Chunked\r\n".into(), &*chunks),
+        ("transfer-encoding: gzip, chunked\r\n".into(), &*chunks),
+        ("transfer-encoding: identity\r\n".into(), LIST),
+        (format!("transfer-encoding: identity\r\n{length}"), LIST),
+        ("transfer-encoding:\r\n".into(), LIST),
+        (format!("{chunked}{length}"), &*chunks),
+        (format!("{length}{chunked}"), &*chunks),
+        (length.repeat(2), LIST),
+        (format!("{length}content-length: 1\r\n"), LIST),
+        (format!("{length}{}", padding(14 * 1024)), LIST),
+        (format!("{length}{}", padding(16 * 1024)), LIST),
+        (format!("{length}{}", padding(20 * 1024)), LIST),
+        (format!("{length}{}", padding(40 * 1024)), LIST),
+        (format!("{length}{}", padding(300 * 1024)), LIST),
+        (format!("{length}{}", "x: y\r\n".repeat(98)), LIST),
+        (format!("{length}{}", "x: y\r\n".repeat(120)), LIST),
+    ] {
+        for version in ["HTTP/1.1", "HTTP/1.0"] {
+            let answer = format!("{version} 200 OK\r\n{head}\r\n{body}");
+            let backend = RawBackend::start(move |mut peer| {
+                let answer = answer.clone();
+                async move {
+                    peer.request().await?;
+                    peer.send(answer).await?;
+                    peer.half_close().await?;
+                    peer.ended().await;
+                    Ok(())
+                }
+            })
+            .await;
+            let target = target(backend.address());
+            let client = HttpUpstream::new(UpstreamSettings::default()).unwrap();
+            let listed = soon("a list", client.models(&target)).await;
+            let carried = match send(&client.open(&target), get("/")).await {
+                Ok(Answer::Response(response)) => Ok(read(response.into_body()).await.text().to_owned()),
+                Ok(Answer::Tunnel(..)) => panic!("a tunnel"),
+                Err(error) => Err(error),
+            };
+            let shown: String = head.chars().take(80).collect();
+            assert_eq!(listed.is_ok(), carried.is_ok(), "{version} {shown}: {listed:?}, {carried:?}");
+            if let Ok(text) = carried {
+                assert_eq!(text, LIST);
+                agreed += 1;
+            }
+        }
+    }
+    assert!(agreed >= 10, "{agreed}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a request's head must be before it is passed on. hyper reads heads leniently; a proxy must not, because the
 //! server behind it may read them otherwise (RFC 9112, sections 2, 3 and 6).
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
@@ -85,12 +85,8 @@ fn transfer_encoding(parts: &Parts) -> Result<(), ErrorAnswer> {
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            match parts.headers.contains_key(CONTENT_LENGTH) {
-                true => Err(ErrorAnswer::malformed("the request has Transfer-Encoding and Content-Length")),
-                false => Ok(()),
-            }
-        }
+        // A length beside it is gone: hyper drops it, and ends the connection with this request (RFC 9112, section 6.3).
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
         _ => Err(ErrorAnswer::malformed("the request's Transfer-Encoding is not exactly one \"chunked\"")),
     }
 }

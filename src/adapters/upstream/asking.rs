@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Url};
 
-use super::{BuildError, model_list};
+use super::{BuildError, framing, model_list};
 use crate::ports::upstream::{AskError, ListedModel, Target};
 
 /// How long connecting may take when a backend is asked. Shorter than the whole, so that a dead address is known soon.
@@ -47,6 +47,8 @@ impl Asker {
         if !answer.status().is_success() {
             return Err(AskError::Status(answer.status().as_u16()));
         }
+        // Where requests would fail, there is nothing to be listed.
+        framing::check_answer(answer.version(), answer.headers_mut()).map_err(AskError::InvalidAnswer)?;
         let mut list = Vec::new();
         if answer.content_length().is_some_and(|length| length > LIST_MAX_BYTES as u64) {
             return Err(AskError::TooLarge(LIST_MAX_BYTES));

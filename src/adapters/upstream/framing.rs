@@ -10,6 +10,9 @@ use crate::ports::upstream::{BodyError, BoxBody};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
+/// The largest head of a response, in bytes, a little less than the buffer that a connection has for it.
+const HEAD_MAX_BYTES: usize = 15 * 1024;
+
 /// How much earlier than the backend an idle connection is closed.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
@@ -104,6 +107,10 @@ pub(super) struct Reuse {
 /// # Errors
 /// What contradicts itself: nobody could say where this answer ends.
 pub(super) fn check_answer(version: Version, headers: &mut HeaderMap) -> Result<Reuse, &'static str> {
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len());
+    if lines.sum::<usize>() > HEAD_MAX_BYTES {
+        return Err("a head of more than 15 KiB");
+    }
     let chunked = is_chunked(headers)?;
     if let Some(length) = length(headers)? {
         if chunked {
@@ -187,6 +194,15 @@ mod tests {
             &[("content-length", "18446744073709551616")],
         ] {
             assert!(check_answer(Version::HTTP_11, &mut headers(pairs)).is_err(), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_may_be_large_but_not_larger_than_the_buffer() {
+        for (bytes, fits) in [(HEAD_MAX_BYTES - 20, true), (HEAD_MAX_BYTES, false), (HEAD_MAX_BYTES * 3, false)] {
+            let large = HeaderValue::from_str(&"x".repeat(bytes)).ok();
+            let mut headers: HeaderMap = large.into_iter().map(|value| (KEEP_ALIVE, value)).collect();
+            assert_eq!(check_answer(Version::HTTP_11, &mut headers).is_ok(), fits, "{bytes}");
         }
     }
 
