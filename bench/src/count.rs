@@ -28,6 +28,8 @@ const LEAST_MARGIN: f64 = 0.02;
 const BURST: usize = 30;
 /// No run takes longer.
 const RUN_MAX: Duration = Duration::from_secs(120);
+/// After so long the proxy has seen that the backend keeps its connections.
+const PROVEN: Duration = Duration::from_millis(1500);
 
 /// What is asked of the proxy: so many units.
 #[derive(Debug, Clone, Copy)]
@@ -187,15 +189,20 @@ async fn do_work(backends: &Backends, port: u16, work: Work, units: usize) -> Re
     };
     let burst = if matches!(work, Work::BurstEvents) { BURST } else { 1 };
     backends.answer(answers);
-    let load = Load {
+    let load = |connections: usize, requests: usize| Load {
         connections,
         request: Arc::from(request(MODELS[0], ModelStands::First, 150, events > 0)),
         requests,
         time: RUN_MAX,
         events,
     };
+    if matches!(work, Work::Requests) {
+        // What is counted is a request on a connection that was there before.
+        load(1, 1).run(port, || {}).await?;
+        tokio::time::sleep(PROVEN).await;
+    }
     let (telling, read) = (backends.clone(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
-    let outcome = load
+    let outcome = load(connections, requests)
         .run(port, move || {
             let before = read.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if (before + 1).is_multiple_of(burst) {
