@@ -76,5 +76,7 @@ fn container(number: usize) -> Container {
         stop_timeout: Some(Duration::from_secs(10)),
         health_output: None,
         health_check_took: None,
+        last_end: None,
+        restarts: 0,
     }
 }

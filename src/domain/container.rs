@@ -259,6 +259,7 @@ impl From<Vec<Container>> for Snapshot {
 
 /// One thing that a container source reports.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most events are the large one, and none lives long")]
 pub enum ContainerEvent {
     /// Every container that there is now. What is not in it is gone. The first item, and the first after every loss.
     Snapshot(Snapshot),

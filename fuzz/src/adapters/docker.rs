@@ -7,6 +7,18 @@ pub mod reader;
 #[path = "../../../src/adapters/docker/wire.rs"]
 pub mod wire;
 
+pub mod settings {
+    //! What narrows the listing; no line of the stream depends on it.
+
+    /// The label that a container must carry.
+    pub struct LabelFilter {
+        /// The label.
+        pub key: String,
+        /// Its value.
+        pub value: String,
+    }
+}
+
 pub mod engine {
     //! Why reading ends.
 
