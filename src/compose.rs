@@ -13,6 +13,7 @@ use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::own_container;
 use lw_inference_proxy::adapters::samples::Sample;
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
+use lw_inference_proxy::app::activity::ActivityBook;
 use lw_inference_proxy::app::settings::{MAX_CONNECTIONS, Settings};
 use lw_inference_proxy::app::stop;
 use lw_inference_proxy::domain::backend_url::BackendUrl;
@@ -33,6 +34,8 @@ pub struct Outside {
     pub upstream: Arc<dyn UpstreamClient>,
     /// Where backends are learnt from.
     pub sources: Vec<Arc<dyn ContainerSource>>,
+    /// The servers that are at work on requests.
+    pub activity: Arc<ActivityBook>,
 }
 
 /// Makes it. Opens nothing yet.
@@ -40,6 +43,7 @@ pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
     settings.check_sources()?;
     let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(upstream_settings(settings))?);
     let mut sources: Vec<Arc<dyn ContainerSource>> = Vec::new();
+    let activity = Arc::<ActivityBook>::default();
     if settings.docker {
         let engine = settings.engine.clone();
         sources.push(Arc::new(DockerSource::new(DockerSettings {
@@ -55,9 +59,10 @@ pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
     }
     if !settings.backends.is_empty() {
         let (backends, upstream) = (settings.backends.clone(), Arc::clone(&upstream));
-        sources.push(Arc::new(FixedSource::new(backends, upstream, FixedSettings::default())));
+        let source = FixedSource::new(backends, upstream, FixedSettings::default());
+        sources.push(Arc::new(source.with_activity(Arc::clone(&activity) as _)));
     }
-    Ok(Outside { upstream, sources })
+    Ok(Outside { upstream, sources, activity })
 }
 
 /// One backend may have as many connections as there are clients, each of which carries one request at a time.

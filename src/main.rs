@@ -140,7 +140,8 @@ async fn run(settings: Settings, outside: Outside, telemetry: Arc<dyn Telemetry>
         Arc::clone(&telemetry),
         tasks.clone(),
         stop.all_over.clone(),
-    );
+    )
+    .with_activity(outside.activity);
     tasks.spawn(watch.run());
     let http = HttpSettings {
         max_held_body: settings.max_held_body,

@@ -1,12 +1,16 @@
 //! An answer on its way to the client: its body carries the lease and the record of the request.
 
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::exchange::Exchange;
+use super::interrupt::Interrupt;
 use super::lease::Lease;
 use crate::ports::telemetry::Outcome;
 use crate::ports::upstream::{BodyError, BoxBody, Duplex};
@@ -41,6 +45,36 @@ impl Tunnel {
                 Outcome::BackendBroke
             }
         });
+    }
+}
+
+/// The backend's side of a tunnel; what comes from it is noted.
+pub(super) struct Noted {
+    pub(super) upstream: Box<dyn Duplex>,
+    pub(super) interrupt: Arc<Interrupt>,
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.upstream).poll_read(cx, into);
+        if read.is_ready() {
+            self.interrupt.note_received();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.upstream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.upstream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.upstream).poll_shutdown(cx)
     }
 }
 
@@ -103,6 +137,7 @@ impl Body for AnswerBody {
         match this.upstream.as_mut().poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(data), Some(in_flight)) = (frame.data_ref(), &mut this.in_flight) {
+                    in_flight.lease.interrupt().note_received();
                     in_flight.exchange.handed_over(data.len());
                 }
                 this.note_end();

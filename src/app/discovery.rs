@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
+use super::activity::ActivityBook;
 use super::link::Link;
 use crate::domain::model_name::{ModelName, unusable};
 use crate::domain::table::{Question, TableEvent};
+use crate::ports::activity::ServerActivity;
 use crate::ports::upstream::{ListedModel, Target, UpstreamClient};
 
 /// The wait after the first failure; it doubles up to [`RETRY_MOST`].
@@ -31,6 +33,7 @@ pub struct Discovery {
     events: mpsc::Sender<TableEvent<Link>>,
     drained: Arc<Notify>,
     at_once: Arc<Semaphore>,
+    activity: Arc<ActivityBook>,
 }
 
 impl Discovery {
@@ -40,7 +43,13 @@ impl Discovery {
         events: mpsc::Sender<TableEvent<Link>>,
         drained: Arc<Notify>,
     ) -> Self {
-        Self { upstream, events, drained, at_once: Arc::new(Semaphore::new(ASKED_AT_ONCE)) }
+        let at_once = Arc::new(Semaphore::new(ASKED_AT_ONCE));
+        Self { upstream, events, drained, at_once, activity: Arc::default() }
+    }
+
+    /// The same, with what is in flight noted there.
+    pub fn with_activity(self, activity: Arc<ActivityBook>) -> Self {
+        Self { activity, ..self }
     }
 
     /// Asks until there is an answer. Ends when it is dropped, or with the answer.
@@ -50,7 +59,8 @@ impl Discovery {
             match self.ask_in_order(&question).await {
                 Ok((address, models)) => {
                     let target = Target { address, base_path: question.base_path.clone() };
-                    let link = Link::new(self.upstream.open(&target), Arc::clone(&self.drained));
+                    let in_flight = self.activity.link(address);
+                    let link = Link::new(self.upstream.open(&target), in_flight, Arc::clone(&self.drained));
                     let Question { container, generation, .. } = question;
                     return self.tell(TableEvent::Learnt { container, generation, address, models, link }).await;
                 }
@@ -64,12 +74,14 @@ impl Discovery {
     /// Opens the way to a backend whose models are known already.
     pub fn resume(&self, question: Question) -> TableEvent<Link> {
         let Question { container, generation, address, base_path, .. } = question;
-        let link = Link::new(self.upstream.open(&Target { address, base_path }), Arc::clone(&self.drained));
+        let channel = self.upstream.open(&Target { address, base_path });
+        let link = Link::new(channel, self.activity.link(address), Arc::clone(&self.drained));
         TableEvent::Resumed { container, generation, link }
     }
 
-    /// Asks once.
+    /// Asks once, as soon as that ends nothing that the server generates.
     pub async fn refresh(self, question: Question) {
+        self.activity.until_askable(question.address).await;
         let event = match self.ask(&question, question.address).await {
             Ok(models) => {
                 let Question { container, generation, .. } = question;

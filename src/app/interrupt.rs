@@ -1,6 +1,6 @@
 //! How somebody else ends what a client's connection is doing: one word and one waker for each connection.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
@@ -23,6 +23,7 @@ const STREAMING: u8 = 16;
 #[derive(Debug, Default)]
 pub struct Interrupt {
     flags: AtomicU8,
+    received: AtomicU64,
     waker: AtomicWaker,
 }
 
@@ -40,6 +41,16 @@ impl Interrupt {
     /// A new request begins: what was asked of the one before it is over.
     pub(super) fn begin_request(&self) {
         self.flags.fetch_and(!(SEVERED | CUT | STREAMING), Ordering::AcqRel);
+    }
+
+    /// Something came from the backend. Counted here and not for each backend: no other request writes to this word.
+    pub(super) fn note_received(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often something came from backends, over all requests of the connection.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// The head of an answer is about to be handed over.

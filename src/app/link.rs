@@ -1,12 +1,12 @@
 //! The application's way to one backend: its channel, and who is in flight over it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use slab::Slab;
 use tokio::sync::Notify;
 
+use super::activity::InFlight;
 use super::interrupt::Interrupt;
 use crate::ports::upstream::Channel;
 
@@ -14,7 +14,7 @@ use crate::ports::upstream::Channel;
 #[derive(Clone)]
 pub struct Link {
     channel: Arc<dyn Channel>,
-    in_flight: Arc<Mutex<Slab<Arc<Interrupt>>>>,
+    in_flight: Arc<InFlight>,
     drained: Arc<Notify>,
     /// How many requests the backend broke off after its gate was closed.
     broken: Arc<AtomicUsize>,
@@ -22,8 +22,8 @@ pub struct Link {
 
 impl Link {
     /// A link over this channel. `drained` is told when the last request leaves a closed gate.
-    pub fn new(channel: Arc<dyn Channel>, drained: Arc<Notify>) -> Self {
-        Self { channel, in_flight: Arc::default(), drained, broken: Arc::default() }
+    pub(super) fn new(channel: Arc<dyn Channel>, in_flight: Arc<InFlight>, drained: Arc<Notify>) -> Self {
+        Self { channel, in_flight, drained, broken: Arc::default() }
     }
 
     /// The connections to the backend.
@@ -38,12 +38,12 @@ impl Link {
 
     /// Ends the requests that wait for a byte of the backend.
     pub(super) fn sever(&self) {
-        self.each(Interrupt::sever);
+        self.in_flight.each(Interrupt::sever);
     }
 
     /// Ends every request in flight, and says how many there were.
     pub(super) fn cut(&self) -> usize {
-        self.each(Interrupt::cut)
+        self.in_flight.each(Interrupt::cut)
     }
 
     /// Notes a request that the backend broke off while it drained.
@@ -61,20 +61,11 @@ impl Link {
     }
 
     pub(super) fn enlist(&self, interrupt: &Arc<Interrupt>) -> usize {
-        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        interrupt.begin_request();
-        in_flight.insert(Arc::clone(interrupt))
+        self.in_flight.enter(interrupt)
     }
 
     pub(super) fn dismiss(&self, key: usize) {
-        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        in_flight.try_remove(key);
-    }
-
-    fn each(&self, end: impl Fn(&Interrupt)) -> usize {
-        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        in_flight.iter().for_each(|(_, interrupt)| end(interrupt));
-        in_flight.len()
+        self.in_flight.leave(key);
     }
 }
 

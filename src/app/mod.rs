@@ -1,5 +1,6 @@
 //! What runs the proxy: the loop that keeps the routing table, the use case that carries a request, and the drains.
 
+pub mod activity;
 pub mod answer;
 pub mod discovery;
 pub mod exchange;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Uri;
 use http::header::CONTENT_TYPE;
 
-use super::answer::{AnswerBody, Carried, Tunnel};
+use super::answer::{AnswerBody, Carried, Noted, Tunnel};
 use super::exchange::Exchange;
 use super::interrupt::Interrupt;
 use super::lease::Lease;
@@ -294,7 +294,10 @@ async fn attempt(lease: &Lease, slot: &RequestSlot, is_served_elsewhere: impl Fn
             return Poll::Ready(Tried::Interrupted { cut: true });
         }
         match send.as_mut().poll(cx) {
-            Poll::Ready(Ok(answer)) => Poll::Ready(Tried::Answered(answer)),
+            Poll::Ready(Ok(answer)) => {
+                interrupt.note_received();
+                Poll::Ready(Tried::Answered(answer))
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Tried::Failed(error.failure)),
             Poll::Pending
                 if interrupt.is_severed() || (gate.is_closed() && slot.is_filled() && is_served_elsewhere()) =>
@@ -320,6 +323,7 @@ fn carried(answer: Answer, lease: Lease, mut exchange: Exchange) -> Carried {
         Answer::Tunnel(head, upstream) => {
             exchange.answered(head.status(), true);
             lease.interrupt().begin_streaming();
+            let upstream = Box::new(Noted { upstream, interrupt: Arc::clone(lease.interrupt()) });
             Carried::Tunnel(head, Tunnel { upstream, lease, exchange })
         }
     }

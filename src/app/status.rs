@@ -298,6 +298,10 @@ fn waits(container: &Container, waiting: &Waiting, since: Duration) -> (Level, &
             let line = format!("its health check fails, for {}{output}", span(since));
             words(Level::Wrong, "unhealthy", line)
         }
+        Waiting::Unresponsive => {
+            let why = container.health_output.as_deref().map(shortened).unwrap_or_default();
+            words(Level::Wrong, "unresponsive", format!("it does not answer, for {}: {why}", span(since)))
+        }
         Waiting::Paused => words(Level::Waiting, "paused", "it is frozen: docker unpause".to_owned()),
         Waiting::OutOfMemory => {
             let line =

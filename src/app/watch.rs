@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Table;
+use super::activity::ActivityBook;
 use super::discovery::Discovery;
 use super::journal::Journal;
 use super::link::Link;
 use super::shared::Shared;
 use crate::domain::container::ContainerId;
 use crate::domain::gate::Closed;
-use crate::domain::table::{SourceId, TableEvent, Transition};
+use crate::domain::table::{Generation, Question, SourceId, TableEvent, Transition};
 use crate::ports::container_source::ContainerSource;
 use crate::ports::telemetry::Telemetry;
 use crate::ports::upstream::UpstreamClient;
@@ -33,10 +34,17 @@ pub struct Watch {
     sightings: Vec<Sighting>,
     discovery: Discovery,
     asking: HashMap<ContainerId, AbortHandle>,
+    refreshing: HashMap<ContainerId, Refreshing>,
     journal: Journal,
     drained: Arc<Notify>,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// A backend in service that is being asked for its models again.
+struct Refreshing {
+    generation: Generation,
+    task: AbortHandle,
 }
 
 /// What is known of a source since the start.
@@ -63,6 +71,7 @@ impl Watch {
             discovery: Discovery::new(upstream, shared.events().clone(), Arc::clone(&drained)),
             sightings: vec![Sighting::Nothing; sources.len()],
             asking: HashMap::new(),
+            refreshing: HashMap::new(),
             journal: Journal::new(telemetry),
             shared,
             queue,
@@ -71,6 +80,13 @@ impl Watch {
             tasks,
             stop,
         }
+    }
+
+    /// The same, with what is in flight noted there.
+    #[must_use]
+    pub fn with_activity(mut self, activity: Arc<ActivityBook>) -> Self {
+        self.discovery = self.discovery.with_activity(activity);
+        self
     }
 
     /// Runs until it is told to stop.
@@ -82,6 +98,7 @@ impl Watch {
             self.take_in(&mut batch);
         }
         self.asking.drain().for_each(|(_, task)| task.abort());
+        self.refreshing.drain().for_each(|(_, refreshing)| refreshing.task.abort());
     }
 
     /// Hands what each source reports to the queue, in order.
@@ -163,10 +180,7 @@ impl Watch {
                 }
                 self.asking.retain(|_, task| !task.is_finished());
             }
-            Transition::Refresh(question) => {
-                let (stop, refresh) = (self.stop.clone(), self.discovery.clone().refresh(question));
-                self.tasks.spawn(async move { stop.run_until_cancelled(refresh).await });
-            }
+            Transition::Refresh(question) => self.refresh(question),
             Transition::Abandon(container) => {
                 if let Some(task) = self.asking.remove(&container) {
                     task.abort();
@@ -178,6 +192,9 @@ impl Watch {
                 }
             }
             Transition::Retire { backend, .. } => {
+                if let Some(refreshing) = self.refreshing.remove(&backend.container) {
+                    refreshing.task.abort();
+                }
                 backend.link.channel().retire();
                 match backend.gate.close() {
                     Closed::Empty => self.drained.notify_one(),
@@ -201,6 +218,19 @@ impl Watch {
             | Transition::TookOver { .. }
             | Transition::RunEnded { .. }
             | Transition::Warn { .. } => {}
+        }
+    }
+
+    /// Asks once. A question that still waits for a moment in which it does no harm is not asked twice.
+    fn refresh(&mut self, question: Question) {
+        self.refreshing.retain(|_, refreshing| !refreshing.task.is_finished());
+        let (container, generation) = (question.container.clone(), question.generation);
+        if self.refreshing.get(&container).is_some_and(|waits| waits.generation == generation) {
+            return;
+        }
+        let task = self.tasks.spawn(self.discovery.clone().refresh(question)).abort_handle();
+        if let Some(before) = self.refreshing.insert(container, Refreshing { generation, task }) {
+            before.task.abort();
         }
     }
 

@@ -84,6 +84,8 @@ pub enum Condition {
     Starting,
     /// Running; its health check fails.
     Unhealthy,
+    /// It does not answer, as far as can be seen from outside. Nothing told it to stop, and it may well be busy.
+    Unresponsive,
     /// Running, and the engine calls it healthy.
     Healthy,
 }

@@ -34,6 +34,8 @@ pub enum RetireReason {
     Restarting,
     /// Its health check fails.
     Unhealthy,
+    /// It does not answer, and nothing told it to stop.
+    Unresponsive,
     /// It is frozen.
     Paused,
     /// It is on no network that the proxy shares.
@@ -60,6 +62,7 @@ impl fmt::Display for RetireReason {
             Self::NewRun => f.write_str("it was started anew"),
             Self::Restarting => f.write_str("it is restarting"),
             Self::Unhealthy => f.write_str("it turned unhealthy"),
+            Self::Unresponsive => f.write_str("it does not answer"),
             Self::Paused => f.write_str("it is paused"),
             Self::NoNetwork => f.write_str("it left the networks that the proxy shares"),
             Self::Moved => f.write_str("its address changed"),
@@ -99,6 +102,7 @@ impl DrainPolicy {
                 Drain::Within(self.timeout)
             }
             RetireReason::Paused
+            | RetireReason::Unresponsive
             | RetireReason::NoNetwork
             | RetireReason::Moved
             | RetireReason::OutOfMemory

@@ -14,10 +14,11 @@ use tokio::time::Instant;
 use crate::adapters::watches::Watches;
 use crate::domain::backend_url::BackendUrl;
 use crate::domain::container::{ContainerEvent, ContainerId, Edge};
+use crate::ports::activity::{NoActivity, ServerActivity};
 use crate::ports::container_source::{ContainerEvents, ContainerSource};
 use crate::ports::upstream::UpstreamClient;
 use looks::Looks;
-use post::Post;
+use post::{Post, World};
 pub use resolve::{Resolve, SystemResolver};
 
 /// How many items wait for the reader of the stream.
@@ -55,6 +56,7 @@ pub struct FixedSource {
     backends: Vec<BackendUrl>,
     upstream: Arc<dyn UpstreamClient>,
     resolver: Arc<dyn Resolve>,
+    activity: Arc<dyn ServerActivity>,
     settings: FixedSettings,
     began: Instant,
     watches: Watches<Looks>,
@@ -63,14 +65,21 @@ pub struct FixedSource {
 impl FixedSource {
     /// A source of these backends, probed through `upstream`, found by the system's resolver. Opens nothing yet.
     pub fn new(backends: Vec<BackendUrl>, upstream: Arc<dyn UpstreamClient>, settings: FixedSettings) -> Self {
-        let (resolver, began) = (Arc::new(SystemResolver), Instant::now());
-        Self { backends, upstream, resolver, settings, began, watches: Watches::default() }
+        let (resolver, activity, began) = (Arc::new(SystemResolver), Arc::new(NoActivity), Instant::now());
+        Self { backends, upstream, resolver, activity, settings, began, watches: Watches::default() }
     }
 
     /// The same, with names found by `resolver`.
     #[must_use]
     pub fn with_resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
         self.resolver = resolver;
+        self
+    }
+
+    /// The same; a backend that is at work on requests is not asked, and not given up for being slow.
+    #[must_use]
+    pub fn with_activity(mut self, activity: Arc<dyn ServerActivity>) -> Self {
+        self.activity = activity;
         self
     }
 
@@ -89,13 +98,12 @@ impl ContainerSource for FixedSource {
     fn watch(&self) -> ContainerEvents {
         let looks = Arc::new(Looks::new(self.backends.iter().map(Self::id_of)));
         let posts = self.backends.iter().map(|url| {
-            Post::new(
-                url.clone(),
-                Arc::clone(&self.upstream),
-                Arc::clone(&self.resolver),
-                self.settings.clone(),
-                self.began,
-            )
+            let world = World {
+                upstream: Arc::clone(&self.upstream),
+                resolver: Arc::clone(&self.resolver),
+                activity: Arc::clone(&self.activity),
+            };
+            Post::new(url.clone(), world, self.settings.clone(), self.began)
         });
         self.watches.start(ITEMS_WAITING, looks, |looks, out| keep(posts.collect(), looks, out, self.began))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::looks::Looks;
 use super::resolve::Resolve;
@@ -15,6 +15,7 @@ use crate::domain::backend_url::BackendUrl;
 use crate::domain::container::{Condition, Container, ContainerEvent, EngineTime, Reach, Unreachable};
 use crate::domain::labels::InferenceLabels;
 use crate::domain::signal::Signal;
+use crate::ports::activity::{Activity, ServerActivity};
 use crate::ports::upstream::{AskError, Target, UpstreamClient};
 
 /// At how many addresses of one name a probe tries.
@@ -22,11 +23,27 @@ const ADDRESSES_TRIED: usize = 4;
 /// The time after which nobody kills it: no engine stops these backends.
 const NEVER_KILLED: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What a backend is probed through.
+pub struct World {
+    /// Asks it for its models.
+    pub upstream: Arc<dyn UpstreamClient>,
+    /// Finds its address.
+    pub resolver: Arc<dyn Resolve>,
+    /// Tells whether it is at work on requests.
+    pub activity: Arc<dyn ServerActivity>,
+}
+
+/// Why a probe failed.
+struct Failure {
+    why: String,
+    /// Whether nothing listens there, or there is no way there.
+    looks_dead: bool,
+}
+
 /// One backend and what is known of it.
 pub struct Post {
     url: BackendUrl,
-    upstream: Arc<dyn UpstreamClient>,
-    resolver: Arc<dyn Resolve>,
+    world: World,
     settings: FixedSettings,
     /// When its source began.
     began: Instant,
@@ -34,19 +51,17 @@ pub struct Post {
     /// The addresses that its name had last.
     candidates: Vec<IpAddr>,
     failures: u32,
+    /// What was in flight at the last probe.
+    seen: Activity,
+    /// Whether nothing listened there since it answered last: what answers next is another run.
+    was_gone: bool,
     /// What the log was told last.
     told: Option<String>,
 }
 
 impl Post {
     /// Nothing is known of it before its first [`probe`](Self::probe).
-    pub fn new(
-        url: BackendUrl,
-        upstream: Arc<dyn UpstreamClient>,
-        resolver: Arc<dyn Resolve>,
-        settings: FixedSettings,
-        began: Instant,
-    ) -> Self {
+    pub fn new(url: BackendUrl, world: World, settings: FixedSettings, began: Instant) -> Self {
         let container = Container {
             id: FixedSource::id_of(&url),
             name: Arc::from(url.to_string()),
@@ -61,7 +76,18 @@ impl Post {
             restarts: 0,
             last_end: None,
         };
-        Self { url, upstream, resolver, settings, began, container, candidates: Vec::new(), failures: 0, told: None }
+        Self {
+            url,
+            world,
+            settings,
+            began,
+            container,
+            candidates: Vec::new(),
+            failures: 0,
+            seen: Activity::default(),
+            was_gone: false,
+            told: None,
+        }
     }
 
     /// What is known of it.
@@ -77,9 +103,13 @@ impl Post {
                 (Condition::Healthy, 0) => self.settings.healthy_every,
                 _ => self.settings.unhealthy_every,
             };
+            let time = async {
+                tokio::time::sleep(pause).await;
+                self.until_askable().await;
+            };
             let asked = tokio::select! {
                 () = looks.asked(&id) => true,
-                () = tokio::time::sleep(pause) => false,
+                () = time => false,
             };
             let before = self.container();
             self.probe().await;
@@ -87,6 +117,26 @@ impl Post {
                 return;
             }
         }
+    }
+
+    /// Waits while it is at work on requests: that is health enough, and asking could end what it generates. One that is
+    /// out of service is asked all the same, or it would not come back before its last answer ends.
+    async fn until_askable(&self) {
+        if let (Condition::Healthy, Some(address)) = (self.container.condition, self.address()) {
+            self.world.activity.until_askable(address).await;
+        }
+    }
+
+    /// Where it answered last.
+    fn address(&self) -> Option<SocketAddr> {
+        match self.container.reach {
+            Reach::At(addresses) => Some(SocketAddr::new(addresses.first(), self.url.port)),
+            Reach::Nowhere(_) => None,
+        }
+    }
+
+    fn activity(&self) -> Activity {
+        self.address().map(|address| self.world.activity.at(address)).unwrap_or_default()
     }
 
     /// Whether there is anything new to tell.
@@ -100,15 +150,23 @@ impl Post {
     pub async fn probe(&mut self) {
         let within = self.settings.probe_timeout;
         let found = timeout(within, self.attempt()).await;
-        match found.unwrap_or_else(|_| Err(format!("no answer within {} s", within.as_secs_f32()))) {
-            Ok(address) => self.passed(address),
-            Err(why) => self.failed(&why),
+        let late = || Failure { why: format!("no answer within {} s", within.as_secs_f32()), looks_dead: false };
+        let (before, now) = (self.seen, self.activity());
+        let at_work = now.is_progress_since(&before);
+        match found.unwrap_or_else(|_| Err(late())) {
+            Ok(address) => self.passed(address, at_work),
+            // It generates, so it lives; and one that is busy with our requests need not answer this one.
+            Err(failure) if at_work || (now.in_flight > 0 && !failure.looks_dead) => {
+                debug!(backend = %self.url, reason = failure.why, "a probe failed beside requests in flight; it proves nothing");
+            }
+            Err(failure) => self.failed(failure),
         }
+        self.seen = self.activity();
     }
 
     /// The address at which it answers, or why there is none.
-    async fn attempt(&mut self) -> Result<IpAddr, String> {
-        match self.resolver.resolve(&self.url.host).await {
+    async fn attempt(&mut self) -> Result<IpAddr, Failure> {
+        match self.world.resolver.resolve(&self.url.host).await {
             Ok(found) if found.is_empty() => self.keep_addresses(format!("{} has no address", self.url.host))?,
             Ok(found) => self.candidates = found,
             Err(error) => self.keep_addresses(format!("{} cannot be resolved: {error}", self.url.host))?,
@@ -124,29 +182,30 @@ impl Post {
         for ip in candidates.into_iter().take(ADDRESSES_TRIED) {
             let address = SocketAddr::new(ip, self.url.port);
             let target = Target { address, base_path: self.url.base_path.clone() };
-            match self.upstream.models(&target).await {
+            match self.world.upstream.models(&target).await {
                 // It answered 2xx. What it listed is for who asks for its models to judge.
                 Ok(_) | Err(AskError::TooLarge(_) | AskError::NotAList(_) | AskError::Empty) => return Ok(ip),
                 Err(error) => {
                     let path = self.url.base_path.as_str();
-                    failure.get_or_insert(format!("GET http://{address}{path}/models: {error}"));
+                    let why = format!("GET http://{address}{path}/models: {error}");
+                    failure.get_or_insert(Failure { why, looks_dead: error.looks_dead() });
                 }
             }
         }
-        Err(failure.unwrap_or_default())
+        Err(failure.unwrap_or_else(|| Failure { why: format!("{} has no address", self.url.host), looks_dead: false }))
     }
 
     /// A name that cannot be resolved for once keeps its addresses.
-    fn keep_addresses(&self, failure: String) -> Result<(), String> {
+    fn keep_addresses(&self, why: String) -> Result<(), Failure> {
         match self.candidates.is_empty() {
-            true => Err(failure),
+            true => Err(Failure { why, looks_dead: false }),
             false => Ok(()),
         }
     }
 
-    fn passed(&mut self, address: IpAddr) {
-        if self.container.condition == Condition::Unhealthy {
-            // It was away for a while; what answers now is taken for another run.
+    fn passed(&mut self, address: IpAddr, at_work: bool) {
+        if std::mem::take(&mut self.was_gone) && !at_work {
+            // Nothing listened there for a while, and nothing has come from it: what answers now is another run.
             self.container.started_at = now(self.began).max(EngineTime(self.container.started_at.0 + 1));
         }
         self.failures = 0;
@@ -158,16 +217,17 @@ impl Post {
         }
     }
 
-    fn failed(&mut self, why: &str) {
+    fn failed(&mut self, Failure { why, looks_dead }: Failure) {
         self.failures = self.failures.saturating_add(1);
-        self.container.health_output = Some(Arc::from(why));
+        self.container.health_output = Some(Arc::from(why.as_str()));
         if self.failures < self.settings.failures_until_unhealthy {
             return;
         }
-        self.container.condition = Condition::Unhealthy;
-        if self.told.as_deref() != Some(why) {
+        self.was_gone |= looks_dead;
+        self.container.condition = Condition::Unresponsive;
+        if self.told.as_ref() != Some(&why) {
             warn!(backend = %self.url, reason = why, "backend of PROXY_BACKENDS does not answer; it is asked again");
-            self.told = Some(why.to_owned());
+            self.told = Some(why);
         }
     }
 }

@@ -63,6 +63,7 @@ impl<L> RoutingTable<L> {
                     Waiting::Starting
                     | Waiting::Restarting
                     | Waiting::Unhealthy
+                    | Waiting::Unresponsive
                     | Waiting::Paused
                     | Waiting::OutOfMemory
                     | Waiting::LeftNetwork

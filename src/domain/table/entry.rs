@@ -147,6 +147,8 @@ pub enum Waiting {
     LeftNetwork,
     /// Its health check fails.
     Unhealthy,
+    /// It does not answer.
+    Unresponsive,
     /// It is frozen.
     Paused,
     /// A process in it was killed for want of memory; whether it goes on is seen at the next look.

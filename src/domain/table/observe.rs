@@ -181,7 +181,8 @@ impl<L> RoutingTable<L> {
             | Condition::Paused
             | Condition::NoHealthcheck
             | Condition::Starting
-            | Condition::Unhealthy => {}
+            | Condition::Unhealthy
+            | Condition::Unresponsive => {}
         }
     }
 
@@ -268,6 +269,7 @@ impl<L> RoutingTable<L> {
             | Waiting::Restarting
             | Waiting::LeftNetwork
             | Waiting::Unhealthy
+            | Waiting::Unresponsive
             | Waiting::Paused
             | Waiting::OutOfMemory => None,
         };
@@ -310,6 +312,7 @@ impl<L> Entry<L> {
             Condition::Restarting => return wait(Waiting::Restarting, RetireReason::Restarting),
             Condition::Stopping => return Some(Verdict::Stop(RetireReason::Stopping)),
             Condition::Paused => return wait(Waiting::Paused, RetireReason::Paused),
+            Condition::Unresponsive => return wait(Waiting::Unresponsive, RetireReason::Unresponsive),
             Condition::NoHealthcheck | Condition::Starting | Condition::Unhealthy | Condition::Healthy => {}
         }
         if let (true, Reach::Nowhere(why)) = (self.is_foreign(), &container.reach) {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const CONDITIONS: [Condition; 8] = [
+const CONDITIONS: [Condition; 9] = [
     Condition::NotRunning,
     Condition::Restarting,
     Condition::Stopping,
@@ -10,6 +10,7 @@ const CONDITIONS: [Condition; 8] = [
     Condition::NoHealthcheck,
     Condition::Starting,
     Condition::Unhealthy,
+    Condition::Unresponsive,
     Condition::Healthy,
 ];
 
@@ -23,6 +24,7 @@ fn fresh(condition: Condition) -> &'static str {
         Condition::NoHealthcheck => "no health check",
         Condition::Starting => "starting",
         Condition::Unhealthy => "unhealthy",
+        Condition::Unresponsive => "unresponsive",
         Condition::Healthy => "discovering",
     }
 }
@@ -58,7 +60,7 @@ fn a_look_at_a_serving_container_says_what_becomes_of_its_requests() {
         scene.serving(container("a"), &["m"]).sees(container("a").is(condition));
         let expected = match condition {
             Condition::NotRunning | Condition::Restarting => Some("retire a as dead"),
-            Condition::Paused => Some("retire a keeping its requests"),
+            Condition::Paused | Condition::Unresponsive => Some("retire a keeping its requests"),
             Condition::Stopping | Condition::NoHealthcheck | Condition::Unhealthy => Some("retire a within 60s"),
             Condition::Starting | Condition::Healthy => None,
         };

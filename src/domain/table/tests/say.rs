@@ -13,6 +13,7 @@ pub(super) fn state<L>(state: &State<L>) -> String {
             Waiting::NoAddress(_) => "no address",
             Waiting::LeftNetwork => "left network",
             Waiting::Unhealthy => "unhealthy",
+            Waiting::Unresponsive => "unresponsive",
             Waiting::Paused => "paused",
             Waiting::OutOfMemory => "out of memory",
             Waiting::TooMany => "too many",
