@@ -1,12 +1,15 @@
 //! Which adapters the proxy is made of, by its settings.
 
 use std::error::Error;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
 use lw_inference_proxy::adapters::cli::{self, descriptors};
 use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource, LabelFilter};
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
@@ -36,12 +39,16 @@ pub struct Outside {
     pub sources: Vec<Arc<dyn ContainerSource>>,
     /// The servers that are at work on requests.
     pub activity: Arc<ActivityBook>,
+    /// What the proxy calls itself when it asks backends for their models.
+    pub user_agent: HeaderValue,
 }
 
 /// Makes it. Opens nothing yet.
 pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
     settings.check_sources()?;
-    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(upstream_settings(settings))?);
+    let user_agent = user_agent()?;
+    let ways = UpstreamSettings { user_agent: user_agent.clone(), ..upstream_settings(settings) };
+    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(ways)?);
     let mut sources: Vec<Arc<dyn ContainerSource>> = Vec::new();
     let activity = Arc::<ActivityBook>::default();
     if settings.docker {
@@ -62,7 +69,14 @@ pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
         let source = FixedSource::new(backends, upstream, FixedSettings::default());
         sources.push(Arc::new(source.with_activity(Arc::clone(&activity) as _)));
     }
-    Ok(Outside { upstream, sources, activity })
+    Ok(Outside { upstream, sources, activity, user_agent })
+}
+
+/// The program and its version, and a number that no other process has: by it the proxy knows its own questions, whatever
+/// address it has been given as a backend's.
+fn user_agent() -> Result<HeaderValue, InvalidHeaderValue> {
+    let process = RandomState::new().build_hasher().finish();
+    HeaderValue::from_str(&format!("lw-inference-proxy/{} ({process:016x})", env!("CARGO_PKG_VERSION")))
 }
 
 /// One backend may have as many connections as there are clients, each of which carries one request at a time.

@@ -149,6 +149,7 @@ async fn run(settings: Settings, outside: Outside, telemetry: Arc<dyn Telemetry>
         max_connections: compose::connections(settings.max_connections),
         stop_delay: settings.stop_delay,
         status: settings.status,
+        own_user_agent: Some(outside.user_agent),
         ..HttpSettings::default()
     };
     let server = Server::new(Proxy::new(Arc::clone(&shared), telemetry), http, stop.abort.clone());

@@ -12,7 +12,7 @@ use super::link::Link;
 use crate::domain::model_name::{ModelName, unusable};
 use crate::domain::table::{Question, TableEvent};
 use crate::ports::activity::ServerActivity;
-use crate::ports::upstream::{ListedModel, Target, UpstreamClient};
+use crate::ports::upstream::{AskError, ListedModel, Target, UpstreamClient};
 
 /// The wait after the first failure; it doubles up to [`RETRY_MOST`].
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -25,6 +25,14 @@ const ASK_AT_MOST: Duration = Duration::from_secs(30);
 
 /// What a backend lists: id and description, as they came.
 type Models = Vec<(String, Arc<str>)>;
+
+/// Why a backend's models are not known.
+struct Failure {
+    why: String,
+    looks_dead: bool,
+    /// Whether it did answer, with a list of nothing.
+    is_empty: bool,
+}
 
 /// Asks on behalf of the table.
 #[derive(Clone)]
@@ -64,7 +72,7 @@ impl Discovery {
                     let Question { container, generation, .. } = question;
                     return self.tell(TableEvent::Learnt { container, generation, address, models, link }).await;
                 }
-                Err((failure, looks_dead)) => self.tell(not_learnt(&question, failure, looks_dead)).await,
+                Err(failure) => self.tell(not_learnt(&question, failure)).await,
             }
             sleep(wait).await;
             wait = (wait * 2).min(RETRY_MOST);
@@ -87,22 +95,26 @@ impl Discovery {
                 let Question { container, generation, .. } = question;
                 TableEvent::Refreshed { container, generation, models }
             }
-            Err((failure, looks_dead)) => not_learnt(&question, failure, looks_dead),
+            Err(Failure { is_empty: true, .. }) => {
+                let Question { container, generation, .. } = question;
+                TableEvent::Refreshed { container, generation, models: Vec::new() }
+            }
+            Err(failure) => not_learnt(&question, failure),
         };
         self.tell(event).await;
     }
 
     /// Asks at each address in turn until a connection is taken. The first failure is the one that counts.
-    async fn ask_in_order(&self, question: &Question) -> Result<(SocketAddr, Models), (String, bool)> {
+    async fn ask_in_order(&self, question: &Question) -> Result<(SocketAddr, Models), Failure> {
         let first = match self.ask(question, question.address).await {
             Ok(models) => return Ok((question.address, models)),
             Err(failure) => failure,
         };
-        if first.1 {
+        if first.looks_dead {
             for address in &question.others {
                 match self.ask(question, *address).await {
                     Ok(models) => return Ok((*address, models)),
-                    Err((_, true)) => {}
+                    Err(failure) if failure.looks_dead => {}
                     Err(failure) => return Err(failure),
                 }
             }
@@ -110,18 +122,22 @@ impl Discovery {
         Err(first)
     }
 
-    async fn ask(&self, question: &Question, address: SocketAddr) -> Result<Models, (String, bool)> {
+    async fn ask(&self, question: &Question, address: SocketAddr) -> Result<Models, Failure> {
         let _turn = self.at_once.acquire().await;
         let target = Target { address, base_path: question.base_path.clone() };
+        let failed = |why: &str| Failure { why: describe(&target, why), looks_dead: false, is_empty: false };
         let listed = match timeout(ASK_AT_MOST, self.upstream.models(&target)).await {
             Ok(Ok(listed)) => listed,
-            Ok(Err(error)) => return Err((describe(&target, &error.to_string()), error.looks_dead())),
-            Err(_) => return Err((describe(&target, "it did not answer"), false)),
+            Ok(Err(error)) => {
+                let (looks_dead, is_empty) = (error.looks_dead(), error == AskError::Empty);
+                return Err(Failure { looks_dead, is_empty, ..failed(&error.to_string()) });
+            }
+            Err(_) => return Err(failed("it did not answer")),
         };
         let fault = |model: &ListedModel| ModelName::parse(&model.id).err().map(|why| unusable(&model.id, why));
         let bad = listed.iter().find_map(fault);
         match (listed.iter().any(|model| ModelName::parse(&model.id).is_ok()), bad) {
-            (false, Some(why)) => Err((describe(&target, &format!("no id can be used: {why}")), false)),
+            (false, Some(why)) => Err(failed(&format!("no id can be used: {why}"))),
             _ => Ok(listed.into_iter().map(|ListedModel { id, object }| (id, object)).collect()),
         }
     }
@@ -136,11 +152,11 @@ fn describe(target: &Target, failure: &str) -> String {
     format!("GET http://{}{}/models: {failure}", target.address, target.base_path.as_str())
 }
 
-fn not_learnt(question: &Question, failure: String, looks_dead: bool) -> TableEvent<Link> {
+fn not_learnt(question: &Question, failure: Failure) -> TableEvent<Link> {
     TableEvent::NotLearnt {
         container: question.container.clone(),
         generation: question.generation,
-        failure: Arc::from(failure),
-        looks_dead,
+        failure: Arc::from(failure.why),
+        looks_dead: failure.looks_dead,
     }
 }

@@ -59,6 +59,10 @@ impl Journal {
                     ..change(TableAction::ModelsChanged, backend, both, reason)
                 });
             }
+            Transition::ListsAgain { backend, after } => {
+                info!(container = %backend.name, id = %backend.container, address = %backend.address,
+                    after_s = after.as_secs(), "models listed again");
+            }
             Transition::Retire { backend, models, reason, drain } => self.retired(backend, models, reason, *drain),
             Transition::Removed { backend, models, reason, after } => {
                 let drained_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);

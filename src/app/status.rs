@@ -5,6 +5,7 @@ mod leaving;
 mod stop_timeout;
 mod uninspected;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::container::{Container, Reach};
@@ -197,7 +198,7 @@ fn container_line<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) ->
         level,
         state: state.to_owned(),
         line,
-        notes: notes(table, entry),
+        notes: notes(table, entry, now),
         in_flight,
         since: now.saturating_duration_since(entry.since),
         models,
@@ -229,6 +230,7 @@ fn why<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> (Level, &'
 fn serving<L>(table: &RoutingTable<L>, ready: &Ready<L>) -> (Level, &'static str, String) {
     let displaced = ready.models.iter().filter(|model| displaced_by(table, ready, &model.name).is_some()).count();
     match (ready.models.len(), displaced) {
+        (0, _) => (Level::Waiting, "no models", "healthy, but it lists no model any more".to_owned()),
         (all, displaced) if displaced == all => {
             let line = "healthy, but all its models are served by containers that became healthy later".to_owned();
             (Level::Waiting, "displaced", line)
@@ -313,7 +315,7 @@ fn waits(container: &Container, waiting: &Waiting, since: Duration) -> (Level, &
 }
 
 /// What else one should know of a container.
-fn notes<L>(table: &RoutingTable<L>, entry: &Entry<L>) -> Vec<String> {
+fn notes<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> Vec<String> {
     let mut notes = Vec::new();
     let container = &entry.container;
     if let State::Ready(ready) = &entry.state {
@@ -322,6 +324,10 @@ fn notes<L>(table: &RoutingTable<L>, entry: &Entry<L>) -> Vec<String> {
             Some(format!("{model} is served by {other}, which became healthy later"))
         };
         notes.extend(ready.models.iter().filter_map(|model| displaced(&model.name)));
+        if let Some(stale) = &ready.stale {
+            let lasts = span(now.saturating_duration_since(stale.since));
+            notes.push(format!("for {lasts}: {}", Warning::NotRefreshed(Arc::clone(&stale.why))));
+        }
         if ready.failures > 0 {
             notes.push("it could not be reached when it was asked for its models last".to_owned());
         }
@@ -347,6 +353,7 @@ fn is_note(warning: &Warning) -> bool {
         | Warning::NoAddress(_)
         | Warning::NotLearnt(_)
         | Warning::Uninspected(_)
+        | Warning::NotRefreshed(_)
         | Warning::TableFull => false,
     }
 }

@@ -213,6 +213,7 @@ impl Watch {
             Transition::Resume(_)
             | Transition::Registered(..)
             | Transition::ModelsChanged { .. }
+            | Transition::ListsAgain { .. }
             | Transition::Removed { .. }
             | Transition::Collision { .. }
             | Transition::TookOver { .. }

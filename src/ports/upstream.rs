@@ -160,6 +160,11 @@ pub enum AskError {
     /// The framing of the answer breaks the protocol, so that requests would fail there.
     #[error("the answer breaks the protocol: {0}")]
     InvalidAnswer(&'static str),
+    /// The proxy asked itself.
+    #[error(
+        "this is the proxy itself: take its URL out of PROXY_BACKENDS, or the label inference.enable off its container"
+    )]
+    Itself,
     /// The answer is larger than this many bytes.
     #[error("the list is larger than {0} bytes")]
     TooLarge(usize),

@@ -127,6 +127,7 @@ impl Proxy {
             Transition::Collision { winner, displaced, .. } => assert_ne!(winner.registration, displaced.registration),
             Transition::ModelsChanged { added, removed, .. } => assert!(!added.is_empty() || !removed.is_empty()),
             Transition::RunEnded { .. }
+            | Transition::ListsAgain { .. }
             | Transition::TookOver { .. }
             | Transition::SourceLost(..)
             | Transition::SourceSeen(..) => {}

@@ -6,6 +6,7 @@
 mod support;
 
 mod busy;
+mod itself;
 mod stage;
 
 /// The head of an answer that streams events.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::HeaderValue;
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
@@ -40,11 +41,16 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn before(urls: &[String]) -> Self {
-        let urls = urls.iter().map(|url| BackendUrl::parse(url).unwrap()).collect();
+    /// The URLs are given for the proxy's own address.
+    pub fn start(urls: impl FnOnce(SocketAddr) -> Vec<String>) -> Self {
+        let bound = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = bound.address().unwrap();
+        let urls = urls(address).iter().map(|url| BackendUrl::parse(url).unwrap()).collect();
+        let name = HeaderValue::from_static("the proxy of this test");
+        let ways = UpstreamSettings { user_agent: name.clone(), ..UpstreamSettings::default() };
         let drain = DrainPolicy { timeout: DRAIN, take_back_after: Duration::from_secs(300) };
         let (shared, queue) = Shared::new(Table::new(TableRules { drain, refresh_every: 2 * PROBE_EVERY }));
-        let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(UpstreamSettings::default()).unwrap());
+        let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(ways).unwrap());
         let probes = FixedSettings {
             healthy_every: PROBE_EVERY,
             unhealthy_every: PROBE_EVERY,
@@ -67,16 +73,15 @@ impl Stage {
         )
         .with_activity(Arc::clone(&activity));
         tasks.spawn(watch.run());
-        let bound = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = bound.address().unwrap();
-        let server = Server::new(Proxy::new(Arc::clone(&shared), telemetry), HttpSettings::default(), stop.clone());
+        let http = HttpSettings { own_user_agent: Some(name), ..HttpSettings::default() };
+        let server = Server::new(Proxy::new(Arc::clone(&shared), telemetry), http, stop.clone());
         tokio::spawn(bound.serve(server, stop.clone()));
         Self { address, shared, stop }
     }
 
     /// The same, once `m` is served.
     pub async fn serving(backend: &RawBackend) -> Self {
-        let stage = Self::before(&[format!("http://{}/v1", backend.address())]);
+        let stage = Self::start(|_| vec![format!("http://{}/v1", backend.address())]);
         stage.until("a backend", |shared| shared.load().table.active() == 1).await;
         stage
     }

@@ -129,7 +129,7 @@ impl Post {
 
     /// Where it answered last.
     fn address(&self) -> Option<SocketAddr> {
-        match self.container.reach {
+        match &self.container.reach {
             Reach::At(addresses) => Some(SocketAddr::new(addresses.first(), self.url.port)),
             Reach::Nowhere(_) => None,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{CONNECTION, DATE, EXPECT};
+use http::header::{CONNECTION, DATE, EXPECT, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -54,6 +54,8 @@ pub struct HttpSettings {
     pub stop_delay: Duration,
     /// Whether `/status` is there.
     pub status: bool,
+    /// What this process calls itself when it asks backends for their models. It gives itself none.
+    pub own_user_agent: Option<HeaderValue>,
 }
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -70,6 +72,7 @@ impl Default for HttpSettings {
             write_stall: Duration::from_secs(300),
             stop_delay: Duration::ZERO,
             status: true,
+            own_user_agent: None,
         }
     }
 }
@@ -200,6 +203,11 @@ impl Server {
 
     /// Health and models. The router decodes ids; errors take the caller's shape.
     async fn remembered(&self, parts: &mut Parts) -> Result<Response<AnswerBody>, ErrorAnswer> {
+        let own = self.settings.own_user_agent.as_ref();
+        if own.is_some() && parts.headers.get(USER_AGENT) == own {
+            let message = "the proxy has asked itself for models: its own address is among its backends";
+            return Err(ErrorAnswer::new(StatusCode::LOOP_DETECTED, "loop_detected", message));
+        }
         let head = parts.method == Method::HEAD;
         let is_plain = framing::path_is_plain(parts.uri.path());
         let request = with_head(parts, axum::body::Body::empty());

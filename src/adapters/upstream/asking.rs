@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use http::{HeaderValue, StatusCode};
 use reqwest::{Client, Url};
 
 use super::{BuildError, framing, model_list};
@@ -21,10 +22,11 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    pub(super) fn new(within: Duration) -> Result<Self, BuildError> {
+    pub(super) fn new(within: Duration, user_agent: HeaderValue) -> Result<Self, BuildError> {
         let client = Client::builder()
             // What goes to backends never takes a way that the environment names.
             .no_proxy()
+            .user_agent(user_agent)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_gzip()
@@ -44,6 +46,9 @@ impl Asker {
     pub(super) async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError> {
         let fault = |error: reqwest::Error| self.fault(&error);
         let mut answer = self.client.get(url(target)?).send().await.map_err(fault)?;
+        if answer.status() == StatusCode::LOOP_DETECTED {
+            return Err(AskError::Itself);
+        }
         if !answer.status().is_success() {
             return Err(AskError::Status(answer.status().as_u16()));
         }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::HeaderValue;
 
 use self::asking::Asker;
 use self::channel::HttpChannel;
@@ -43,6 +44,8 @@ pub struct UpstreamSettings {
     pub max_idle: usize,
     /// How many connections to one registration of a backend may be open.
     pub max_connections: usize,
+    /// What this process calls itself when it asks. Where its own server reads it, the proxy has asked itself.
+    pub user_agent: HeaderValue,
 }
 
 impl UpstreamSettings {
@@ -69,6 +72,7 @@ impl Default for UpstreamSettings {
             probation: Self::PROBATION,
             max_idle: Self::MAX_IDLE,
             max_connections: Self::MAX_CONNECTIONS,
+            user_agent: HeaderValue::from_static("lw-inference-proxy"),
         }
     }
 }
@@ -90,7 +94,7 @@ impl HttpUpstream {
     /// # Errors
     /// The library refuses to be set up.
     pub fn new(settings: UpstreamSettings) -> Result<Self, BuildError> {
-        Ok(Self { asker: Asker::new(settings.ask_timeout)?, settings })
+        Ok(Self { asker: Asker::new(settings.ask_timeout, settings.user_agent.clone())?, settings })
     }
 }
 

@@ -33,7 +33,11 @@ pub const SETTINGS: &[Documented] = &[
         "5m",
         "how long after its stop timeout and the drain a container that ignored its stop signal and is healthy is taken back",
     ),
-    documented("PROXY_MODELS_REFRESH", "30s", "how often a backend in service is asked for its models anew"),
+    documented(
+        "PROXY_MODELS_REFRESH",
+        "30s",
+        "how often a backend in service is asked for its models anew, once it is idle",
+    ),
     documented("PROXY_MAX_HELD_BODY", "64MiB", "most of one body that is held, or decoded, to find its model"),
     documented(
         "PROXY_MAX_HELD_TOTAL",
@@ -47,7 +51,7 @@ pub const SETTINGS: &[Documented] = &[
     documented(
         "PROXY_BACKENDS",
         "none",
-        "base URLs of backends that are no containers, such as http://localhost:8080/v1, between commas or spaces; without a path: /v1",
+        "base URLs of backends that are no containers, such as http://localhost:8000/v1, between commas or spaces; without a path: /v1",
     ),
     documented("PROXY_DOCKER", "auto", "auto or on: a Docker engine is watched; off: PROXY_BACKENDS alone"),
     documented(

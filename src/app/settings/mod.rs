@@ -169,7 +169,7 @@ impl Settings {
                 "PROXY_DOCKER",
                 "off",
                 "on where PROXY_BACKENDS names no backend, for there is nothing to route to; or name one",
-                "off PROXY_BACKENDS=http://localhost:8080/v1",
+                "off PROXY_BACKENDS=http://localhost:8000/v1",
             )),
         }
     }
@@ -218,7 +218,7 @@ fn log_format(get: &impl Fn(&'static str) -> Option<String>) -> Result<LogFormat
 /// The base URLs between commas and white space, none of them twice.
 fn backends(get: &impl Fn(&'static str) -> Option<String>) -> Result<Vec<BackendUrl>, SettingError> {
     const NAME: &str = "PROXY_BACKENDS";
-    const EXAMPLE: &str = "http://localhost:8080/v1";
+    const EXAMPLE: &str = "http://localhost:8000/v1";
     let text = get(NAME).unwrap_or_default();
     let mut backends = Vec::new();
     for part in text.split([',', ' ', '\t', '\r', '\n']).filter(|part| !part.is_empty()) {

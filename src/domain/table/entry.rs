@@ -183,6 +183,19 @@ pub struct Ready<L> {
     pub refresh_at: Instant,
     /// How often in a row it could not be reached for that.
     pub failures: u8,
+    /// Why its models could not be listed again, while that lasts.
+    pub stale: Option<Stale>,
+    /// How often in a row it listed no model.
+    pub empty_lists: u8,
+}
+
+/// What a backend lists is not known any more; what it listed before is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    /// Why, as it was last.
+    pub why: Arc<str>,
+    /// Since when.
+    pub since: Instant,
 }
 
 impl<L> Clone for Ready<L> {
@@ -193,6 +206,8 @@ impl<L> Clone for Ready<L> {
             order: self.order,
             refresh_at: self.refresh_at,
             failures: self.failures,
+            stale: self.stale.clone(),
+            empty_lists: self.empty_lists,
         }
     }
 }

@@ -101,6 +101,13 @@ pub enum Transition<L> {
         /// What it listed before.
         removed: Vec<ModelName>,
     },
+    /// A backend in service lists its models again, after this time.
+    ListsAgain {
+        /// The backend.
+        backend: Arc<Backend<L>>,
+        /// How long it did not.
+        after: Duration,
+    },
     /// Close the gate of a backend; its requests in flight go on as the drain says.
     Retire {
         /// The backend.
@@ -203,6 +210,8 @@ pub enum Warning {
     NotHealthy(String),
     /// Its models could not be learnt; why.
     NotLearnt(Arc<str>),
+    /// It serves, but its models could not be listed again; why.
+    NotRefreshed(Arc<str>),
     /// An id that it lists is no name for a model; why.
     BadModelName(String),
     /// It lists more models than one backend may have; how many are left out.
@@ -226,6 +235,7 @@ impl Warning {
             | Self::OtherProject(_)
             | Self::NotHealthy(_)
             | Self::NotLearnt(_)
+            | Self::NotRefreshed(_)
             | Self::TableFull
             | Self::TakenBack
             | Self::Uninspected(_) => false,
@@ -239,6 +249,7 @@ impl Warning {
             Self::NoAddress(_)
             | Self::NotHealthy(_)
             | Self::NotLearnt(_)
+            | Self::NotRefreshed(_)
             | Self::BadModelName(_)
             | Self::TooManyModels(_)
             | Self::TableFull
@@ -260,6 +271,9 @@ impl fmt::Display for Warning {
             Self::OtherProject(why) => write!(f, "it is left alone: {why}"),
             Self::NotHealthy(why) => f.write_str(why),
             Self::NotLearnt(why) => write!(f, "its models are not known yet, it is asked again: {why}"),
+            Self::NotRefreshed(why) => {
+                write!(f, "its models could not be listed again; what it listed before is served: {why}")
+            }
             Self::BadModelName(why) => write!(f, "it lists an id that cannot be used as a model's name: {why}"),
             Self::TooManyModels(over) => write!(f, "it lists too many models; {over} of them are left out"),
             Self::TableFull => f.write_str("the routing table is full; what is over is left out"),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::entry::{Discovering, KnownModels, Ready, State, Waiting};
+use super::entry::{Discovering, KnownModels, Ready, Stale, State, Waiting};
 use super::event::{Generation, Transition, Warning};
 use super::{Entry, MAX_CLAIMS, MAX_MODELS_PER_BACKEND, RoutingTable, Transitions};
 use crate::domain::backend::{Backend, OfferedModel, Registration};
@@ -16,6 +16,9 @@ use crate::domain::model_name::{ModelName, unusable};
 /// After so many failed connections in a row to a backend in service it is taken out until it answers again. Its own
 /// health check may have stopped running: some engines forget it when they are restarted.
 const FAILURES_UNTIL_DOUBTED: u8 = 2;
+
+/// So many empty lists in a row are the truth: its models were taken away. Fewer may be a server that loads another one.
+const EMPTY_LISTS_UNTIL_BELIEVED: u8 = 3;
 
 impl<L> RoutingTable<L> {
     /// A healthy container told its models: it is a backend from here on.
@@ -89,8 +92,15 @@ impl<L> RoutingTable<L> {
             gate: Arc::new(Gate::new()),
             link: Arc::new(link),
         });
-        let ready =
-            Ready { backend: Arc::clone(&backend), models: Arc::clone(&models), order, refresh_at: now, failures: 0 };
+        let ready = Ready {
+            backend: Arc::clone(&backend),
+            models: Arc::clone(&models),
+            order,
+            refresh_at: now,
+            failures: 0,
+            stale: None,
+            empty_lists: 0,
+        };
         entry.known = Some(KnownModels { run: backend.started_at, address, models: Arc::clone(&models) });
         entry.set(State::Ready(ready), now);
         entry.warned.retain(Warning::is_of_the_list);
@@ -111,13 +121,24 @@ impl<L> RoutingTable<L> {
         now: Instant,
         out: &mut Transitions<L>,
     ) {
+        let lists_none = listed.is_empty();
         let mut models = self.usable(id, listed, generation, out);
         let refresh_at = now + self.rules.refresh_every;
         let claim_count = self.claim_count;
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
         let State::Ready(ready) = &mut entry.state else { return };
         (ready.failures, ready.refresh_at) = (0, refresh_at);
-        if models.is_empty() || *ready.models == *models {
+        ready.empty_lists = if lists_none { ready.empty_lists.saturating_add(1) } else { 0 };
+        let believed = ready.models.is_empty() || ready.empty_lists >= EMPTY_LISTS_UNTIL_BELIEVED;
+        if models.is_empty() && !(lists_none && believed) {
+            // Ids that cannot be used have a warning of their own.
+            return if lists_none {
+                self.stale(id, Arc::from("it lists no model"), now, out)
+            };
+        }
+        self.lists_again(id, now, out);
+        let Some(Entry { state: State::Ready(ready), .. }) = self.entries.get_mut(id) else { return };
+        if *ready.models == *models {
             return;
         }
         let (backend, order, before) = (Arc::clone(&ready.backend), ready.order, Arc::clone(&ready.models));
@@ -129,9 +150,10 @@ impl<L> RoutingTable<L> {
         ready.models = Arc::clone(&models);
         entry.known =
             Some(KnownModels { run: backend.started_at, address: backend.address, models: Arc::clone(&models) });
-        match over.is_empty() {
-            true => entry.warned.retain(|warning| *warning != Warning::TableFull),
-            false => self.warn(id, Warning::TableFull, out),
+        if !over.is_empty() {
+            self.warn(id, Warning::TableFull, out);
+        } else if let Some(entry) = self.entries.get_mut(id) {
+            entry.warned.retain(|warning| *warning != Warning::TableFull);
         }
         if added.is_empty() && removed.is_empty() {
             return; // only a description changed
@@ -177,10 +199,30 @@ impl<L> RoutingTable<L> {
                 ready.failures = if looks_dead { ready.failures.saturating_add(1) } else { 0 };
                 if ready.failures >= FAILURES_UNTIL_DOUBTED {
                     self.doubt(id, RetireReason::Suspected(failure.to_string()), now, out);
+                } else if !looks_dead {
+                    self.stale(id, failure, now, out);
                 }
             }
             State::Waiting(_) | State::Stopping(_) | State::Ended(_) => {}
         }
+    }
+
+    /// A backend in service did not list its models: told once for each reason, and kept until it does.
+    fn stale(&mut self, id: &ContainerId, why: Arc<str>, now: Instant, out: &mut Transitions<L>) {
+        let Some(Entry { state: State::Ready(ready), .. }) = self.entries.get_mut(id) else { return };
+        let since = ready.stale.as_ref().map_or(now, |stale| stale.since);
+        ready.stale = Some(Stale { why: Arc::clone(&why), since });
+        self.warn(id, Warning::NotRefreshed(why), out);
+    }
+
+    /// It lists them again.
+    fn lists_again(&mut self, id: &ContainerId, now: Instant, out: &mut Transitions<L>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let State::Ready(ready) = &mut entry.state else { return };
+        let Some(stale) = ready.stale.take() else { return };
+        let after = now.saturating_duration_since(stale.since);
+        out.push(Transition::ListsAgain { backend: Arc::clone(&ready.backend), after });
+        entry.warned.retain(|warning| !matches!(warning, Warning::NotRefreshed(_)));
     }
 
     /// The application has its answer and asks no more; what was listed cannot be used, but may be corrected.

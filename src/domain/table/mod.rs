@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use claims::{Claim, Resolution};
-pub use entry::{Discovering, Ended, Entry, Ready, Retiring, SourceId, State, Stopping, Waiting};
+pub use entry::{Discovering, Ended, Entry, Ready, Retiring, SourceId, Stale, State, Stopping, Waiting};
 pub use event::{Generation, Question, TableEvent, Transition, Warning};
 pub use history::{History, LastEnd};
 

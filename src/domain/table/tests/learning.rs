@@ -89,8 +89,7 @@ fn a_refresh_that_only_changes_a_description_changes_it_in_silence() {
 #[test]
 fn a_refresh_without_a_usable_name_keeps_what_was_known() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).lists_anew("a", &[]);
-    assert_eq!((scene.told.len(), scene.models()), (0, vec!["m".to_owned()]));
+    scene.serving(container("a"), &["m"]);
     scene.lists_anew("a", &["\n"]);
     assert_eq!((scene.told.join("; "), scene.models()), ("warn of a: bad model name".into(), vec!["m".to_owned()]));
     assert_eq!(scene.lists_anew("a", &["\n"]).told, [""; 0], "told once");
@@ -113,8 +112,44 @@ fn a_busy_backend_that_does_not_answer_refreshes_serves_on() {
     scene.serving(container("a"), &["m"]);
     for _ in 0..10 {
         scene.answers_not("a", "no answer within 5 s");
-        assert_eq!((scene.told.len(), scene.request("m")), (0, "served by a".into()));
+        assert_eq!(scene.request("m"), "served by a");
     }
+}
+
+#[test]
+fn a_refresh_that_fails_is_told_once_per_reason_and_its_recovery_once() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]);
+    let mut told = Vec::new();
+    for why in ["500", "500", "401", "401", "500"] {
+        scene.passes(REFRESH);
+        told.extend(scene.answers_not("a", why).told.clone());
+        assert_eq!(scene.request("m"), "served by a");
+    }
+    assert_eq!(told, ["500", "401", "500"].map(|why| format!("warn of a: not refreshed, {why}")));
+    scene.passes(REFRESH).lists_anew("a", &["m"]);
+    assert_eq!(scene.told, ["a lists again after 150s"]);
+    assert_eq!(scene.lists_anew("a", &["m"]).told, [""; 0]);
+    assert_eq!(scene.answers_not("a", "500").told, ["warn of a: not refreshed, 500"], "another time is told again");
+}
+
+#[test]
+fn an_empty_list_is_the_truth_when_it_lasts() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m"]).lists_anew("a", &[]);
+    assert_eq!(
+        (scene.told.join("; "), scene.models().len()),
+        ("warn of a: not refreshed, it lists no model".into(), 1)
+    );
+    scene.lists_anew("a", &[]);
+    assert_eq!((scene.told.len(), scene.request("m")), (0, "served by a".into()));
+    scene.lists_anew("a", &["m"]).lists_anew("a", &[]).lists_anew("a", &[]);
+    assert_eq!(scene.request("m"), "served by a", "not so often in a row");
+    scene.lists_anew("a", &[]);
+    assert_eq!((scene.request("m"), scene.state("a")), ("unknown".into(), "ready".into()));
+    assert_eq!(scene.lists_anew("a", &[]).told, [""; 0]);
+    scene.lists_anew("a", &["n"]);
+    assert_eq!(scene.request("n"), "served by a");
 }
 
 #[test]

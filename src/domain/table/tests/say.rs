@@ -57,6 +57,9 @@ pub(super) fn transition<L>(transition: &Transition<L>) -> String {
         Transition::ModelsChanged { backend, added, removed } => {
             format!("models of {} changed: +{added:?} -{removed:?}", backend.container)
         }
+        Transition::ListsAgain { backend, after } => {
+            format!("{} lists again after {}s", backend.container, after.as_secs())
+        }
         Transition::Retire { backend, drain, .. } => format!("retire {} {}", backend.container, manner(*drain)),
         Transition::Sever(backend) => format!("sever {}", backend.container),
         Transition::Cut(backend) => format!("cut {}", backend.container),
@@ -90,6 +93,7 @@ fn subject(warning: &Warning) -> String {
         Warning::OtherProject(_) => "other project".to_owned(),
         Warning::NotHealthy(why) => format!("not healthy, {why}"),
         Warning::NotLearnt(why) => format!("not learnt, {why}"),
+        Warning::NotRefreshed(why) => format!("not refreshed, {why}"),
         Warning::BadModelName(_) => "bad model name".to_owned(),
         Warning::TooManyModels(over) => format!("{over} models too many"),
         Warning::TableFull => "table full".to_owned(),
