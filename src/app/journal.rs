@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -59,10 +60,7 @@ impl Journal {
                     ..change(TableAction::ModelsChanged, backend, both, reason)
                 });
             }
-            Transition::ListsAgain { backend, after } => {
-                info!(container = %backend.name, id = %backend.container, address = %backend.address,
-                    after_s = after.as_secs(), "models listed again");
-            }
+            Transition::ListsAgain { backend, after } => lists_again(backend, *after),
             Transition::Retire { backend, models, reason, drain } => self.retired(backend, models, reason, *drain),
             Transition::Removed { backend, models, reason, after } => {
                 let drained_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
@@ -164,6 +162,11 @@ impl Journal {
     fn change(&self, action: TableAction, backend: &Backend, models: Vec<ModelName>, reason: String) {
         self.telemetry.table_changed(&change(action, backend, models, reason));
     }
+}
+
+fn lists_again(backend: &Backend, after: Duration) {
+    info!(container = %backend.name, id = %backend.container, address = %backend.address,
+        after_s = after.as_secs(), "models listed again");
 }
 
 fn change(action: TableAction, backend: &Backend, models: Vec<ModelName>, reason: String) -> TableChange {
