@@ -132,12 +132,14 @@ impl<L> RoutingTable<L> {
         let believed = ready.models.is_empty() || ready.empty_lists >= EMPTY_LISTS_UNTIL_BELIEVED;
         if models.is_empty() && !(lists_none && believed) {
             // Ids that cannot be used have a warning of their own.
-            return if lists_none {
-                self.stale(id, Arc::from("it lists no model"), now, out)
-            };
+            if lists_none {
+                self.stale(id, Arc::from("it lists no model"), now, out);
+            }
+            return;
         }
         self.lists_again(id, now, out);
-        let Some(Entry { state: State::Ready(ready), .. }) = self.entries.get_mut(id) else { return };
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let State::Ready(ready) = &mut entry.state else { return };
         if *ready.models == *models {
             return;
         }
