@@ -33,7 +33,7 @@ impl Link {
 
     /// Has the requests in flight look whether their backend is still in service.
     pub(super) fn look(&self) {
-        self.each(Interrupt::look);
+        self.in_flight.each(Interrupt::look);
     }
 
     /// Ends the requests that wait for a byte of the backend.
