@@ -12,6 +12,7 @@ mod faults;
 mod headers;
 mod leaving;
 mod lingering;
+mod manners;
 mod models;
 mod old_versions;
 mod own_answers;

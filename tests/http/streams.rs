@@ -73,8 +73,9 @@ async fn rule_13_a_client_that_leaves_ends_the_request_at_the_backend_in_every_p
     let uploading = cancelled(half, "").await;
     let waiting = cancelled(&post("/v1/x", MODEL), "").await;
     let streaming = cancelled(&post("/v1/x", MODEL), EVENTS).await;
+    let old = cancelled(&post("/v1/x", MODEL), "HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").await;
     println!(
-        "rule 13: uploading {uploading:?}, waiting {waiting:?}, streaming {streaming:?} (limit {CANCEL_WITHIN:?})"
+        "rule 13: uploading {uploading:?}, waiting {waiting:?}, streaming {streaming:?}, in HTTP/1.0 {old:?} (limit {CANCEL_WITHIN:?})"
     );
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod checks;
+#[path = "../support/dice.rs"]
 mod dice;
 mod engine;
 mod proxy;

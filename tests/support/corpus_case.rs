@@ -3,11 +3,12 @@
 //! In the bytes the line ends of the file mean nothing: `\r`, `\n`, `\t`, `\\` and `\x00` are escapes, and `{100*a}`
 //! is the letter a hundred times.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One file.
 #[derive(Debug, Clone)]
 pub struct Case {
+    path: PathBuf,
     pub name: String,
     pub bytes: Vec<u8>,
     fields: Vec<(String, String)>,
@@ -22,20 +23,21 @@ impl Case {
             .map(|entry| entry.unwrap().path())
             .map(|path| {
                 let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-                Self::read(name, &std::fs::read_to_string(&path).unwrap())
+                Self::read(name, path)
             })
             .collect();
         cases.sort_by(|a, b| a.name.cmp(&b.name));
         cases
     }
 
-    fn read(name: String, text: &str) -> Self {
+    fn read(name: String, path: PathBuf) -> Self {
+        let text = std::fs::read_to_string(&path).unwrap();
         let (head, bytes) = text.split_once("---\n").unwrap_or_else(|| panic!("{name}: no ---"));
         let fields = head.lines().map(|line| {
             let (key, value) = line.split_once(':').unwrap_or_else(|| panic!("{name}: {line}"));
             (key.to_owned(), value.trim().to_owned())
         });
-        Self { bytes: unescape(bytes), fields: fields.collect(), name }
+        Self { bytes: unescape(bytes), fields: fields.collect(), name, path }
     }
 
     /// Every value of a field.
@@ -46,6 +48,16 @@ impl Case {
     /// The value of a field.
     pub fn field(&self, key: &str) -> Option<&str> {
         self.fields.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Puts a field before the bytes, in place of the one of that name.
+    pub fn note(&self, key: &str, value: &str) {
+        let text = std::fs::read_to_string(&self.path).unwrap();
+        let (head, bytes) = text.split_once("---\n").unwrap();
+        let own = format!("{key}: ");
+        let mut lines: Vec<_> = head.lines().filter(|line| !line.starts_with(&own)).map(str::to_owned).collect();
+        lines.push(own + value);
+        std::fs::write(&self.path, format!("{}\n---\n{bytes}", lines.join("\n"))).unwrap();
     }
 
     /// Whether a field says yes.

@@ -5,6 +5,7 @@
 
 pub mod bodies;
 pub mod corpus_case;
+pub mod dice;
 pub mod fake_container_source;
 pub mod fake_upstream;
 pub mod http_stage;
@@ -13,6 +14,7 @@ pub mod not_run;
 pub mod proxy_process;
 pub mod raw_backend;
 pub mod raw_client;
+pub mod scripted;
 pub mod upstream_contract;
 
 pub use not_run::not_run;

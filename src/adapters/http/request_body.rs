@@ -108,7 +108,7 @@ impl RequestProgress {
     /// The length of the next chunk; `None` behind the last one.
     fn poll_rest(&self, rest: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<u64>> {
         Pin::new(&mut *rest).poll_frame(cx).map(|frame| {
-            self.note(rest, frame.is_none());
+            self.note(rest, is_last(frame.as_ref()));
             frame?.ok().map(|frame| frame.data_ref().map_or(0, |data| data.len() as u64))
         })
     }
@@ -127,6 +127,11 @@ impl RequestProgress {
     fn take_rest(&self) -> Option<Incoming> {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// Returns true if nothing follows: a body ends with its trailers, and a reader need not ask for more.
+fn is_last(frame: Option<&Result<Frame<Bytes>, hyper::Error>>) -> bool {
+    frame.is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers))
 }
 
 fn left_of(incoming: &Incoming) -> u64 {
@@ -148,7 +153,7 @@ impl Body for RequestBody {
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
         if let Poll::Ready(frame) = &polled {
-            this.progress.note(incoming, frame.is_none());
+            this.progress.note(incoming, is_last(frame.as_ref()));
         }
         polled
     }
