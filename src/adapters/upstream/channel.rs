@@ -96,7 +96,7 @@ async fn receive(answer: Response<Incoming>, mut lent: Lent, asked: Option<Heade
     let reuse = framing::check_answer(head.version, &mut head.headers).map_err(invalid)?;
     if let Some(link) = lent.link() {
         link.serves = link.serves.min(link.served.saturating_add(1).saturating_add(reuse.more));
-        link.kind = ResponseKind::of(&head);
+        link.kind = ResponseKind::of(&head, !incoming.is_end_stream());
         link.may_idle = reuse.within.map_or(link.may_idle, |within| within.min(link.may_idle));
     }
     let body: BoxBody = if incoming.is_end_stream() {

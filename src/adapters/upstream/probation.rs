@@ -22,10 +22,13 @@ const KINDS: usize = 8;
 pub(super) struct ResponseKind(usize);
 
 impl ResponseKind {
-    /// The kind of the response with this head.
-    pub(super) fn of(head: &Parts) -> Self {
+    /// The kind of the response with this head. One without a body, such as one to HEAD, says nothing of what follows the
+    /// body that its head describes.
+    pub(super) fn of(head: &Parts, has_body: bool) -> Self {
         let is_stream = |value: &http::HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
-        let framing = if head.headers.contains_key(TRANSFER_ENCODING) {
+        let framing = if !has_body {
+            3
+        } else if head.headers.contains_key(TRANSFER_ENCODING) {
             usize::from(head.headers.get(CONTENT_TYPE).is_some_and(is_stream))
         } else if head.headers.contains_key(CONTENT_LENGTH) {
             2
@@ -146,13 +149,14 @@ mod tests {
 
     #[test]
     fn kinds_are_told_apart_by_framing_and_by_failure() {
-        let kind = |status: u16, headers: &[(&'static str, &'static str)]| {
+        let of = |status: u16, headers: &[(&'static str, &'static str)], has_body: bool| {
             let mut response = http::Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(*name, *value);
             }
-            response.body(()).map(|response| ResponseKind::of(&response.into_parts().0).0).unwrap_or(KINDS)
+            response.body(()).map(|response| ResponseKind::of(&response.into_parts().0, has_body).0).unwrap_or(KINDS)
         };
+        let kind = |status: u16, headers: &[_]| of(status, headers, true);
         let stream: &[_] = &[("transfer-encoding", "chunked"), ("content-type", "text/event-stream; charset=utf-8")];
         let chunked: &[_] = &[("transfer-encoding", "chunked"), ("content-type", "application/json")];
         let length: &[_] = &[("content-length", "2"), ("content-type", "text/event-stream")];
@@ -163,5 +167,6 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), KINDS);
         assert!(all.iter().all(|kind| *kind < KINDS));
+        assert_eq!(of(200, stream, false), kind(200, &[]), "a response to HEAD");
     }
 }
