@@ -7,7 +7,7 @@ IMAGE ?= lw-inference-proxy:latest
 # The image that the Dockerfile compiles in. Where it is not to be had, the binary is compiled outside.
 BUILDER ?= rust:1-slim-trixie
 
-.PHONY: help build run demo test scale soak bench bench-count fuzz venv llama mock docker compose fmt lint doc layers deny clean
+.PHONY: help build run demo test scale soak storm bench bench-count fuzz venv llama mock docker compose fmt lint doc layers deny clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -32,6 +32,10 @@ scale: ## Thousands of clients at once; a minute
 soak: ## Ten minutes while backends come and go, or SOAK_SECONDS=60
 	cargo build --profile dist --locked --bin lw-inference-proxy
 	LW_PROXY_BIN=target/dist/lw-inference-proxy cargo test --locked --test soak -- --ignored --nocapture
+
+storm: ## Requests of every shape from a seed: STORM_REQUESTS, STORM_SEED
+	cargo build --release --locked --bin lw-inference-proxy
+	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test storm -- --ignored --nocapture a_storm
 
 bench: ## Measure beside others, 10 minutes; ARGS=--write notes it
 	cargo build --profile dist --locked --bin lw-inference-proxy

@@ -61,7 +61,9 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("tests/engine/tests/rolling.rs", "a gentle, steady stream of requests"),
     ("tests/engine/tests/behaviour/sight.rs", "a relay that cuts connections every second"),
     ("tests/process/restarts.rs", "a gentle, steady stream of requests"),
+    ("tests/support/scripted.rs", "servers that work slowly and close late"),
     ("tests/soak/", "steady traffic, at a pace of its own"),
+    ("tests/storm/", "peers that talk slowly, are silent for long, and close late"),
     ("tests/scale/health.rs", "asks all the while, with a pause between two questions"),
     ("tests/contract_upstream_wire/connections.rs", "how long a connection was idle is its subject"),
     ("tests/contract_upstream_wire/keeping.rs", "how long a connection was idle is its subject"),
@@ -294,6 +296,20 @@ fn tests_wait_for_conditions_and_not_for_time() {
         offences.extend(lines.map(|(at, line)| format!("{}:{at}: {}", file.path, line.trim())));
     }
     report("wait for a condition, with a bound, or under paused time", &offences);
+}
+
+#[test]
+fn what_the_readme_of_the_tests_names_is_there() {
+    let readme = fs::read_to_string(root().join("tests/README.md")).unwrap();
+    let section = readme.split("\n## ").find(|section| section.starts_with("What no test saw")).unwrap();
+    let everything: String = all_rust().into_iter().map(|file| file.text).collect();
+    let rows = section.lines().filter(|line| line.starts_with('|'));
+    let names: Vec<_> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    let missing = names.iter().filter(|name| match name.ends_with(".rs") {
+        true => !root().join("tests").join(name).exists(),
+        false => !everything.contains(**name),
+    });
+    report("tests/README.md names what is not there", &missing.map(|name| (*name).to_owned()).collect::<Vec<_>>());
 }
 
 #[test]
