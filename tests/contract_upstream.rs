@@ -17,7 +17,10 @@ mod http {
     use crate::support::raw_backend::{Blackhole, Peer, RawBackend, RawRequest, nobody};
     use crate::support::upstream_contract::{Listing, Rig, Scene, SeenRequest, target};
 
-    struct OnTheWire;
+    /// Scripted servers of this version.
+    struct OnTheWire {
+        version: &'static str,
+    }
 
     #[async_trait]
     impl Rig for OnTheWire {
@@ -28,7 +31,8 @@ mod http {
                 Listing::NoList => (200, "<html>".to_owned()),
                 Listing::Refused => return refused(),
             };
-            let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
+            let version = self.version;
+            let head = format!("{version} {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
             scene(RawBackend::answering(format!("{head}{body}")).await)
         }
 
@@ -38,7 +42,7 @@ mod http {
                 [Reply::Connects(..)] => return connecting().await,
                 _ => {}
             }
-            let replies = Arc::new(Mutex::new(VecDeque::from(replies)));
+            let (version, replies) = (self.version, Arc::new(Mutex::new(VecDeque::from(replies))));
             let play_all = move |mut peer: Peer| {
                 let replies = Arc::clone(&replies);
                 async move {
@@ -46,7 +50,7 @@ mod http {
                         // The head first: a reply belongs to a request, not to a connection.
                         let head = peer.head_unrecorded().await?;
                         let reply = replies.lock().unwrap().pop_front().expect("a reply for every request");
-                        if play(&mut peer, head, reply).await?.is_none() {
+                        if play(&mut peer, version, head, reply).await?.is_none() {
                             return Ok(());
                         }
                     }
@@ -92,16 +96,26 @@ mod http {
     }
 
     /// Answers whether the connection goes on.
-    async fn play(peer: &mut Peer, head: String, reply: Reply) -> io::Result<Option<()>> {
+    async fn play(peer: &mut Peer, version: &str, head: String, reply: Reply) -> io::Result<Option<()>> {
         if let Reply::Early(status, body) = reply {
             let body = body.collect().await.unwrap().to_bytes();
-            peer.send(format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n\r\n", status.as_u16(), body.len())).await?;
+            peer.send(format!("{version} {} X\r\ncontent-length: {}\r\n\r\n", status.as_u16(), body.len())).await?;
             peer.send(&body).await?;
             peer.ended().await;
             return Ok(None);
         }
         peer.rest(head).await?;
         match reply {
+            // Delimited by the end of the connection, or broken off before the length that was said.
+            Reply::Answer(status, headers, pieces) if version == "HTTP/1.0" => {
+                let mut head = format!("{version} {} X\r\n", status.as_u16());
+                headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+                peer.send(head + "\r\n" + &pieces.concat()).await.map(|()| None)
+            }
+            Reply::BreaksOff(pieces) if version == "HTTP/1.0" => {
+                peer.send(format!("{version} 200 OK\r\ncontent-length: 1000\r\n\r\n{}", pieces.concat())).await?;
+                Ok(None)
+            }
             Reply::Answer(status, headers, pieces) => {
                 let mut head = format!("HTTP/1.1 {} X\r\ntransfer-encoding: chunked\r\n", status.as_u16());
                 headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
@@ -135,7 +149,14 @@ mod http {
         }
     }
 
-    crate::upstream_client_contract!(OnTheWire);
+    crate::upstream_client_contract!(OnTheWire { version: "HTTP/1.1" });
+
+    /// Servers that speak HTTP/1.0; only a switch of protocols is in HTTP/1.1, where alone there is one.
+    mod in_http_1_0 {
+        use super::OnTheWire;
+
+        crate::upstream_client_contract!(OnTheWire { version: "HTTP/1.0" });
+    }
 }
 
 /// The fake, which use cases are tested with.

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use support::corpus_case::Case;
+use support::dice::Dice;
 use support::http_stage::Stage;
 use support::raw_backend::{RawBackend, RawRequest};
 use support::raw_client::{End, RawAnswer, RawClient, get};
@@ -83,17 +84,58 @@ async fn request_case(case: Arc<Case>) -> Result<(), Wrong> {
     let answers = answers(&mut client, &case).await;
     let found = statuses(&answers);
     expect(case.allows("status", &found), || format!("answered {found}: {answers:?}"))?;
-    if case.says("closed") {
-        client.ended().await;
-    } else {
-        expect(client.still_open().await, || "the connection did not take the next request".to_owned())?;
-    }
+    let ended = how_it_ended(&mut client, answers.last(), !case.says("closed")).await;
+    expect((ended == "kept") != case.says("closed"), || format!("the connection was {ended}"))?;
+    came(&case, "came", answers.last(), ended)?;
     let seen = backend.requests();
     expect(case.allows("backend", &seen.len().to_string()), || format!("the backend saw {seen:?}"))?;
     match seen.first() {
         Some(request) => passed_on(&case, request),
         None => Ok(()),
     }
+}
+
+/// What became of a connection behind an answer. One that should be kept is asked for more.
+async fn how_it_ended(client: &mut RawClient, answer: Option<&RawAnswer>, should_stay: bool) -> &'static str {
+    let until_close = answer.is_some_and(|answer| framing(answer) == "close");
+    let ended = match answer.map(|answer| answer.end) {
+        Some(End::Complete) if until_close => End::Fin,
+        Some(end @ (End::Fin | End::Reset)) => end,
+        _ if should_stay && client.still_open().await => return "kept",
+        _ => client.ended().await,
+    };
+    if ended == End::Reset { "reset" } else { "fin" }
+}
+
+/// What tells where an answer ends.
+fn framing(answer: &RawAnswer) -> &'static str {
+    let names = ["transfer-encoding", "content-length"];
+    match names.map(|name| answer.header(name).is_some()) {
+        _ if matches!(answer.status, 100 | 101 | 204 | 304) => "none",
+        [true, _] => "chunked",
+        [_, true] => "length",
+        [false, false] => "close",
+    }
+}
+
+/// Whether the version, the framing and the end of the connection are those of the case: `came: HTTP/1.1 length kept`.
+/// With `CORPUS_WRITE` set, what was seen is noted in the file, for somebody to read the difference.
+fn came(case: &Case, field: &str, answer: Option<&RawAnswer>, ended: &str) -> Result<(), Wrong> {
+    let version = answer.map_or("nothing", |answer| answer.head.split(' ').next().unwrap_or_default());
+    let seen = format!("{version} {} {ended}", answer.map_or("none", framing));
+    if case.allows(field, &seen) {
+        return Ok(());
+    }
+    if is_set("CORPUS_WRITE") {
+        case.note(field, &seen);
+        return Ok(());
+    }
+    Err(format!("{field}: {seen}, and not {:?}: {answer:?}", case.field(field)))
+}
+
+#[allow(clippy::disallowed_methods, reason = "how the test is run is no setting of the proxy")]
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some()
 }
 
 /// Whether the first request stood on the wire as the case says.
@@ -141,7 +183,10 @@ async fn response_case(case: Arc<Case>) -> Result<(), Wrong> {
     })
     .await;
     let stage = Stage::before(backend.address()).await;
-    let answer = stage.ask(get("/v1/first?model=m")).await;
+    let mut client = stage.client().await;
+    let answer = client.ask(get("/v1/first?model=m")).await;
+    let ended = how_it_ended(&mut client, Some(&answer), true).await;
+    came(&case, "came", Some(&answer), ended)?;
     expect(case.allows("status", &answer.status.to_string()), || format!("answered {answer:?}"))?;
     expect((answer.end != End::Complete) == case.says("broken"), || format!("ended otherwise: {answer:?}"))?;
     let wrong = || format!("answered {answer:?}");
@@ -159,23 +204,15 @@ async fn response_case(case: Arc<Case>) -> Result<(), Wrong> {
     let next = stage.ask(get("/v1/next?model=m")).await;
     expect(next.status == 200 && next.body == b"ok", || format!("the next request got {next:?}"))?;
     let reused = if backend.connections() == 1 { "yes" } else { "no" };
-    expect(case.field("reused").is_none_or(|expected| expected == reused), || format!("reused: {reused}"))
+    expect(case.field("reused").is_none_or(|expected| expected == reused), || format!("reused: {reused}"))?;
+    let mut old = stage.client().await;
+    let answer = old.ask("GET /v1/first?model=m HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n").await;
+    let ended = how_it_ended(&mut old, Some(&answer), true).await;
+    came(&case, "came-in-1.0", Some(&answer), ended)
 }
 
 fn expect(holds: bool, wrong: impl FnOnce() -> String) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err(wrong()) }
-}
-
-/// Numbers that look random, the same in every run (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % below as u64).unwrap()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,12 +226,12 @@ async fn rule_05_segments_change_nothing() {
         cases.spawn(async move {
             let backend = RawBackend::answering(OK).await;
             let stage = Stage::before(backend.address()).await;
-            let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ number as u64);
+            let mut dice = Dice::new(number as u64);
             for split in 0..=SPLITS {
                 let mut client = stage.client().await;
                 let mut rest = case.bytes.as_slice();
                 while !rest.is_empty() {
-                    let size = if split == 0 { rest.len() } else { 1 + dice.roll(rest.len().min(40)) };
+                    let size = if split == 0 { rest.len() } else { 1 + dice.place(rest.len().min(40)).unwrap() };
                     let (segment, behind) = rest.split_at(size);
                     client.send(segment).await;
                     tokio::task::yield_now().await;
