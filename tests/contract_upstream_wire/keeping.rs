@@ -49,6 +49,31 @@ async fn no_request_is_lost_at_a_backend_that_closes_after_its_responses_without
 }
 
 #[tokio::test]
+async fn a_server_that_reads_one_connection_at_a_time_is_not_kept_from_the_next() {
+    let one = Arc::new(tokio::sync::Mutex::new(()));
+    let backend = RawBackend::start(move |mut peer| {
+        let one = Arc::clone(&one);
+        async move {
+            let _turn = one.lock().await;
+            while peer.request().await.is_ok() {
+                peer.send(OK).await?;
+            }
+            Ok(())
+        }
+    })
+    .await;
+    // Idle connections live longer than the test waits.
+    let idle_timeout = Duration::from_secs(600);
+    let settings =
+        UpstreamSettings { probation: Duration::from_millis(50), idle_timeout, ..UpstreamSettings::default() };
+    let channel = channel_with(&backend, settings);
+    for number in 0..6 {
+        let answered = async { text(respond(&channel, get("/")).await).await };
+        assert!(tokio::time::timeout(Duration::from_secs(60), answered).await.is_ok(), "request {number}");
+    }
+}
+
+#[tokio::test]
 async fn a_kind_of_response_after_which_connections_stay_open_is_learnt_and_the_others_are_not() {
     let backend = RawBackend::start(|mut peer| async move {
         loop {

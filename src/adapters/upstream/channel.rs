@@ -1,8 +1,10 @@
 //! The channel to one registration of a backend: a request in, an answer out.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::{HeaderValue, UPGRADE};
@@ -19,7 +21,10 @@ use super::link::Driven;
 use super::pool::{Lent, Pool};
 use super::probation::ResponseKind;
 use super::tunnel::Tunnel;
-use crate::ports::upstream::{Answer, BoxBody, Channel, RequestSlot, SendError, SendFailure, Sent};
+use crate::ports::upstream::{Answer, BoxBody, BoxRequest, Channel, RequestSlot, SendError, SendFailure, Sent};
+
+/// How often a request that waits on a new connection looks whether idle ones are in its way.
+const MAKE_WAY_EVERY: Duration = Duration::from_millis(100);
 
 /// Connections to one backend, on hyper's HTTP/1 client.
 pub(super) struct HttpChannel {
@@ -29,6 +34,18 @@ pub(super) struct HttpChannel {
 impl HttpChannel {
     pub(super) fn new(pool: Pool) -> Self {
         Self { pool: Arc::new(pool) }
+    }
+
+    /// The same as [`carry`], on a new connection. A server of one thread reads it only when the connection before it is
+    /// closed, so idle ones make way.
+    async fn carry_on_new(&self, lent: &mut Lent, request: BoxRequest) -> Result<Response<Incoming>, NoAnswer> {
+        let mut carried = pin!(carry(lent, request));
+        loop {
+            match tokio::time::timeout(MAKE_WAY_EVERY, &mut carried).await {
+                Ok(carried) => return carried,
+                Err(_) => self.pool.make_way(),
+            }
+        }
     }
 }
 
@@ -55,7 +72,11 @@ impl Channel for HttpChannel {
             let Some(request) = slot.take() else {
                 return Err(maybe_sent(SendFailure::Broken("there was no request in the slot".into())));
             };
-            match carry(&mut lent, request).await {
+            let carried = match lent.is_used() {
+                true => carry(&mut lent, request).await,
+                false => Box::pin(self.carry_on_new(&mut lent, request)).await,
+            };
+            match carried {
                 Ok(answer) => return receive(answer, lent, asked).await,
                 // It was closed while it was idle. Ends at the latest when no idle one is left.
                 Err(NoAnswer::Unused(whole, _)) if lent.is_used() => {

@@ -56,7 +56,7 @@ impl UpstreamSettings {
     /// The default of [`idle_timeout`](Self::idle_timeout).
     pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
     /// The default of [`probation`](Self::probation).
-    pub const PROBATION: Duration = Duration::from_secs(1);
+    pub const PROBATION: Duration = Duration::from_millis(500);
     /// The default of [`max_idle`](Self::max_idle).
     pub const MAX_IDLE: usize = 128;
     /// The default of [`max_connections`](Self::max_connections).

@@ -109,6 +109,18 @@ impl Pool {
         watched.map(drop).ok_or(SendFailure::TooManyConnections(most))
     }
 
+    /// Closes what has been idle for longer than it takes to know whether the backend keeps it.
+    pub(super) fn make_way(&self) {
+        let Some(before) = Instant::now().checked_sub(self.settings.probation) else { return };
+        let unused: Vec<_> = {
+            let mut idle = self.idle();
+            let Idle { links, watched, .. } = &mut *idle;
+            let is_unused = |parked: &mut Parked| parked.since < before;
+            links.extract_if(.., is_unused).chain(watched.extract_if(.., is_unused)).collect()
+        };
+        self.closed(unused.len());
+    }
+
     /// Closes what is idle, and keeps no connection from now on.
     pub(super) fn retire(&self) {
         let (links, watched, sweeper) = {
