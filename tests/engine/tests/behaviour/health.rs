@@ -38,6 +38,21 @@ async fn a_health_check_that_hangs_is_a_failed_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_outlives_a_health_check_that_fails_for_a_moment() {
+    let engine = require_engine!();
+    let model = engine.unique("blip");
+    let proxy = ProxyProcess::builder().env("PROXY_DRAIN_TIMEOUT", "4s").start().await;
+    let mock = Mock::serving("blip", &[&model]).start(&engine).await;
+    proxy.until_listed(&model).await;
+    let stream = Stream::begin(&proxy, &model, 300, 50).await;
+    mock.get("/admin/health?fail").await.unwrap();
+    until_refused(&proxy, &model, 503, "model_unavailable").await;
+    mock.get("/admin/health?ok").await.unwrap();
+    proxy.until_answered_by(&model, mock.name()).await;
+    stream.finish_whole().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_an_unhealthy_container_is_cut_at_the_drain_deadline() {
     let engine = require_engine!();
     let model = engine.unique("sick");

@@ -1,6 +1,6 @@
 //! Names and addresses change hands; requests do not follow them.
 
-use crate::scene::{Steady, until_refused};
+use crate::scene::{Steady, ask, until_refused};
 use engine_tests::{Mock, ProxyProcess, TestNetwork, require_engine};
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ async fn recreated_under_its_name_and_address_with_another_model_it_gets_no_requ
     let new = new.network(&network).stop_timeout(quick).start(&engine).await;
     assert_eq!(new.authority().await, before, "the address is the old one");
     proxy.until_answered_by(&new_model, "the-new-one").await;
+    assert_eq!(ask(&proxy, &old_model).await.status, 404, "the successor has it not");
     let steady_new = Steady::begin(&proxy, &new_model);
     steady_new.more(5).await;
     until_refused(&proxy, &old_model, 404, "model_not_found").await;

@@ -115,6 +115,29 @@ async fn off_its_network_it_gets_no_requests_and_it_is_back_at_its_new_address()
     network.remove().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_is_not_in_use_may_be_joined_and_left_while_the_list_is_slow() {
+    let engine = require_engine!();
+    let model = engine.unique("settled");
+    let in_use = TestNetwork::create(&engine, "m-in-use").await;
+    // By its name it comes first.
+    let other = TestNetwork::create(&engine, "a-other").await;
+    let proxy = ProxyProcess::start().await;
+    let mock = Mock::serving("settled", &[&model]).network(&in_use).env("MODELS_DELAY_MS", 2000).start(&engine).await;
+    proxy.until_answered_by(&model, mock.name()).await;
+    let steady = Steady::begin(&proxy, &model);
+    steady.more(5).await;
+    mock.connect(other.name()).await;
+    steady.more(20).await;
+    mock.disconnect(other.name()).await;
+    steady.more(20).await;
+    let seen = steady.end_without_a_failure().await;
+    assert!(seen.iter().all(|one| one.mock == mock.name()));
+    mock.remove().await;
+    other.remove().await;
+    in_use.remove().await;
+}
+
 /// A network on which this host has no address.
 async fn far_network(engine: &Engine, name: &str) -> String {
     let name = engine.unique(name);

@@ -50,7 +50,9 @@ async fn docker_stop_of_a_server_that_exits_at_once_breaks_the_stream_visibly() 
 async fn a_container_that_ignores_a_lone_stop_signal_is_taken_back_with_a_warning() {
     let engine = require_engine!();
     let model = engine.unique("stubborn");
-    let proxy = ProxyProcess::builder().env("PROXY_TAKE_BACK_AFTER", "3s").start().await;
+    // Its stop timeout, which is longer than the drain, comes before that.
+    let settings = ProxyProcess::builder().env("PROXY_TAKE_BACK_AFTER", "1s").env("PROXY_DRAIN_TIMEOUT", "8s");
+    let proxy = settings.start().await;
     let mock = Mock::serving("stubborn", &[&model]).env("ON_TERM", "ignore").start(&engine).await;
     proxy.until_listed(&model).await;
     let stream = Stream::begin(&proxy, &model, 100, 50).await;
@@ -58,7 +60,7 @@ async fn a_container_that_ignores_a_lone_stop_signal_is_taken_back_with_a_warnin
     let signalled = Instant::now();
     until_refused(&proxy, &model, 503, "model_draining").await;
     proxy.until_answered_by(&model, mock.name()).await;
-    assert!(signalled.elapsed() >= Duration::from_millis(2900), "taken back after {:?}", signalled.elapsed());
+    assert!(signalled.elapsed() >= Duration::from_millis(10_900), "taken back after {:?}", signalled.elapsed());
     assert_eq!(warnings(&proxy, mock.name(), "taken back").len(), 1);
     stream.finish_whole().await;
 }
