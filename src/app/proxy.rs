@@ -9,13 +9,13 @@ use std::time::Duration;
 use http::Uri;
 use http::header::CONTENT_TYPE;
 
+use super::Backend;
 use super::answer::{AnswerBody, Carried, Noted, Tunnel};
 use super::exchange::Exchange;
 use super::interrupt::Interrupt;
 use super::lease::Lease;
-use super::shared::Shared;
+use super::shared::{Published, Shared};
 use super::target::{self, API_PREFIX};
-use super::{Backend, Table};
 use crate::domain::drain::RetireReason;
 use crate::domain::model_name::ModelName;
 use crate::domain::table::Resolution;
@@ -28,8 +28,6 @@ const MAX_ATTEMPTS: usize = 3;
 const START_WAIT: Duration = Duration::from_secs(5);
 /// How often one request looks at the table, where it changes each time while a backend is chosen.
 const MAX_LOOKS: usize = 3;
-/// The most models that a refusal names.
-const MODELS_NAMED: usize = 20;
 
 /// Why a request was not carried.
 #[derive(Debug)]
@@ -42,6 +40,8 @@ pub enum Refusal {
         more: usize,
         /// How many containers may still turn out to serve it.
         starting: usize,
+        /// Whether a server lists it, and has more models than there is room for.
+        left_out: bool,
     },
     /// Its backend is going.
     Draining,
@@ -229,7 +229,7 @@ impl Proxy {
     ) -> Result<Lease, Refusal> {
         let mut published = self.shared.load();
         for _ in 1..MAX_LOOKS {
-            let lease = self.lease_by(&published.table, model, tries, interrupt, exchange);
+            let lease = self.lease_by(&published, model, tries, interrupt, exchange);
             if lease.is_ok() {
                 return lease;
             }
@@ -239,17 +239,18 @@ impl Proxy {
             }
             published = now;
         }
-        self.lease_by(&published.table, model, tries, interrupt, exchange)
+        self.lease_by(&published, model, tries, interrupt, exchange)
     }
 
     fn lease_by(
         &self,
-        table: &Table,
+        published: &Published,
         model: &ModelName,
         tries: &Tries,
         interrupt: &Arc<Interrupt>,
         exchange: &mut Exchange,
     ) -> Result<Lease, Refusal> {
+        let table = &published.table;
         match table.resolve(model.as_str()) {
             Resolution::Claimed(claims) => {
                 if let Some(claim) = claims.first().filter(|_| tries.backends.is_empty()) {
@@ -267,10 +268,9 @@ impl Proxy {
                 Err(Refusal::Unavailable)
             }
             Resolution::Unknown => {
-                let mut names: Vec<_> = table.models().iter().map(|(_, m)| m.name.clone()).collect();
-                let more = names.len().saturating_sub(MODELS_NAMED);
-                names.truncate(MODELS_NAMED);
-                Err(Refusal::Unknown { names, more, starting: table.starting() })
+                let (names, more) = published.first_names().clone();
+                let left_out = table.is_left_out(model.as_str());
+                Err(Refusal::Unknown { names, more, starting: table.starting(), left_out })
             }
         }
     }

@@ -12,11 +12,15 @@ use super::link::Link;
 use super::status::{Phase, Report, SourceLine, Standing, report};
 use super::watch::now;
 use crate::domain::backend::Registration;
+use crate::domain::model_name::ModelName;
 use crate::domain::table::TableEvent;
 
 /// How many events may wait for the writer. Sources wait for room; a suspicion that finds none is dropped, because
 /// the next request will have it again.
 const EVENT_QUEUE: usize = 4096;
+
+/// The most models that a refusal names.
+const MODELS_NAMED: usize = 20;
 
 /// One published version of the table.
 #[derive(Debug)]
@@ -25,11 +29,18 @@ pub struct Published {
     pub table: Table,
     /// The list of models as the http side answers it, made when it is first asked for.
     pub models_answer: OnceLock<Bytes>,
+    /// What a refusal names of it, made when the first unknown model is asked for.
+    first_names: OnceLock<(Vec<ModelName>, usize)>,
 }
 
 impl Published {
     pub(super) fn new(table: Table) -> Self {
-        Self { table, models_answer: OnceLock::new() }
+        Self { table, models_answer: OnceLock::new(), first_names: OnceLock::new() }
+    }
+
+    /// The first names of what is served, sorted, and how many more there are.
+    pub(super) fn first_names(&self) -> &(Vec<ModelName>, usize) {
+        self.first_names.get_or_init(|| self.table.first_names(MODELS_NAMED))
     }
 }
 

@@ -95,7 +95,11 @@ fn says_what_json_says(value: &Value, read: &Line) {
     assert!(!id.is_empty() && happening.id.as_str() == id, "{value}");
     assert!(ACTIONS.contains(&action), "{value}");
     assert_eq!(happening.at.0, value["timeNano"].as_u64().unwrap_or(0), "{value}");
-    let labelled = text("/Actor/Attributes/inference.enable") == Some("true");
+    // Whatever is not plainly a no may be meant as a yes.
+    let is_no = |value: &str| {
+        ["", "false", "no", "off", "0", "f", "n", "disabled"].contains(&value.trim().to_ascii_lowercase().as_str())
+    };
+    let labelled = text("/Actor/Attributes/inference.enable").is_some_and(|value| !is_no(value));
     assert_eq!(happening.opted_in.is_some(), labelled && text("/Type") == Some("container"), "{value}");
 
     let run_changes = ["start", "restart", "die", "stop", "destroy", "remove"];

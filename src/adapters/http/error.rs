@@ -121,7 +121,12 @@ impl ErrorAnswer {
     /// The use case did not carry the request.
     pub fn refusal(refusal: &Refusal, model: &str) -> Self {
         match refusal {
-            Refusal::Unknown { names, more, starting } => {
+            Refusal::Unknown { left_out: true, .. } => {
+                let message =
+                    format!("the model `{model}` is left out: its server lists too many models; status says more");
+                Self { param: Some("model"), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message) }
+            }
+            Refusal::Unknown { names, more, starting, .. } => {
                 let message = not_found(model, names, *more) + &still_starting(*starting);
                 Self { param: Some("model"), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message) }
             }

@@ -17,8 +17,7 @@ pub fn list(published: &Published) -> Bytes {
 
 /// The answer to `GET /v1/models/{id}`, if the model is served.
 pub fn one(table: &Table, id: &str) -> Option<Bytes> {
-    let models = table.models();
-    let (_, offered) = models.iter().find(|(_, offered)| offered.name.as_str() == id)?;
+    let offered = table.offered(id)?;
     Some(Bytes::from(Value::Object(union(offered)).to_string()))
 }
 

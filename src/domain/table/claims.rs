@@ -156,8 +156,9 @@ impl<L> RoutingTable<L> {
         }
     }
 
-    /// The description behind a claim.
-    pub(super) fn offered(&self, claim: &Claim<L>) -> Option<&OfferedModel> {
+    /// The description of a model by the backend that serves it.
+    pub fn offered(&self, model: &str) -> Option<&OfferedModel> {
+        let claim = self.claims.get(model)?.first()?;
         match self.entries.get(&claim.backend.container) {
             Some(Entry { state: State::Ready(ready), .. }) => ready.models.iter().find(|m| m.name == claim.model),
             _ => None,

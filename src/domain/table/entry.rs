@@ -44,6 +44,8 @@ pub struct Entry<L> {
     pub signals: ActedUpon,
     /// What it served last, and where.
     pub known: Option<KnownModels>,
+    /// The models that it lists and for which there was no room, sorted.
+    pub left_out: Arc<[ModelName]>,
 }
 
 /// What a run of a container served last: good enough to serve with at once when the same run returns.
@@ -99,6 +101,7 @@ impl<L> Clone for Entry<L> {
             warned: self.warned.clone(),
             signals: self.signals.clone(),
             known: self.known.clone(),
+            left_out: Arc::clone(&self.left_out),
         }
     }
 }

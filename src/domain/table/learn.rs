@@ -1,5 +1,6 @@
 //! What backends answer when they are asked for their models, and what requests find out about them.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,7 +31,7 @@ impl<L> RoutingTable<L> {
         now: Instant,
         out: &mut Transitions<L>,
     ) {
-        let models = self.usable(id, listed, generation, out);
+        let (models, left_out) = self.usable(id, listed, generation, out);
         if models.is_empty() {
             let failure = Arc::from("none of the ids that it lists can be used");
             self.not_learnt(id, generation, failure, false, now, out);
@@ -43,6 +44,7 @@ impl<L> RoutingTable<L> {
             // It lost that address while it was being asked at several.
             return self.discover(id, order, now, out);
         }
+        entry.left_out = sorted(left_out);
         self.register(id, (address, models, link), order, now, out);
         if let Some(Entry { state: State::Ready(ready), .. }) = self.entries.get_mut(id) {
             ready.refresh_at = now + self.rules.refresh_every;
@@ -78,6 +80,7 @@ impl<L> RoutingTable<L> {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let Ok(labels) = &entry.container.labels else { return };
         if full {
+            entry.left_out = sorted(models.iter().map(|model| model.name.clone()).collect());
             entry.set(State::Waiting(Waiting::TooMany), now);
             out.push(Transition::Abandon(id.clone()));
             return self.warn(id, Warning::TableFull, out);
@@ -122,7 +125,7 @@ impl<L> RoutingTable<L> {
         out: &mut Transitions<L>,
     ) {
         let lists_none = listed.is_empty();
-        let mut models = self.usable(id, listed, generation, out);
+        let (mut models, mut left_out) = self.usable(id, listed, generation, out);
         let refresh_at = now + self.rules.refresh_every;
         let claim_count = self.claim_count;
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
@@ -141,6 +144,7 @@ impl<L> RoutingTable<L> {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let State::Ready(ready) = &mut entry.state else { return };
         if *ready.models == *models {
+            entry.left_out = sorted(left_out);
             return;
         }
         let (backend, order, before) = (Arc::clone(&ready.backend), ready.order, Arc::clone(&ready.models));
@@ -150,6 +154,8 @@ impl<L> RoutingTable<L> {
         let over = added.split_off(added.len().min((MAX_CLAIMS + removed.len()).saturating_sub(claim_count)));
         models = missing(&models, &over).into();
         ready.models = Arc::clone(&models);
+        left_out.extend(over.iter().map(|model| model.name.clone()));
+        entry.left_out = sorted(left_out);
         entry.known =
             Some(KnownModels { run: backend.started_at, address: backend.address, models: Arc::clone(&models) });
         if !over.is_empty() {
@@ -259,38 +265,55 @@ impl<L> RoutingTable<L> {
         self.discover(id, order, now, out);
     }
 
-    /// The models that may be claimed: valid names, each once, not too many.
+    /// The models that may be claimed: valid names, each once, not too many; and the names of those that are too many.
+    /// What is claimed already stays, however the list is ordered.
     fn usable(
         &mut self,
         id: &ContainerId,
         listed: Vec<(String, Arc<str>)>,
         generation: Generation,
         out: &mut Transitions<L>,
-    ) -> Arc<[OfferedModel]> {
-        if self.entries.get(id).is_none_or(|entry| entry.generation != generation) {
-            return Arc::from([]);
-        }
-        let mut models: Vec<OfferedModel> = Vec::new();
-        let (mut over, mut bad) = (0, None);
+    ) -> (Arc<[OfferedModel]>, Vec<ModelName>) {
+        let Some(entry) = self.entries.get(id).filter(|entry| entry.generation == generation) else {
+            return (Arc::from([]), Vec::new());
+        };
+        let claimed = match &entry.state {
+            State::Ready(ready) => names(&ready.models),
+            State::Waiting(_) | State::Discovering(_) | State::Stopping(_) | State::Ended(_) => HashSet::new(),
+        };
+        let (mut models, mut added) = (Vec::new(), Vec::new());
+        let (mut seen, mut bad) = (HashSet::new(), None);
         for (name, object) in listed {
             match ModelName::parse(&name) {
                 Err(why) => bad = Some(unusable(&name, why)),
-                Ok(name) if models.iter().any(|model| model.name == name) => {}
-                Ok(_) if models.len() >= MAX_MODELS_PER_BACKEND => over += 1,
-                Ok(name) => models.push(OfferedModel { name, object }),
+                Ok(name) if !seen.insert(name.clone()) => {}
+                Ok(name) if claimed.contains(name.as_str()) => models.push(OfferedModel { name, object }),
+                Ok(name) => added.push(OfferedModel { name, object }),
             }
         }
+        let over = added.split_off(added.len().min(MAX_MODELS_PER_BACKEND.saturating_sub(models.len())));
+        models.append(&mut added);
         if let Some(why) = bad {
             self.warn(id, Warning::BadModelName(why), out);
         }
-        if over > 0 {
-            self.warn(id, Warning::TooManyModels(over), out);
+        if !over.is_empty() {
+            self.warn(id, Warning::TooManyModels(over.len()), out);
         }
-        models.into()
+        (models.into(), over.into_iter().map(|model| model.name).collect())
     }
 }
 
 /// What `of` has and `than` has not, by name.
 fn missing(of: &[OfferedModel], than: &[OfferedModel]) -> Vec<OfferedModel> {
-    of.iter().filter(|model| !than.iter().any(|other| other.name == model.name)).cloned().collect()
+    let than = names(than);
+    of.iter().filter(|model| !than.contains(model.name.as_str())).cloned().collect()
+}
+
+fn names(models: &[OfferedModel]) -> HashSet<&str> {
+    models.iter().map(|model| model.name.as_str()).collect()
+}
+
+fn sorted(mut names: Vec<ModelName>) -> Arc<[ModelName]> {
+    names.sort_unstable();
+    names.into()
 }

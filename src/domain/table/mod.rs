@@ -32,7 +32,7 @@ use super::drain::DrainPolicy;
 use super::model_name::ModelName;
 
 /// The most models of one backend; what it lists beyond is left out.
-pub const MAX_MODELS_PER_BACKEND: usize = 64;
+pub const MAX_MODELS_PER_BACKEND: usize = 1024;
 /// The most claims in all.
 pub const MAX_CLAIMS: usize = 4096;
 /// The most containers that are kept in sight.
@@ -170,14 +170,40 @@ impl<L> RoutingTable<L> {
 
     /// What is served, sorted by name: of each model the description of the backend that serves it.
     pub fn models(&self) -> Vec<(&Claim<L>, &OfferedModel)> {
-        let mut models: Vec<_> = self
-            .claims
-            .values()
-            .filter_map(|claims| claims.first())
-            .filter_map(|claim| Some((claim, self.offered(claim)?)))
+        let ready = self.entries.values().filter_map(|entry| match &entry.state {
+            State::Ready(ready) => Some(ready),
+            State::Waiting(_) | State::Discovering(_) | State::Stopping(_) | State::Ended(_) => None,
+        });
+        let serves = |ready: &Ready<L>, claim: &Claim<L>| claim.backend.registration == ready.backend.registration;
+        let mut models: Vec<_> = ready
+            .flat_map(|ready| ready.models.iter().map(move |offered| (ready, offered)))
+            .filter_map(|(ready, offered)| {
+                let claim = self.claims.get(&offered.name)?.first()?;
+                serves(ready, claim).then_some((claim, offered))
+            })
             .collect();
-        models.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+        models.sort_unstable_by(|a, b| a.1.name.cmp(&b.1.name));
         models
+    }
+
+    /// The first `most` names of what is served, sorted, and how many more there are.
+    pub fn first_names(&self, most: usize) -> (Vec<ModelName>, usize) {
+        let mut names: Vec<_> = self.claims.keys().collect();
+        let more = names.len().saturating_sub(most);
+        if more > 0 && most > 0 {
+            names.select_nth_unstable(most - 1);
+        }
+        names.truncate(most);
+        names.sort_unstable();
+        (names.into_iter().cloned().collect(), more)
+    }
+
+    /// Returns true if a server that is there lists this model, and it was left out because there are too many.
+    pub fn is_left_out(&self, model: &str) -> bool {
+        self.entries.values().any(|entry| {
+            matches!(entry.state, State::Ready(_) | State::Waiting(Waiting::TooMany))
+                && entry.left_out.binary_search_by(|name| name.as_str().cmp(model)).is_ok()
+        })
     }
 
     /// The registration with this number, if it is in service.

@@ -123,6 +123,7 @@ impl<L> RoutingTable<L> {
             warned: Vec::new(),
             signals: ActedUpon::default(),
             known: None,
+            left_out: Arc::from([]),
         };
         self.entries.insert(container.id.clone(), entry);
         self.inherit(&container.id);

@@ -12,11 +12,48 @@ fn serve_many(scene: &mut Scene, id: &str, count: usize) {
 }
 
 #[test]
-fn one_backend_has_at_most_64_models() {
+fn one_backend_has_a_bounded_number_of_models_and_the_others_are_left_out() {
     let mut scene = Scene::new();
     serve_many(&mut scene, "a", MAX_MODELS_PER_BACKEND + 3);
     assert_eq!(scene.told[0], "warn of a: 3 models too many");
     assert_eq!(scene.models().len(), MAX_MODELS_PER_BACKEND);
+    let last = format!("a-{}", MAX_MODELS_PER_BACKEND + 2);
+    assert!(scene.table.is_left_out(&last) && !scene.table.is_left_out("a-0") && !scene.table.is_left_out("b"));
+    scene.dies("a");
+    assert!(!scene.table.is_left_out(&last), "nobody lists it any more");
+}
+
+#[test]
+fn what_is_claimed_stays_claimed_while_it_is_listed_in_whatever_order() {
+    let mut scene = Scene::new();
+    let all = names("a", MAX_MODELS_PER_BACKEND + 500);
+    let mut listed: Vec<_> = all.iter().map(String::as_str).collect();
+    scene.serving(container("a"), &listed);
+    let served = scene.models();
+    for _ in 0..5 {
+        listed.rotate_left(300);
+        scene.lists_anew("a", &listed);
+        assert_eq!(scene.told, [""; 0], "nothing comes and nothing goes");
+        assert_eq!(scene.models(), served);
+    }
+    // One that goes makes room for one that was left out.
+    listed.retain(|name| *name != "a-0");
+    scene.lists_anew("a", &listed);
+    assert_eq!(scene.models().len(), MAX_MODELS_PER_BACKEND);
+    assert!(!scene.models().contains(&"a-0".to_owned()));
+}
+
+#[test]
+fn the_first_names_are_those_of_a_sorted_list() {
+    let mut scene = Scene::new();
+    scene.serving(container("a"), &["m", "c", "x"]).serving(container("b"), &["a", "m", "z"]);
+    let first = |most| {
+        let (names, more) = scene.table.first_names(most);
+        (names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>().join(" "), more)
+    };
+    assert_eq!(first(3), ("a c m".to_owned(), 2));
+    assert_eq!(first(5), ("a c m x z".to_owned(), 0));
+    assert_eq!(first(0), (String::new(), 5));
 }
 
 /// Fills the table but for `room` claims.
