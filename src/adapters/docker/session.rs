@@ -221,6 +221,10 @@ impl<'a> Session<'a> {
                 self.memory.forget(id);
                 self.listed.remove(id);
                 self.inspections.forget(id);
+                // Nothing is found of it any more that a snapshot could wait for.
+                if let Some(pending) = &mut self.pending {
+                    pending.settled(id);
+                }
             }
             match edge {
                 // Nothing that an inspection finds tells of a signal: it is sent when the container is known.
