@@ -77,6 +77,7 @@ fn container(number: usize) -> Container {
         health_output: None,
         health_check_took: None,
         last_end: None,
+        host: None,
         restarts: 0,
     }
 }

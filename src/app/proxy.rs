@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Uri;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Uri};
 
 use super::Backend;
 use super::answer::{AnswerBody, Carried, Noted, Tunnel};
@@ -121,7 +121,7 @@ impl Proxy {
         interrupt: &Arc<Interrupt>,
         mut exchange: Exchange,
     ) -> Result<Carried, (Refusal, Exchange)> {
-        let mut asked = None;
+        let (mut asked, mut asked_host) = (None, None);
         let mut tries = Tries::default();
         loop {
             let mut lease = self.lease(model, &tries, interrupt, &mut exchange);
@@ -141,6 +141,7 @@ impl Proxy {
             if aim(&mut request, &mut asked, lease.backend()).is_none() {
                 return Err((Refusal::Target, exchange));
             }
+            name_host(request.headers_mut(), &mut asked_host, lease.backend().host.as_deref());
             exchange.attempt(&lease, request.headers_mut());
             let slot = RequestSlot::new(request);
             let tried = attempt(&lease, &slot, || self.is_served_elsewhere(model, &tries, lease.backend())).await;
@@ -339,4 +340,39 @@ fn aim(request: &mut http::Request<BoxBody>, asked: &mut Option<Uri>, backend: &
     let asked = asked.get_or_insert_with(|| std::mem::take(request.uri_mut()));
     *request.uri_mut() = target::for_backend(asked, &backend.base_path)?;
     Some(())
+}
+
+/// Puts the backend's own name into `Host`. What the client sent there moves to `asked`, and comes back for a backend
+/// without a name of its own.
+fn name_host(headers: &mut HeaderMap, asked: &mut Option<Option<HeaderValue>>, host: Option<&str>) {
+    match host.map(HeaderValue::from_str) {
+        Some(Ok(host)) => {
+            let before = headers.insert(HOST, host);
+            asked.get_or_insert(before);
+        }
+        _ => match asked.take() {
+            Some(Some(host)) => drop(headers.insert(HOST, host)),
+            Some(None) => drop(headers.remove(HOST)),
+            None => {}
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_host_comes_back_for_a_backend_without_a_name() {
+        for client in [Some("llm.example"), None] {
+            let mut headers = HeaderMap::new();
+            headers.extend(client.map(|host| (HOST, HeaderValue::from_static(host))));
+            let mut asked = None;
+            for host in [None, Some("box.example:8080"), Some("other.example"), None, Some("box.example:8080"), None] {
+                name_host(&mut headers, &mut asked, host);
+                let sent = headers.get(HOST).and_then(|sent| sent.to_str().ok());
+                assert_eq!(sent, host.or(client));
+            }
+        }
+    }
 }

@@ -46,6 +46,8 @@ pub struct Backend<L> {
     pub address: SocketAddr,
     /// The prefix of its API.
     pub base_path: BasePath,
+    /// The `Host` that it is sent. `None` if it takes the one that clients send.
+    pub host: Option<Arc<str>>,
     /// Counts its requests in flight.
     pub gate: Arc<Gate>,
     /// The application's way to it.

@@ -76,6 +76,13 @@ impl fmt::Display for BackendUrl {
 }
 
 impl BackendUrl {
+    /// Returns the authority, as a client of this URL sends it in `Host`: without the port if that is the scheme's own.
+    pub fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+        if *port == HTTP_PORT { host } else { format!("{host}:{port}") }
+    }
+
     /// Reads a base URL.
     ///
     /// # Errors
@@ -136,6 +143,18 @@ fn host_and_port(authority: &str) -> Result<(Arc<str>, u16), BackendUrlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_authority_is_what_a_client_of_the_url_sends() {
+        for (text, expected) in [
+            ("http://Box.example:8080/v1", "box.example:8080"),
+            ("http://box.example:80/v1", "box.example"),
+            ("http://10.0.0.2", "10.0.0.2"),
+            ("http://[fd00::2]:8000", "[fd00::2]:8000"),
+        ] {
+            assert_eq!(BackendUrl::parse(text).map(|url| url.authority()), Ok(expected.to_owned()), "{text}");
+        }
+    }
 
     #[test]
     fn urls_are_read_as_openai_clients_have_them() {

@@ -212,6 +212,8 @@ pub struct Container {
     pub restarts: u64,
     /// How its last run ended, if it does not run.
     pub last_end: Option<RunEnd>,
+    /// The `Host` that its server is sent. `None` if it takes the one that clients send.
+    pub host: Option<Arc<str>>,
 }
 
 impl Container {

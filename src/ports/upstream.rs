@@ -24,6 +24,8 @@ pub struct Target {
     pub address: SocketAddr,
     /// The prefix of its API.
     pub base_path: BasePath,
+    /// The `Host` that is sent when its models are listed. `None` if that is the address.
+    pub host: Option<Arc<str>>,
 }
 
 /// Why a body ended before its end.

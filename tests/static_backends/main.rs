@@ -7,6 +7,7 @@ mod support;
 
 mod busy;
 mod itself;
+mod names;
 mod stage;
 
 /// The head of an answer that streams events.

@@ -75,6 +75,7 @@ impl Post {
             health_check_took: None,
             restarts: 0,
             last_end: None,
+            host: Some(Arc::from(url.authority())),
         };
         Self {
             url,
@@ -181,7 +182,7 @@ impl Post {
         let mut failure = None;
         for ip in candidates.into_iter().take(ADDRESSES_TRIED) {
             let address = SocketAddr::new(ip, self.url.port);
-            let target = Target { address, base_path: self.url.base_path.clone() };
+            let target = Target { address, base_path: self.url.base_path.clone(), host: self.container.host.clone() };
             match self.world.upstream.models(&target).await {
                 // It answered 2xx. What it listed is for who asks for its models to judge.
                 Ok(_) | Err(AskError::TooLarge(_) | AskError::NotAList(_) | AskError::Empty) => return Ok(ip),

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use http::header::HOST;
 use http::{HeaderValue, StatusCode};
 use reqwest::{Client, Url};
 
@@ -45,7 +46,11 @@ impl Asker {
     /// Asks for the list of models, once.
     pub(super) async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError> {
         let fault = |error: reqwest::Error| self.fault(&error);
-        let mut answer = self.client.get(url(target)?).send().await.map_err(fault)?;
+        let mut request = self.client.get(url(target)?);
+        if let Some(host) = &target.host {
+            request = request.header(HOST, &**host);
+        }
+        let mut answer = request.send().await.map_err(fault)?;
         if answer.status() == StatusCode::LOOP_DETECTED {
             return Err(AskError::Itself);
         }
@@ -121,7 +126,7 @@ mod tests {
         ] {
             let target = address.parse().ok().zip(BasePath::parse(base));
             let Some((address, base_path)) = target else { unreachable!("{address}{base}") };
-            let url = url(&Target { address, base_path });
+            let url = url(&Target { address, base_path, host: None });
             assert_eq!(url.map(String::from), Ok(expected.to_owned()));
         }
     }

@@ -193,6 +193,8 @@ pub struct Question {
     pub others: Vec<SocketAddr>,
     /// Under which prefix.
     pub base_path: BasePath,
+    /// The `Host` that the server is sent, if it has one of its own.
+    pub host: Option<Arc<str>>,
 }
 
 /// What keeps a container, or a part of it, out of service.

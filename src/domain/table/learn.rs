@@ -92,6 +92,7 @@ impl<L> RoutingTable<L> {
             started_at: entry.container.started_at,
             address,
             base_path: labels.base_path.clone(),
+            host: entry.container.host.clone(),
             gate: Arc::new(Gate::new()),
             link: Arc::new(link),
         });
