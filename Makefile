@@ -34,8 +34,8 @@ soak: ## Ten minutes while backends come and go, or SOAK_SECONDS=60
 	LW_PROXY_BIN=target/dist/lw-inference-proxy cargo test --locked --test soak -- --ignored --nocapture
 
 storm: ## Requests of every shape from a seed: STORM_REQUESTS, STORM_SEED
-	cargo build --release --locked --bin lw-inference-proxy
-	LW_PROXY_BIN=target/release/lw-inference-proxy cargo test --locked --test storm -- --ignored --nocapture a_storm
+	cargo build --profile dist --locked --bin lw-inference-proxy
+	LW_PROXY_BIN=target/dist/lw-inference-proxy cargo test --locked --test storm -- --ignored --nocapture a_storm
 
 bench: ## Measure beside others, 10 minutes; ARGS=--write notes it
 	cargo build --profile dist --locked --bin lw-inference-proxy

@@ -159,7 +159,7 @@ mod http {
     }
 }
 
-/// The fake, which use cases are tested with.
+/// The fake passes the suite as well.
 mod fake {
     use std::sync::Arc;
 

@@ -34,7 +34,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("opentelemetry", &["src/adapters/otel"]),
     ("opentelemetry_sdk", &["src/adapters/otel"]),
     ("opentelemetry_otlp", &["src/adapters/otel"]),
-    ("tracing_opentelemetry", &["src/adapters/otel"]),
     ("clap", &["src/adapters/cli"]),
     ("tikv_jemallocator", &["src/main.rs"]),
     ("rlimit", &["src/adapters/cli"]),

@@ -1,4 +1,4 @@
-//! What touches the world. Adapters never import each other; only `http` drives `app`. What several of them use stands
+//! What touches the world. Adapters never import each other; only `http` drives `app`; `cli` and `otel` read its settings. What several of them use stands
 //! beside them: `bell`, `own_container`, `watches`.
 
 mod bell;

@@ -153,7 +153,7 @@ impl DockerSettings {
     /// The address that these settings name.
     ///
     /// # Errors
-    /// `DOCKER_HOST` names a scheme that is not spoken, or or no host.
+    /// `DOCKER_HOST` names a scheme that is not spoken, or no host.
     pub fn address(&self) -> Result<Address, DockerSettingsError> {
         let Some(host) = self.host.as_deref() else {
             return Ok(Address::Unix(PathBuf::from(DEFAULT_SOCKET)));
