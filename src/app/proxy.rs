@@ -144,7 +144,7 @@ impl Proxy {
             name_host(request.headers_mut(), &mut asked_host, lease.backend().host.as_deref());
             exchange.attempt(&lease, request.headers_mut());
             let slot = RequestSlot::new(request);
-            let tried = attempt(&lease, &slot, || self.is_served_elsewhere(model, &tries, lease.backend())).await;
+            let tried = attempt(&lease, &slot).await;
             match (tried, slot.take()) {
                 (Tried::Answered(answer), _) => return Ok(carried(answer, lease, exchange)),
                 (Tried::Failed(SendFailure::RequestBody(error)), _) => {
@@ -206,17 +206,6 @@ impl Proxy {
         }
         tries.backends.push(Arc::clone(backend));
         Ok(())
-    }
-
-    /// Returns true if another backend would take the request now.
-    fn is_served_elsewhere(&self, model: &ModelName, tries: &Tries, than_at: &Backend) -> bool {
-        let takes = |backend: &Backend| {
-            backend.registration != than_at.registration && tries.allow(backend) && !backend.gate.is_closed()
-        };
-        match self.shared.load().table.resolve(model.as_str()) {
-            Resolution::Claimed(claims) => claims.iter().any(|claim| takes(&claim.backend)),
-            _ => false,
-        }
     }
 
     /// Chooses a backend and takes a lease in one step: a gate that closes in between refuses, and the next in line is
@@ -286,13 +275,18 @@ impl Proxy {
 }
 
 /// Sends, and waits for the head of the answer: until there is one, the drain deadline comes, or the backend is gone.
-/// A request that still waits for a connection when its backend leaves service waits no longer if it is served elsewhere.
-async fn attempt(lease: &Lease, slot: &RequestSlot, is_served_elsewhere: impl Fn() -> bool) -> Tried {
+/// A request that still waits for a connection when its backend leaves service waits no longer: when the connection is there,
+/// its address may be that of another container.
+async fn attempt(lease: &Lease, slot: &RequestSlot) -> Tried {
     let mut send = pin!(lease.backend().link.channel().send(slot));
     let (interrupt, gate) = (lease.interrupt(), &lease.backend().gate);
     poll_fn(|cx| {
         if interrupt.is_cut() {
             return Poll::Ready(Tried::Interrupted { cut: true });
+        }
+        // Asked first: what the poll below finds connected may have been connected later.
+        if gate.is_closed() && slot.is_filled() {
+            return Poll::Ready(Tried::Interrupted { cut: false });
         }
         match send.as_mut().poll(cx) {
             Poll::Ready(Ok(answer)) => {
@@ -300,11 +294,7 @@ async fn attempt(lease: &Lease, slot: &RequestSlot, is_served_elsewhere: impl Fn
                 Poll::Ready(Tried::Answered(answer))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Tried::Failed(error.failure)),
-            Poll::Pending
-                if interrupt.is_severed() || (gate.is_closed() && slot.is_filled() && is_served_elsewhere()) =>
-            {
-                Poll::Ready(Tried::Interrupted { cut: false })
-            }
+            Poll::Pending if interrupt.is_severed() => Poll::Ready(Tried::Interrupted { cut: false }),
             Poll::Pending => Poll::Pending,
         }
     })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lw_inference_proxy::adapters::upstream::UpstreamSettings;
-use lw_inference_proxy::domain::container::{ContainerId, Edge};
+use lw_inference_proxy::domain::container::{ContainerId, Edge, LostAddresses};
 use lw_inference_proxy::domain::signal::Signal;
 
 use super::support::fake_container_source::container;
@@ -46,16 +46,23 @@ async fn rule_19_a_request_that_waits_for_a_connection_goes_elsewhere_when_its_b
 }
 
 #[tokio::test]
-async fn rule_19_a_request_that_waits_for_a_connection_to_the_only_backend_is_told_to_come_again_when_that_dies() {
-    let hole = Blackhole::dig().await;
-    let stage = Stage::tuned(&[("m", hole.address())], Tuning::default()).await;
-    let mut client = stage.client().await;
-    client.send(post("/v1/x", MODEL)).await;
-    stage.until("the attempt to connect", |_| stage.in_flight("b0") == 1).await;
-    stage.source.edge(&ContainerId::new("b0"), Edge::Ended { exit_code: Some(137) });
-    let answer = client.answer().await.unwrap();
-    assert_eq!((answer.status, answer.code().as_str()), (503, "model_unavailable"), "{answer:?}");
-    assert!(answer.header("retry-after").is_some());
+async fn rule_19_a_request_that_waits_for_a_connection_to_the_only_backend_is_told_to_come_again_when_that_leaves() {
+    let left = Edge::LeftNetwork(LostAddresses::All);
+    for edge in leavings().into_iter().chain([left]) {
+        let hole = Blackhole::dig().await;
+        let stage = Stage::tuned(&[("m", hole.address())], Tuning::default()).await;
+        let mut client = stage.client().await;
+        client.send(post("/v1/x", MODEL)).await;
+        stage.until("the attempt to connect", |_| stage.in_flight("b0") == 1).await;
+        let since = std::time::Instant::now();
+        stage.source.edge(&ContainerId::new("b0"), edge.clone());
+        let answer = client.answer().await.unwrap();
+        let expected = if edge == Edge::Signal(Signal::TERM) { "model_draining" } else { "model_unavailable" };
+        assert_eq!((answer.status, answer.code().as_str()), (503, expected), "{edge:?}: {answer:?}");
+        assert!(answer.header("retry-after").is_some());
+        // Whatever answers at that address later is not the backend.
+        assert!(since.elapsed() < Duration::from_secs(1), "{edge:?}: {:?}", since.elapsed());
+    }
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ pub const SETTINGS: &[Documented] = &[
     documented(
         "PROXY_BACKENDS",
         "none",
-        "base URLs of backends that are no containers, such as http://localhost:8000/v1, between commas or spaces; without a path: /v1",
+        "base URLs of backends that are no containers, such as http://localhost:8000/v1, between commas or spaces; without a path: /v1; the URL's host is sent as Host",
     ),
     documented("PROXY_DOCKER", "auto", "auto or on: a Docker engine is watched; off: PROXY_BACKENDS alone"),
     documented(
