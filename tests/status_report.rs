@@ -3,6 +3,8 @@
 
 #[path = "status_report/ends.rs"]
 mod ends;
+#[path = "status_report/limits.rs"]
+mod limits;
 
 use std::net::IpAddr;
 use std::sync::Arc;

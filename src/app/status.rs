@@ -164,7 +164,7 @@ fn model_lines<L>(table: &RoutingTable<L>, now: Instant) -> Vec<ModelLine> {
             Resolution::Claimed(claims) => claims.iter().skip(1).map(|claim| claim.backend.name.to_string()).collect(),
             Resolution::Draining | Resolution::Unavailable | Resolution::Unknown => Vec::new(),
         };
-        let since = table.entries().find(|(id, _)| **id == backend.container).map(|(_, entry)| entry.since);
+        let since = table.entry(&backend.container).map(|entry| entry.since);
         ModelLine {
             model: model.to_string(),
             container: backend.name.to_string(),
@@ -331,6 +331,8 @@ fn notes<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> Vec<Stri
         if ready.failures > 0 {
             notes.push("it could not be reached when it was asked for its models last".to_owned());
         }
+        // Where nothing of it serves, its line says so.
+        notes.extend(entry.warned.iter().filter(|told| **told == Warning::TableFull).map(ToString::to_string));
         notes.extend(stop_timeout::too_short(container, table.rules().drain.timeout));
     }
     let uninspected = table.why_uninspected(&container.id).cloned();

@@ -3,6 +3,7 @@
 use lw_inference_proxy::adapters::http::HttpSettings;
 use lw_inference_proxy::domain::container::{Condition, Container, ContainerId, Edge};
 use lw_inference_proxy::domain::signal;
+use lw_inference_proxy::domain::table::MAX_MODELS_PER_BACKEND;
 
 use super::support::fake_container_source::container;
 use super::support::http_stage::{Stage, Tuning};
@@ -97,6 +98,20 @@ async fn a_model_that_nobody_serves_is_404_and_names_what_there_is() {
     }
     let answer = stage.ask(post("/v1/x", r#"{"model":"n"}"#)).await;
     assert!(answer.text().contains("and 11 more") && answer.text().len() < 2000, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_model_that_is_left_out_is_404_and_says_so() {
+    let backend = RawBackend::answering(OK).await;
+    let stage = Stage::before(backend.address()).await;
+    let elsewhere = nobody();
+    stage.lists(elsewhere, (0..MAX_MODELS_PER_BACKEND).map(|n| format!("many-{n}")));
+    stage.add("c", "n", elsewhere).await;
+    judge(&stage, &case(r#"{"model":"n"}"#, 404, "model_not_found", "not_found_error")).await;
+    let answer = stage.ask(post("/v1/x", r#"{"model":"n"}"#)).await;
+    assert!(answer.text().contains("`n` is left out: there are too many models"), "{answer:?}");
+    let answer = stage.ask(post("/v1/x", r#"{"model":"not-listed"}"#)).await;
+    assert!(answer.text().contains("does not exist"), "{answer:?}");
 }
 
 #[tokio::test]

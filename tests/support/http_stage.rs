@@ -124,6 +124,11 @@ impl Stage {
         stage
     }
 
+    /// Has a server list these models, before the one with which it is added.
+    pub fn lists(&self, backend: SocketAddr, models: impl Iterator<Item = String>) {
+        self.known.lists.lock().unwrap().entry(backend).or_default().extend(models.map(|id| listed(&id)));
+    }
+
     /// A container comes into service.
     pub async fn add(&self, id: &str, model: &str, backend: SocketAddr) -> Container {
         self.known.lists.lock().unwrap().entry(backend).or_default().push(listed(model));

@@ -122,8 +122,7 @@ impl ErrorAnswer {
     pub fn refusal(refusal: &Refusal, model: &str) -> Self {
         match refusal {
             Refusal::Unknown { left_out: true, .. } => {
-                let message =
-                    format!("the model `{model}` is left out: its server lists too many models; status says more");
+                let message = format!("the model `{model}` is left out: there are too many models; status says more");
                 Self { param: Some("model"), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message) }
             }
             Refusal::Unknown { names, more, starting, .. } => {

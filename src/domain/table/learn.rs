@@ -80,7 +80,8 @@ impl<L> RoutingTable<L> {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let Ok(labels) = &entry.container.labels else { return };
         if full {
-            entry.left_out = sorted(models.iter().map(|model| model.name.clone()).collect());
+            let none_of_it = models.iter().map(|model| model.name.clone());
+            entry.left_out = sorted(entry.left_out.iter().cloned().chain(none_of_it).collect());
             entry.set(State::Waiting(Waiting::TooMany), now);
             out.push(Transition::Abandon(id.clone()));
             return self.warn(id, Warning::TableFull, out);
@@ -146,6 +147,7 @@ impl<L> RoutingTable<L> {
         let State::Ready(ready) = &mut entry.state else { return };
         if *ready.models == *models {
             entry.left_out = sorted(left_out);
+            entry.warned.retain(|warning| *warning != Warning::TableFull);
             return;
         }
         let (backend, order, before) = (Arc::clone(&ready.backend), ready.order, Arc::clone(&ready.models));
@@ -280,7 +282,9 @@ impl<L> RoutingTable<L> {
         };
         let claimed = match &entry.state {
             State::Ready(ready) => names(&ready.models),
-            State::Waiting(_) | State::Discovering(_) | State::Stopping(_) | State::Ended(_) => HashSet::new(),
+            // A backend in doubt is asked again: what it served in this run is not to change by the order of its list.
+            State::Discovering(_) => entry.known_of_this_run().map(|known| names(&known.models)).unwrap_or_default(),
+            State::Waiting(_) | State::Stopping(_) | State::Ended(_) => HashSet::new(),
         };
         let (mut models, mut added) = (Vec::new(), Vec::new());
         let (mut seen, mut bad) = (HashSet::new(), None);
@@ -299,6 +303,8 @@ impl<L> RoutingTable<L> {
         }
         if !over.is_empty() {
             self.warn(id, Warning::TooManyModels(over.len()), out);
+        } else if let Some(entry) = self.entries.get_mut(id) {
+            entry.warned.retain(|warning| !matches!(warning, Warning::TooManyModels(_)));
         }
         (models.into(), over.into_iter().map(|model| model.name).collect())
     }
@@ -316,5 +322,6 @@ fn names(models: &[OfferedModel]) -> HashSet<&str> {
 
 fn sorted(mut names: Vec<ModelName>) -> Arc<[ModelName]> {
     names.sort_unstable();
+    names.dedup();
     names.into()
 }

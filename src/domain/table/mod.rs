@@ -144,6 +144,11 @@ impl<L> RoutingTable<L> {
         self.entries.iter()
     }
 
+    /// The container with this id, if it opted in.
+    pub fn entry(&self, id: &ContainerId) -> Option<&Entry<L>> {
+        self.entries.get(id)
+    }
+
     /// The backends on their way out.
     pub fn retiring(&self) -> &[Retiring<L>] {
         &self.retiring

@@ -122,3 +122,48 @@ fn no_more_than_4096_containers_are_kept_in_sight() {
     scene.edge("c-0000", Edge::Removed).passes(second(10)).sees(container("c-4096"));
     assert_eq!(scene.state("c-4096"), "discovering");
 }
+
+fn strs(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_doubt_and_a_list_in_another_order_leave_claimed_what_was_claimed() {
+    let mut scene = Scene::new();
+    let all = names("a", MAX_MODELS_PER_BACKEND + 500);
+    let mut listed = strs(&all);
+    scene.serving(container("a"), &listed);
+    let served = scene.models();
+    listed.rotate_left(300);
+    scene.suspected("a").lists("a", &listed);
+    assert_eq!(scene.models().iter().filter(|name| !served.contains(name)).count(), 0, "names that came");
+    assert_eq!(scene.models().len(), served.len());
+}
+
+#[test]
+fn a_list_over_the_bound_that_finds_no_room_at_all_is_left_out_whole() {
+    let mut scene = full_but_for(0);
+    serve_many(&mut scene, "late", MAX_MODELS_PER_BACKEND + 3);
+    let last = format!("late-{}", MAX_MODELS_PER_BACKEND + 2);
+    assert!(scene.table.is_left_out("late-0"), "one that was within the bound");
+    assert!(scene.table.is_left_out(&last), "one that was over it");
+}
+
+#[test]
+fn a_list_that_fits_again_takes_back_what_was_said_of_its_length() {
+    let mut scene = Scene::new();
+    serve_many(&mut scene, "a", MAX_MODELS_PER_BACKEND + 3);
+    scene.lists_anew("a", &strs(&names("a", 5)));
+    assert_eq!(scene.entry("a").warned, []);
+    scene.lists_anew("a", &strs(&names("a", MAX_MODELS_PER_BACKEND + 3)));
+    assert_eq!(scene.told[0], "warn of a: 3 models too many", "told again");
+}
+
+#[test]
+fn a_list_that_shrinks_to_what_is_served_takes_back_that_the_table_was_full() {
+    let mut scene = full_but_for(2);
+    scene.serving(container("a"), &["base"]).lists_anew("a", &["base", "one", "two"]);
+    assert!(scene.table.is_left_out("two"));
+    scene.lists_anew("a", &["base", "one"]);
+    assert_eq!((scene.table.is_left_out("two"), scene.entry("a").warned.len()), (false, 0));
+}
