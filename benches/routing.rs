@@ -77,7 +77,7 @@ fn container(number: usize) -> Container {
         health_output: None,
         health_check_took: None,
         last_end: None,
-        host: None,
+        origin: None,
         restarts: 0,
     }
 }

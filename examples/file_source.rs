@@ -140,7 +140,7 @@ fn container(line: &str) -> Option<Option<Container>> {
         health_check_took: None,
         restarts: 0,
         last_end: None,
-        host: None,
+        origin: None,
     };
     Some(labels::opted_in(label).then_some(container))
 }

@@ -15,7 +15,7 @@ use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource, LabelFi
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::own_container;
 use lw_inference_proxy::adapters::samples::Sample;
-use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
+use lw_inference_proxy::adapters::upstream::{BackendTls, HttpUpstream, UpstreamSettings};
 use lw_inference_proxy::app::activity::ActivityBook;
 use lw_inference_proxy::app::settings::{MAX_CONNECTIONS, Settings};
 use lw_inference_proxy::app::stop;
@@ -48,7 +48,12 @@ pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
     settings.check_sources()?;
     let user_agent = user_agent()?;
     let ways = UpstreamSettings { user_agent: user_agent.clone(), ..upstream_settings(settings) };
-    let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(ways)?);
+    let mut upstream = HttpUpstream::new(ways)?;
+    // A file that cannot be used stops the start, also where no backend needs it.
+    if settings.backends_ca_file.is_some() || settings.backends.iter().any(|url| url.tls) {
+        upstream = upstream.with_tls(BackendTls::new(settings.backends_ca_file.as_deref())?);
+    }
+    let upstream: Arc<dyn UpstreamClient> = Arc::new(upstream);
     let mut sources: Vec<Arc<dyn ContainerSource>> = Vec::new();
     let activity = Arc::<ActivityBook>::default();
     if settings.docker {

@@ -41,7 +41,10 @@ fn arrive(telemetry: &dyn Telemetry, headers: &HeaderMap) -> Option<Box<dyn Requ
 fn try_backend(record: &mut dyn RequestRecord, registration: u64, headers: &mut HeaderMap) {
     let model = ModelName::parse("org/a").unwrap();
     let address = ([192, 0, 2, 9], 8000).into();
-    record.attempt(&Attempt { model: &model, container: "llm", address, base_path: "/v1", registration }, headers);
+    record.attempt(
+        &Attempt { model: &model, container: "llm", scheme: "http", address, base_path: "/v1", registration },
+        headers,
+    );
 }
 
 fn finished(outcome: Outcome) -> RequestFinished {
@@ -60,6 +63,7 @@ fn change(action: TableAction) -> TableChange {
     TableChange {
         action,
         container: "llm".into(),
+        scheme: "http",
         address: ([192, 0, 2, 9], 8000).into(),
         registration: 1,
         models: ModelName::parse("org/a").into_iter().collect(),

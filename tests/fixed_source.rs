@@ -89,7 +89,10 @@ async fn two_failures_in_a_row_make_it_unhealthy_and_one_answer_makes_it_well() 
     assert_eq!(doubted.condition, Condition::Healthy, "once is nothing yet");
     let unhealthy = heard.until_observed(&scene.id).await;
     assert_eq!(unhealthy.condition, Condition::Unresponsive);
-    assert_eq!(unhealthy.health_output.as_deref(), Some("GET http://10.0.0.1:8080/v1/models: it answered 503"));
+    assert_eq!(
+        unhealthy.health_output.as_deref(),
+        Some("GET http://desktop:8080/v1/models at 10.0.0.1: it answered 503")
+    );
     scene.answers("10.0.0.1", a_list());
     let well = heard.until_condition(&scene.id, Condition::Healthy).await;
     assert_eq!(well.started_at, before.started_at, "it answered all the time: no other run");

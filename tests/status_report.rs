@@ -39,7 +39,7 @@ fn container(name: &str, condition: Condition) -> Container {
         health_check_took: None,
         restarts: 0,
         last_end: None,
-        host: None,
+        origin: None,
     }
 }
 

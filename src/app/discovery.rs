@@ -66,7 +66,8 @@ impl Discovery {
         loop {
             match self.ask_in_order(&question).await {
                 Ok((address, models)) => {
-                    let target = Target { address, base_path: question.base_path.clone(), host: question.host.clone() };
+                    let target =
+                        Target { address, base_path: question.base_path.clone(), origin: question.origin.clone() };
                     let in_flight = self.activity.link(address);
                     let link = Link::new(self.upstream.open(&target), in_flight, Arc::clone(&self.drained));
                     let Question { container, generation, .. } = question;
@@ -81,8 +82,8 @@ impl Discovery {
 
     /// Opens the way to a backend whose models are known already.
     pub fn resume(&self, question: Question) -> TableEvent<Link> {
-        let Question { container, generation, address, base_path, host, .. } = question;
-        let channel = self.upstream.open(&Target { address, base_path, host });
+        let Question { container, generation, address, base_path, origin, .. } = question;
+        let channel = self.upstream.open(&Target { address, base_path, origin });
         let link = Link::new(channel, self.activity.link(address), Arc::clone(&self.drained));
         TableEvent::Resumed { container, generation, link }
     }
@@ -124,7 +125,7 @@ impl Discovery {
 
     async fn ask(&self, question: &Question, address: SocketAddr) -> Result<Models, Failure> {
         let _turn = self.at_once.acquire().await;
-        let target = Target { address, base_path: question.base_path.clone(), host: question.host.clone() };
+        let target = Target { address, base_path: question.base_path.clone(), origin: question.origin.clone() };
         let failed = |why: &str| Failure { why: describe(&target, why), looks_dead: false, is_empty: false };
         let listed = match timeout(ASK_AT_MOST, self.upstream.models(&target)).await {
             Ok(Ok(listed)) => listed,
@@ -149,7 +150,7 @@ impl Discovery {
 }
 
 fn describe(target: &Target, failure: &str) -> String {
-    format!("GET http://{}{}/models: {failure}", target.address, target.base_path.as_str())
+    format!("GET {}: {failure}", target.models_url())
 }
 
 fn not_learnt(question: &Question, failure: Failure) -> TableEvent<Link> {

@@ -85,6 +85,7 @@ impl Exchange {
             let attempt = Attempt {
                 model,
                 container: &backend.name,
+                scheme: backend.scheme(),
                 address: backend.address,
                 base_path: backend.base_path.as_str(),
                 registration: backend.registration.0,

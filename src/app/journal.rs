@@ -173,6 +173,7 @@ fn change(action: TableAction, backend: &Backend, models: Vec<ModelName>, reason
     TableChange {
         action,
         container: backend.name.to_string(),
+        scheme: backend.scheme(),
         address: backend.address,
         registration: backend.registration.0,
         models,

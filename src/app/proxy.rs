@@ -141,7 +141,7 @@ impl Proxy {
             if aim(&mut request, &mut asked, lease.backend()).is_none() {
                 return Err((Refusal::Target, exchange));
             }
-            name_host(request.headers_mut(), &mut asked_host, lease.backend().host.as_deref());
+            name_host(request.headers_mut(), &mut asked_host, lease.backend().host());
             exchange.attempt(&lease, request.headers_mut());
             let slot = RequestSlot::new(request);
             let tried = attempt(&lease, &slot).await;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::backend_url::Origin;
 use super::container::{ContainerId, EngineTime};
 use super::gate::Gate;
 use super::labels::BasePath;
@@ -46,10 +47,22 @@ pub struct Backend<L> {
     pub address: SocketAddr,
     /// The prefix of its API.
     pub base_path: BasePath,
-    /// The `Host` that it is sent. `None` if it takes the one that clients send.
-    pub host: Option<Arc<str>>,
+    /// How it is spoken to, where a URL says so. `None`: plain HTTP, with the `Host` that clients send.
+    pub origin: Option<Arc<Origin>>,
     /// Counts its requests in flight.
     pub gate: Arc<Gate>,
     /// The application's way to it.
     pub link: Arc<L>,
+}
+
+impl<L> Backend<L> {
+    /// The `Host` that it is sent. `None` if it takes the one that clients send.
+    pub fn host(&self) -> Option<&str> {
+        self.origin.as_ref().map(|origin| &*origin.authority)
+    }
+
+    /// The scheme of its URL.
+    pub fn scheme(&self) -> &'static str {
+        self.origin.as_ref().map_or("http", |origin| origin.scheme())
+    }
 }

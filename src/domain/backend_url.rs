@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::labels::BasePath;
 
-/// The port where the URL names none.
+/// The ports where the URL names none.
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 /// The longest name of a host, in bytes (RFC 1035, section 2.3.4).
 const HOST_MAX_BYTES: usize = 253;
 /// The longest URL that is read, in bytes.
@@ -17,20 +18,36 @@ const URL_MAX_BYTES: usize = 1024;
 /// Without a path, or with `/` alone, the prefix is `/v1`, as it is for containers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BackendUrl {
+    /// Whether it begins with `https://`.
+    pub tls: bool,
     /// A DNS name in lower case, or an address; an IPv6 address without its brackets.
     pub host: Arc<str>,
-    /// The port; 80 where the URL names none.
+    /// The port; 80 where the URL names none, or 443 with TLS.
     pub port: u16,
     /// The prefix of its API.
     pub base_path: BasePath,
 }
 
+/// How the server behind a base URL is spoken to, wherever its address is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// What a client of the URL sends in `Host`: without the port if that is the scheme's own.
+    pub authority: Arc<str>,
+    /// With TLS, the name or the address that its certificate has to be for.
+    pub tls: Option<Arc<str>>,
+}
+
+impl Origin {
+    /// The scheme of the URL.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
 /// Why a text is no base URL of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackendUrlError {
-    /// It asks for TLS.
-    Https,
-    /// It does not begin with `http://`.
+    /// It begins with neither `http://` nor `https://`.
     Scheme,
     /// It carries a user name or a password.
     Credentials,
@@ -48,11 +65,10 @@ impl BackendUrlError {
     /// What would be right.
     pub fn expected(self) -> &'static str {
         match self {
-            Self::Https => "a URL with http:// (backends are reached without TLS)",
-            Self::Scheme => "a URL that begins with http://",
+            Self::Scheme => "a URL that begins with http:// or https://",
             Self::Credentials => "a URL without a user name or password",
             Self::Host => "a URL with a host name or an address",
-            Self::Port => "a URL with a port from 1 to 65535, or none for 80",
+            Self::Port => "a URL with a port from 1 to 65535, or none for 80 (443 with https)",
             Self::Path => "a URL whose path is plain, such as /v1, without a query",
             Self::TooLong => "a URL of at most 1024 bytes",
         }
@@ -67,20 +83,22 @@ impl fmt::Display for BackendUrlError {
 
 impl fmt::Display for BackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, base_path } = self;
+        let Self { tls, host, port, base_path } = self;
+        let scheme = if *tls { "https" } else { "http" };
         match host.contains(':') {
-            true => write!(f, "http://[{host}]:{port}{}", base_path.as_str()),
-            false => write!(f, "http://{host}:{port}{}", base_path.as_str()),
+            true => write!(f, "{scheme}://[{host}]:{port}{}", base_path.as_str()),
+            false => write!(f, "{scheme}://{host}:{port}{}", base_path.as_str()),
         }
     }
 }
 
 impl BackendUrl {
-    /// Returns the authority, as a client of this URL sends it in `Host`: without the port if that is the scheme's own.
-    pub fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-        if *port == HTTP_PORT { host } else { format!("{host}:{port}") }
+    /// Returns how its server is spoken to.
+    pub fn origin(&self) -> Origin {
+        let Self { tls, host, port, .. } = self;
+        let name = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+        let authority = if *port == default_port(*tls) { name } else { format!("{name}:{port}") };
+        Origin { authority: authority.into(), tls: tls.then(|| Arc::clone(host)) }
     }
 
     /// Reads a base URL.
@@ -92,25 +110,29 @@ impl BackendUrl {
             return Err(BackendUrlError::TooLong);
         }
         let (scheme, rest) = text.split_once("://").ok_or(BackendUrlError::Scheme)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => {}
-            "https" => return Err(BackendUrlError::Https),
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
             _ => return Err(BackendUrlError::Scheme),
-        }
+        };
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if authority.contains('@') {
             return Err(BackendUrlError::Credentials);
         }
-        let (host, port) = host_and_port(authority)?;
+        let (host, port) = host_and_port(authority, default_port(tls))?;
         let base_path = match path {
             "" | "/" => BasePath::default(),
             path => BasePath::parse(path).ok_or(BackendUrlError::Path)?,
         };
-        Ok(Self { host, port, base_path })
+        Ok(Self { tls, host, port, base_path })
     }
 }
 
-fn host_and_port(authority: &str) -> Result<(Arc<str>, u16), BackendUrlError> {
+fn default_port(tls: bool) -> u16 {
+    if tls { HTTPS_PORT } else { HTTP_PORT }
+}
+
+fn host_and_port(authority: &str, default_port: u16) -> Result<(Arc<str>, u16), BackendUrlError> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(bracketed) => {
             let (address, rest) = bracketed.split_once(']').ok_or(BackendUrlError::Host)?;
@@ -131,7 +153,7 @@ fn host_and_port(authority: &str) -> Result<(Arc<str>, u16), BackendUrlError> {
         }
     };
     let port = match port {
-        None => HTTP_PORT,
+        None => default_port,
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
             digits.parse().ok().filter(|port| *port != 0).ok_or(BackendUrlError::Port)?
         }
@@ -151,8 +173,13 @@ mod tests {
             ("http://box.example:80/v1", "box.example"),
             ("http://10.0.0.2", "10.0.0.2"),
             ("http://[fd00::2]:8000", "[fd00::2]:8000"),
+            ("https://box.example/v1", "box.example"),
+            ("https://Box.example:443", "box.example"),
+            ("https://box.example:80", "box.example:80"),
         ] {
-            assert_eq!(BackendUrl::parse(text).map(|url| url.authority()), Ok(expected.to_owned()), "{text}");
+            let origin = BackendUrl::parse(text).map(|url| url.origin());
+            let tls = text.starts_with("https").then(|| Arc::from("box.example"));
+            assert_eq!(origin, Ok(Origin { authority: Arc::from(expected), tls }), "{text}");
         }
     }
 
@@ -169,6 +196,7 @@ mod tests {
             ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
             ("http://[FD00:0::1]", "http://[fd00::1]:80/v1"),
             ("http://my_box:1", "http://my_box:1/v1"),
+            ("https://api.example.com/v1", "https://api.example.com:443/v1"),
         ] {
             assert_eq!(BackendUrl::parse(text).map(|url| url.to_string()), Ok(expected.to_owned()), "{text}");
         }
@@ -179,7 +207,7 @@ mod tests {
         let long = format!("http://{}/v1", "a".repeat(300));
         let longer = format!("http://a/{}", "a".repeat(2000));
         for (text, expected) in [
-            ("https://api.example.com/v1", BackendUrlError::Https),
+            ("ftp://api.example.com/v1", BackendUrlError::Scheme),
             ("localhost:8080", BackendUrlError::Scheme),
             ("unix:///run/x.sock", BackendUrlError::Scheme),
             ("", BackendUrlError::Scheme),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backend_url::Origin;
 use super::labels::{InferenceLabels, LabelError};
 use super::signal::Signal;
 
@@ -212,8 +213,8 @@ pub struct Container {
     pub restarts: u64,
     /// How its last run ended, if it does not run.
     pub last_end: Option<RunEnd>,
-    /// The `Host` that its server is sent. `None` if it takes the one that clients send.
-    pub host: Option<Arc<str>>,
+    /// How its server is spoken to, where a URL says so. `None`: plain HTTP, with the `Host` that clients send.
+    pub origin: Option<Arc<Origin>>,
 }
 
 impl Container {

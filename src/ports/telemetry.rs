@@ -73,6 +73,8 @@ pub struct Attempt<'a> {
     pub model: &'a ModelName,
     /// The container's name.
     pub container: &'a str,
+    /// The scheme of its URL: `http` or `https`.
+    pub scheme: &'static str,
     /// Where the backend listens.
     pub address: SocketAddr,
     /// The prefix of its API, which took the place of ours.
@@ -135,6 +137,8 @@ pub struct TableChange {
     pub action: TableAction,
     /// The container's name.
     pub container: String,
+    /// The scheme of its URL: `http` or `https`.
+    pub scheme: &'static str,
     /// Where the backend listens.
     pub address: SocketAddr,
     /// The registration that it concerns.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::domain::backend_url::Origin;
 use crate::domain::labels::BasePath;
 
 /// A body on its way. It ends with an error when it was cut short; then the message must not look complete.
@@ -24,8 +25,22 @@ pub struct Target {
     pub address: SocketAddr,
     /// The prefix of its API.
     pub base_path: BasePath,
-    /// The `Host` that is sent when its models are listed. `None` if that is the address.
-    pub host: Option<Arc<str>>,
+    /// Its name and whether it speaks TLS, where a URL says so. `None`: plain HTTP, and its address is its name.
+    pub origin: Option<Arc<Origin>>,
+}
+
+impl Target {
+    /// The URL of its list of models, for people, and at which address it was asked for if the URL has a name.
+    pub fn models_url(&self) -> String {
+        let (path, ip) = (self.base_path.as_str(), self.address.ip());
+        match &self.origin {
+            None => format!("http://{}{path}/models", self.address),
+            Some(origin) => {
+                let url = format!("{}://{}{path}/models", origin.scheme(), origin.authority);
+                if origin.authority.contains(&ip.to_string()) { url } else { format!("{url} at {ip}") }
+            }
+        }
+    }
 }
 
 /// Why a body ended before its end.

@@ -29,7 +29,7 @@ async fn one_plain_get_of_the_list_below_the_base_path() {
         ("/api/v~1/", "GET /api/v~1/models HTTP/1.1"),
     ] {
         let base_path = BasePath::parse(base).unwrap();
-        let models = ask(&Target { address: backend.address(), base_path, host: None }).await.unwrap();
+        let models = ask(&Target { address: backend.address(), base_path, origin: None }).await.unwrap();
         assert_eq!(models[0].id, "m");
         let request = backend.requests().pop().unwrap();
         assert_eq!(request.line(), line);

@@ -146,7 +146,7 @@ impl Engine {
             health_check_took: None,
             restarts: 0,
             last_end: None,
-            host: None,
+            origin: None,
         };
         let source = SourceId(dice.up_to(2) as u8);
         self.containers.insert(id.clone(), Truth { container, models: models(dice), source });

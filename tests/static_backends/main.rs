@@ -9,6 +9,7 @@ mod busy;
 mod itself;
 mod names;
 mod stage;
+mod tls;
 
 /// The head of an answer that streams events.
 const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";

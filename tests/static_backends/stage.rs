@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
-use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
+use lw_inference_proxy::adapters::upstream::{BackendTls, HttpUpstream, UpstreamSettings};
 use lw_inference_proxy::app::Table;
 use lw_inference_proxy::app::activity::ActivityBook;
 use lw_inference_proxy::app::proxy::Proxy;
@@ -43,6 +43,11 @@ pub struct Stage {
 impl Stage {
     /// The URLs are given for the proxy's own address.
     pub fn start(urls: impl FnOnce(SocketAddr) -> Vec<String>) -> Self {
+        Self::with_tls(None, urls)
+    }
+
+    /// The same, where `https://` backends are trusted as these settings say.
+    pub fn with_tls(tls: Option<BackendTls>, urls: impl FnOnce(SocketAddr) -> Vec<String>) -> Self {
         let bound = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = bound.address().unwrap();
         let urls = urls(address).iter().map(|url| BackendUrl::parse(url).unwrap()).collect();
@@ -50,7 +55,11 @@ impl Stage {
         let ways = UpstreamSettings { user_agent: name.clone(), ..UpstreamSettings::default() };
         let drain = DrainPolicy { timeout: DRAIN, take_back_after: Duration::from_secs(300) };
         let (shared, queue) = Shared::new(Table::new(TableRules { drain, refresh_every: 2 * PROBE_EVERY }));
-        let upstream: Arc<dyn UpstreamClient> = Arc::new(HttpUpstream::new(ways).unwrap());
+        let upstream = HttpUpstream::new(ways).unwrap();
+        let upstream: Arc<dyn UpstreamClient> = Arc::new(match tls {
+            Some(tls) => upstream.with_tls(tls),
+            None => upstream,
+        });
         let probes = FixedSettings {
             healthy_every: PROBE_EVERY,
             unhealthy_every: PROBE_EVERY,

@@ -42,6 +42,18 @@ const ALLOWED: &[Allowed] = &[
             is_hidden && is_cut(proxied, plan.response.status)
         },
     },
+    Allowed {
+        why: "a backend that closes behind a complete response may reset it under a client that it serves directly; all of it \
+              came through the proxy",
+        applies: |server, plan, direct, proxied| {
+            let closes = !matches!(server, Server::Keeps | Server::OldKeeps);
+            let is_sent_whole = matches!(plan.response.ending, Ending::Complete);
+            let came =
+                matches!(proxied, Got::Response(seen) if seen.is_right && seen.bytes == plan.response.body.letters());
+            let direct_was_cut = is_cut(direct, plan.response.status);
+            closes && is_sent_whole && direct_was_cut && came && is_whole(proxied, &[plan.response.status])
+        },
+    },
 ];
 
 fn is_whole(got: &Got, statuses: &[u16]) -> bool {

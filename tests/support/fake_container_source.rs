@@ -32,7 +32,7 @@ pub fn container(id: &str) -> Container {
         health_check_took: None,
         restarts: 0,
         last_end: None,
-        host: None,
+        origin: None,
     }
 }
 

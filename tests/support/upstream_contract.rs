@@ -71,7 +71,7 @@ pub trait Rig: Send + Sync {
 
 /// The target of an address, with the usual base path.
 pub fn target(address: SocketAddr) -> Target {
-    Target { address, base_path: BasePath::default(), host: None }
+    Target { address, base_path: BasePath::default(), origin: None }
 }
 
 /// Sends and expects a response.

@@ -51,7 +51,7 @@ pub fn container(inspect: &Inspect, reach: Reach, default_stop_timeout: Option<D
         health_check_took: last.and_then(took),
         restarts: u64::try_from(inspect.restart_count).unwrap_or(0),
         last_end: last_end(state),
-        host: None,
+        origin: None,
     }
 }
 

@@ -75,7 +75,7 @@ impl Post {
             health_check_took: None,
             restarts: 0,
             last_end: None,
-            host: Some(Arc::from(url.authority())),
+            origin: Some(Arc::new(url.origin())),
         };
         Self {
             url,
@@ -182,13 +182,13 @@ impl Post {
         let mut failure = None;
         for ip in candidates.into_iter().take(ADDRESSES_TRIED) {
             let address = SocketAddr::new(ip, self.url.port);
-            let target = Target { address, base_path: self.url.base_path.clone(), host: self.container.host.clone() };
+            let target =
+                Target { address, base_path: self.url.base_path.clone(), origin: self.container.origin.clone() };
             match self.world.upstream.models(&target).await {
                 // It answered 2xx. What it listed is for who asks for its models to judge.
                 Ok(_) | Err(AskError::TooLarge(_) | AskError::NotAList(_) | AskError::Empty) => return Ok(ip),
                 Err(error) => {
-                    let path = self.url.base_path.as_str();
-                    let why = format!("GET http://{address}{path}/models: {error}");
+                    let why = format!("GET {}: {error}", target.models_url());
                     failure.get_or_insert(Failure { why, looks_dead: error.looks_dead() });
                 }
             }

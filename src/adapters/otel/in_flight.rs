@@ -122,6 +122,7 @@ mod tests {
         TableChange {
             action,
             container: "c".to_owned(),
+            scheme: "http",
             address: ([127, 0, 0, 1], 1).into(),
             registration,
             models: models.iter().map(|name| model(name)).collect(),

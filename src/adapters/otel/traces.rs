@@ -88,7 +88,7 @@ impl Traces {
             trace_parent::inject(span.span_context(), headers);
         }
         if span.is_recording() {
-            let backend = format!("http://{}{}", attempt.address, attempt.base_path);
+            let backend = format!("{}://{}{}", attempt.scheme, attempt.address, attempt.base_path);
             let path = spans.path.as_deref().and_then(|path| path.strip_prefix("/v1")).unwrap_or_default();
             let mut attributes = vec![
                 KeyValue::new("http.request.method", spans.method),
@@ -120,7 +120,7 @@ impl Traces {
         let subject = if change.action == TableAction::Collision { "model" } else { "backend" };
         let attributes = vec![
             KeyValue::new("container.name", change.container.clone()),
-            KeyValue::new("proxy.backend.url", format!("http://{}", change.address)),
+            KeyValue::new("proxy.backend.url", format!("{}://{}", change.scheme, change.address)),
             KeyValue::new("proxy.models", Value::Array(Array::String(models.collect()))),
             KeyValue::new("proxy.reason", change.reason.clone()),
         ];

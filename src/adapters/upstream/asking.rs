@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::{HeaderValue, StatusCode};
-use reqwest::{Client, Url};
+use reqwest::{Client, ClientBuilder, Url};
 
 use super::{BuildError, framing, model_list};
 use crate::ports::upstream::{AskError, ListedModel, Target};
@@ -14,7 +14,7 @@ use crate::ports::upstream::{AskError, ListedModel, Target};
 /// How long connecting may take when a backend is asked. Shorter than the whole, so that a dead address is known soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest list that is read, in bytes.
-const LIST_MAX_BYTES: usize = 1024 * 1024;
+pub(super) const LIST_MAX_BYTES: usize = 1024 * 1024;
 
 /// Asks backends, each time on a connection of its own.
 pub(super) struct Asker {
@@ -24,22 +24,7 @@ pub(super) struct Asker {
 
 impl Asker {
     pub(super) fn new(within: Duration, user_agent: HeaderValue) -> Result<Self, BuildError> {
-        let client = Client::builder()
-            // What goes to backends never takes a way that the environment names.
-            .no_proxy()
-            .user_agent(user_agent)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_gzip()
-            .no_brotli()
-            .no_zstd()
-            .no_deflate()
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(0)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(within)
-            .build()
-            .map_err(|error| BuildError(error.to_string()))?;
+        let client = builder(within, user_agent).build().map_err(|error| BuildError(error.to_string()))?;
         Ok(Self { client, within })
     }
 
@@ -47,8 +32,8 @@ impl Asker {
     pub(super) async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError> {
         let fault = |error: reqwest::Error| self.fault(&error);
         let mut request = self.client.get(url(target)?);
-        if let Some(host) = &target.host {
-            request = request.header(HOST, &**host);
+        if let Some(origin) = &target.origin {
+            request = request.header(HOST, &*origin.authority);
         }
         let mut answer = request.send().await.map_err(fault)?;
         if answer.status() == StatusCode::LOOP_DETECTED {
@@ -83,6 +68,23 @@ impl Asker {
             _ => AskError::Broken(root(error)),
         }
     }
+}
+
+fn builder(within: Duration, user_agent: HeaderValue) -> ClientBuilder {
+    Client::builder()
+        // What goes to backends never takes a way that the environment names.
+        .no_proxy()
+        .user_agent(user_agent)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(0)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(within)
 }
 
 /// `http://{address}{base_path}/models`, put together from its parts: no text can become a host.
@@ -126,7 +128,7 @@ mod tests {
         ] {
             let target = address.parse().ok().zip(BasePath::parse(base));
             let Some((address, base_path)) = target else { unreachable!("{address}{base}") };
-            let url = url(&Target { address, base_path, host: None });
+            let url = url(&Target { address, base_path, origin: None });
             assert_eq!(url.map(String::from), Ok(expected.to_owned()));
         }
     }

@@ -17,6 +17,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use super::probation::ResponseKind;
+use super::socket::Socket;
+use super::tls::ServerTls;
 use super::wire::{Wire, WireState};
 use crate::adapters::bell::Bell;
 use crate::ports::upstream::{BoxBody, SendFailure};
@@ -66,27 +68,25 @@ impl Link {
     ///
     /// # Errors
     /// Why there is no connection.
-    pub(super) async fn open(to: SocketAddr, within: Duration, may_idle: Duration) -> Result<Self, SendFailure> {
-        let stream = match tokio::time::timeout(within, TcpStream::connect(to)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(SendFailure::Refused),
-            Ok(Err(error)) => return Err(SendFailure::Unreachable(error.to_string())),
-            Err(_) => return Err(SendFailure::ConnectTimeout(u64::try_from(within.as_millis()).unwrap_or(u64::MAX))),
-        };
-        let unusable = |error: io::Error| SendFailure::Unreachable(error.to_string());
-        stream.set_nodelay(true).map_err(unusable)?;
-        let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
-        SockRef::from(&stream).set_tcp_keepalive(&probes).map_err(unusable)?;
-        Self::on(stream, may_idle).await
+    pub(super) async fn open(
+        to: SocketAddr,
+        tls: Option<&ServerTls>,
+        within: Duration,
+        may_idle: Duration,
+    ) -> Result<Self, SendFailure> {
+        match tokio::time::timeout(within, connect(to, tls)).await {
+            Ok(socket) => Self::on(socket?, may_idle).await,
+            Err(_) => Err(SendFailure::ConnectTimeout(u64::try_from(within.as_millis()).unwrap_or(u64::MAX))),
+        }
     }
 
-    async fn on(stream: TcpStream, may_idle: Duration) -> Result<Self, SendFailure> {
+    async fn on(socket: Socket, may_idle: Duration) -> Result<Self, SendFailure> {
         let wire = Arc::new(WireState::default());
         let mut http = Builder::new();
         http.max_buf_size(BUFFER_BYTES);
         let bell = Arc::new(Bell::default());
         let (sender, conn) = http
-            .handshake(Wire::new(stream, Arc::clone(&wire)))
+            .handshake(Wire::new(socket, Arc::clone(&wire)))
             .await
             .map_err(|error| SendFailure::Unreachable(error.to_string()))?;
         let ring = Waker::from(Arc::clone(&bell));
@@ -154,8 +154,28 @@ impl Link {
     }
 
     /// The bare socket after the protocol was switched, with what was already read of the new one.
-    pub(super) fn into_socket(mut self) -> Option<(TcpStream, Bytes)> {
+    pub(super) fn into_socket(mut self) -> Option<(Socket, Bytes)> {
         let parts = self.conn.take()?.into_parts();
-        Some((parts.io.into_stream(), parts.read_buf))
+        Some((parts.io.into_socket(), parts.read_buf))
+    }
+}
+
+/// Connects, and opens TLS where that is wanted.
+async fn connect(to: SocketAddr, tls: Option<&ServerTls>) -> Result<Socket, SendFailure> {
+    let stream = match TcpStream::connect(to).await {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(SendFailure::Refused),
+        Err(error) => return Err(SendFailure::Unreachable(error.to_string())),
+    };
+    let unusable = |error: io::Error| SendFailure::Unreachable(error.to_string());
+    stream.set_nodelay(true).map_err(unusable)?;
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
+    SockRef::from(&stream).set_tcp_keepalive(&probes).map_err(unusable)?;
+    match tls {
+        None => Ok(Socket::Plain(stream)),
+        Some(tls) => match tls.open(stream).await {
+            Ok(stream) => Ok(Socket::Tls(Box::new(stream))),
+            Err(error) => Err(SendFailure::Unreachable(format!("no TLS: {error}"))),
+        },
     }
 }

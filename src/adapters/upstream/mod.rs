@@ -5,6 +5,7 @@
 
 mod answer_body;
 mod asking;
+mod asking_over_tls;
 mod channel;
 mod exchange;
 mod failure;
@@ -13,6 +14,8 @@ mod link;
 mod model_list;
 mod pool;
 mod probation;
+mod socket;
+mod tls;
 mod tunnel;
 mod wire;
 
@@ -24,7 +27,8 @@ use http::HeaderValue;
 
 use self::asking::Asker;
 use self::channel::HttpChannel;
-use self::pool::Pool;
+use self::pool::{Pool, Tls};
+pub use self::tls::{BackendTls, TlsError};
 use crate::ports::upstream::{AskError, Channel, ListedModel, Target, UpstreamClient};
 
 /// The limits of the way to backends.
@@ -85,6 +89,7 @@ pub struct BuildError(String);
 /// The way to backends.
 pub struct HttpUpstream {
     asker: Asker,
+    tls: Option<BackendTls>,
     settings: UpstreamSettings,
 }
 
@@ -94,17 +99,35 @@ impl HttpUpstream {
     /// # Errors
     /// The library refuses to be set up.
     pub fn new(settings: UpstreamSettings) -> Result<Self, BuildError> {
-        Ok(Self { asker: Asker::new(settings.ask_timeout, settings.user_agent.clone())?, settings })
+        let asker = Asker::new(settings.ask_timeout, settings.user_agent.clone())?;
+        Ok(Self { asker, tls: None, settings })
+    }
+
+    /// Reaches backends whose URL asks for TLS. Without this they cannot be reached.
+    #[must_use]
+    pub fn with_tls(mut self, tls: BackendTls) -> Self {
+        self.tls = Some(tls);
+        self
     }
 }
 
 #[async_trait]
 impl UpstreamClient for HttpUpstream {
     async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError> {
-        self.asker.models(target).await
+        if target.origin.as_ref().is_none_or(|origin| origin.tls.is_none()) {
+            return self.asker.models(target).await;
+        }
+        let UpstreamSettings { user_agent, ask_timeout, .. } = &self.settings;
+        asking_over_tls::models(&*self.open(target), target, user_agent, *ask_timeout).await
     }
 
     fn open(&self, target: &Target) -> Arc<dyn Channel> {
-        Arc::new(HttpChannel::new(Pool::new(target.address, self.settings.clone())))
+        let name = target.origin.as_ref().and_then(|origin| origin.tls.as_deref());
+        let tls = match (name, &self.tls) {
+            (None, _) => Tls::None,
+            (Some(name), Some(tls)) => tls.to(name).map_or(Tls::Impossible, Tls::To),
+            (Some(_), None) => Tls::Impossible,
+        };
+        Arc::new(HttpChannel::new(Pool::new(target.address, tls, self.settings.clone())))
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::UpstreamSettings;
 use super::link::Link;
 use super::probation::{Probation, ResponseKind};
+use super::tls::ServerTls;
 use crate::ports::upstream::SendFailure;
 
 /// How many connections to one backend are watched at a time; others of a kind that is not trusted are closed.
@@ -21,9 +22,20 @@ const MAX_WATCHED: usize = 16;
 /// rounds.
 const LEAST_PAUSE: Duration = Duration::from_millis(50);
 
+/// Whether connections are encrypted.
+pub(super) enum Tls {
+    /// They are not.
+    None,
+    /// They are, to this server.
+    To(ServerTls),
+    /// They have to be, and cannot.
+    Impossible,
+}
+
 /// All connections to one registration of a backend.
 pub(super) struct Pool {
     address: SocketAddr,
+    tls: Tls,
     settings: UpstreamSettings,
     open: AtomicUsize,
     idle: Mutex<Idle>,
@@ -58,7 +70,7 @@ struct Seen {
 }
 
 impl Pool {
-    pub(super) fn new(address: SocketAddr, settings: UpstreamSettings) -> Self {
+    pub(super) fn new(address: SocketAddr, tls: Tls, settings: UpstreamSettings) -> Self {
         let idle = Idle {
             links: Vec::new(),
             watched: Vec::new(),
@@ -67,7 +79,7 @@ impl Pool {
             sweeps_at: Instant::now(),
             retired: false,
         };
-        Self { address, settings, open: AtomicUsize::new(0), idle: Mutex::new(idle), sooner: Arc::default() }
+        Self { address, tls, settings, open: AtomicUsize::new(0), idle: Mutex::new(idle), sooner: Arc::default() }
     }
 
     /// The connection that became idle last, if there is one that is not too old.
@@ -89,10 +101,15 @@ impl Pool {
     /// # Errors
     /// Why there is none.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<Lent, SendFailure> {
+        let tls = match &self.tls {
+            Tls::None => None,
+            Tls::To(server) => Some(server),
+            Tls::Impossible => return Err(SendFailure::Unreachable("its name cannot be that of a certificate".into())),
+        };
         self.take_place()?;
         // Holds the place from here on, also when this future is dropped.
         let mut lent = Lent { link: None, idled: None, has_place: true, pool: Arc::clone(self) };
-        let link = Link::open(self.address, self.settings.connect_timeout, self.settings.idle_timeout).await?;
+        let link = Link::open(self.address, tls, self.settings.connect_timeout, self.settings.idle_timeout).await?;
         lent.link = Some(Box::new(link));
         Ok(lent)
     }

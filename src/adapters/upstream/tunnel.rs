@@ -6,14 +6,14 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::pool::Lent;
+use super::socket::Socket;
 
 /// Bytes both ways. Those that came with the head of the answer are read first.
 pub(super) struct Tunnel {
     early: Bytes,
-    stream: TcpStream,
+    stream: Socket,
     /// It still counts as one of the channel's connections.
     _place: Lent,
 }

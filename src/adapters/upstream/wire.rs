@@ -15,7 +15,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+
+use super::socket::Socket;
 
 /// How much is read at once after a write has failed; only what is left of an early answer comes this way.
 const LAST_WORDS_BYTES: usize = 4 * 1024;
@@ -41,26 +42,30 @@ impl WireState {
 
 /// A connected socket.
 pub(super) struct Wire {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Socket>,
     state: Arc<WireState>,
     write_failed: Option<io::ErrorKind>,
+    /// Whether the backend has sent anything. With TLS it may send keys before that, which no request has asked for.
+    has_read: bool,
 }
 
 impl Wire {
     /// A socket whose exchange tells it through `state` what to do.
-    pub(super) fn new(stream: TcpStream, state: Arc<WireState>) -> Self {
-        Self { io: TokioIo::new(stream), state, write_failed: None }
+    pub(super) fn new(socket: Socket, state: Arc<WireState>) -> Self {
+        Self { io: TokioIo::new(socket), state, write_failed: None, has_read: false }
     }
 
     /// The socket itself.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_socket(self) -> Socket {
         self.io.into_inner()
     }
 
     /// Whether the connection is closed, or has bytes that nobody asked for: then no request may go out on it.
     fn spent(&self) -> io::Result<bool> {
-        match SockRef::from(self.io.inner()).peek(&mut [MaybeUninit::uninit(); 1]) {
+        let socket = self.io.inner();
+        match SockRef::from(socket.tcp()).peek(&mut [MaybeUninit::uninit(); 1]) {
             Ok(0) => Ok(true),
+            Ok(_) if matches!(socket, Socket::Tls(_)) => Ok(self.has_read),
             Ok(_) => {
                 self.state.spoke_unasked.store(true, Ordering::Relaxed);
                 Ok(true)
@@ -111,10 +116,12 @@ impl Read for Wire {
         if self.state.look_first.swap(false, Ordering::Relaxed) && self.spent()? {
             return Poll::Ready(Ok(()));
         }
-        match self.write_failed {
+        let read = match self.write_failed {
             None => Pin::new(&mut self.io).poll_read(cx, into),
             Some(failed) => self.read_last_words(cx, failed, into),
-        }
+        };
+        self.has_read |= read.is_ready();
+        read
     }
 }
 
@@ -143,8 +150,11 @@ impl Write for Wire {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.write_failed.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

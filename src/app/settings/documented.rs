@@ -51,7 +51,12 @@ pub const SETTINGS: &[Documented] = &[
     documented(
         "PROXY_BACKENDS",
         "none",
-        "base URLs of backends that are no containers, such as http://localhost:8000/v1, between commas or spaces; without a path: /v1; the URL's host is sent as Host",
+        "base URLs of backends that are no containers, such as http://localhost:8000/v1 or https://box.example/v1, between commas or spaces; without a path: /v1; the URL's host is sent as Host",
+    ),
+    documented(
+        "PROXY_BACKENDS_CA_FILE",
+        "none",
+        "file of certificates (PEM) that are trusted at https:// backends besides the usual ones",
     ),
     documented("PROXY_DOCKER", "auto", "auto or on: a Docker engine is watched; off: PROXY_BACKENDS alone"),
     documented(

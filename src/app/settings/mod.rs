@@ -44,6 +44,8 @@ pub struct Settings {
     pub status: bool,
     /// The backends that are no containers.
     pub backends: Vec<BackendUrl>,
+    /// Certificates that are trusted at backends besides the usual ones, in PEM.
+    pub backends_ca_file: Option<PathBuf>,
     /// Whether a Docker engine is watched.
     pub docker: bool,
     /// The label, and its value, of the containers that are looked at.
@@ -146,6 +148,7 @@ impl Settings {
             log_filter: get("RUST_LOG"),
             status: switch("PROXY_STATUS", &["on"], &get)?,
             backends: backends(&get)?,
+            backends_ca_file: get("PROXY_BACKENDS_CA_FILE").map(PathBuf::from),
             docker: switch("PROXY_DOCKER", &["auto", "on"], &get)?,
             label_filter: label_filter::read(&get)?,
             engine: EngineAddress {
@@ -305,7 +308,7 @@ mod tests {
         }
         assert_eq!(shown(" , "), Ok(Vec::new()));
         for (text, expected) in [
-            ("https://api.example.com/v1", "without TLS"),
+            ("ftp://a/v1", "or https://"),
             ("http://a/v1 http://A:80", "each backend once"),
             ("localhost:8080", "begins with http://"),
         ] {

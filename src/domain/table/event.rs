@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::entry::SourceId;
 use crate::domain::backend::{Backend, OfferedModel, Registration};
+use crate::domain::backend_url::Origin;
 use crate::domain::container::{ContainerEvent, ContainerId, RunEnd};
 use crate::domain::drain::{Drain, RetireReason};
 use crate::domain::labels::BasePath;
@@ -193,8 +194,8 @@ pub struct Question {
     pub others: Vec<SocketAddr>,
     /// Under which prefix.
     pub base_path: BasePath,
-    /// The `Host` that the server is sent, if it has one of its own.
-    pub host: Option<Arc<str>>,
+    /// How the server is spoken to, where a URL says so.
+    pub origin: Option<Arc<Origin>>,
 }
 
 /// What keeps a container, or a part of it, out of service.

@@ -93,7 +93,7 @@ impl<L> RoutingTable<L> {
             started_at: entry.container.started_at,
             address,
             base_path: labels.base_path.clone(),
-            host: entry.container.host.clone(),
+            origin: entry.container.origin.clone(),
             gate: Arc::new(Gate::new()),
             link: Arc::new(link),
         });

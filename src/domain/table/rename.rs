@@ -43,7 +43,7 @@ impl<L> Backend<L> {
             started_at: self.started_at,
             address: self.address,
             base_path: self.base_path.clone(),
-            host: self.host.clone(),
+            origin: self.origin.clone(),
             gate: Arc::clone(&self.gate),
             link: Arc::clone(&self.link),
         }

@@ -104,7 +104,7 @@ impl<L> RoutingTable<L> {
                     address: ready.backend.address,
                     others: Vec::new(),
                     base_path: ready.backend.base_path.clone(),
-                    host: ready.backend.host.clone(),
+                    origin: ready.backend.origin.clone(),
                 }));
             }
             State::Stopping(stopping) => {

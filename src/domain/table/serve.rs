@@ -74,7 +74,7 @@ impl<L> RoutingTable<L> {
             address,
             others: all.collect(),
             base_path: labels.base_path.clone(),
-            host: entry.container.host.clone(),
+            origin: entry.container.origin.clone(),
         }));
         entry.generation = generation;
         entry.set(State::Discovering(Discovering { order, asked, failure: None, ask_at: None }), now);

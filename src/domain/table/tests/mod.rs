@@ -78,7 +78,7 @@ fn container(name: &str) -> Container {
         health_check_took: None,
         restarts: 0,
         last_end: None,
-        host: None,
+        origin: None,
     }
 }
 
