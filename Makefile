@@ -7,7 +7,7 @@ IMAGE ?= lw-inference-proxy:latest
 # The image that the Dockerfile compiles in. Where it is not to be had, the binary is compiled outside.
 BUILDER ?= rust:1-slim-trixie
 
-.PHONY: help build run demo test scale soak storm bench bench-count fuzz venv llama mock docker compose fmt lint doc layers deny clean
+.PHONY: help build run demo test scale soak storm bench bench-count fuzz venv llama mock docker compose fmt lint doc deny clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -73,9 +73,6 @@ lint: ## What CI refuses: unformatted code and every warning
 
 doc: ## The documentation of the code, without a warning
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
-
-layers: ## Compile each inner layer alone, with what it may use
-	@tests/layers.sh
 
 deny: ## Check licences and faults of dependencies; needs cargo-deny
 	cargo deny --workspace check

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lw_inference_proxy::domain::container::{Condition, Container, ContainerEvent, ContainerId, EngineTime, Reach};
-use lw_inference_proxy::domain::drain::DrainPolicy;
-use lw_inference_proxy::domain::labels;
-use lw_inference_proxy::domain::signal::Signal;
-use lw_inference_proxy::domain::table::{
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, EngineTime, Reach};
+use domain::drain::DrainPolicy;
+use domain::labels;
+use domain::signal::Signal;
+use domain::table::{
     Generation, MAX_CLAIMS, MAX_MODELS_PER_BACKEND, Resolution, RoutingTable, SourceId, TableEvent, TableRules,
 };
 

@@ -10,12 +10,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach};
+use domain::{labels, signal::Signal};
 use futures_util::{StreamExt, stream};
-use lw_inference_proxy::domain::container::{
-    Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach,
-};
-use lw_inference_proxy::domain::{labels, signal::Signal};
-use lw_inference_proxy::ports::container_source::{ContainerEvents, ContainerSource};
+use ports::container_source::{ContainerEvents, ContainerSource};
 use serde_json::Value;
 use tokio::sync::broadcast::{self, Receiver, error::RecvError};
 use tokio::time::{Interval, interval};

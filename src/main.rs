@@ -8,19 +8,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use app::Table;
+use app::proxy::Proxy;
+use app::settings::Settings;
+use app::shared::Shared;
+use app::stop::Stop;
+use app::watch::Watch;
 use compose::{Demo, Outside, outside};
 use lw_inference_proxy::adapters::cli::demo::DemoLines;
 use lw_inference_proxy::adapters::cli::report_text::Ink;
 use lw_inference_proxy::adapters::cli::{self, EX_USAGE, Task, doctor, healthcheck, logging, status};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
 use lw_inference_proxy::adapters::otel::{self, OtelSettings};
-use lw_inference_proxy::app::Table;
-use lw_inference_proxy::app::proxy::Proxy;
-use lw_inference_proxy::app::settings::Settings;
-use lw_inference_proxy::app::shared::Shared;
-use lw_inference_proxy::app::stop::Stop;
-use lw_inference_proxy::app::watch::Watch;
-use lw_inference_proxy::ports::telemetry::Telemetry;
+use ports::telemetry::Telemetry;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 

@@ -16,13 +16,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use contract::Stage;
+use domain::container::{Condition, ContainerId, Edge};
+use domain::labels;
+use domain::signal::Signal;
 use fake_container_source::{FakeContainerSource, container};
 use fake_engine::FakeEngine;
 use lw_inference_proxy::adapters::docker::DockerSource;
-use lw_inference_proxy::domain::container::{Condition, ContainerId, Edge};
-use lw_inference_proxy::domain::labels;
-use lw_inference_proxy::domain::signal::Signal;
-use lw_inference_proxy::ports::container_source::ContainerSource;
+use ports::container_source::ContainerSource;
 
 container_source_contract!(scripted, crate::Scripted);
 container_source_contract!(docker_with_a_fake_engine, crate::Faked);
@@ -50,7 +50,7 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn current(&self, id: &ContainerId) -> lw_inference_proxy::domain::container::Container {
+    fn current(&self, id: &ContainerId) -> domain::container::Container {
         let mut container = container(id.as_str());
         let port = self.labels.get(id.as_str()).map(String::as_str);
         container.labels = labels::parse(|name| port.filter(|_| name == labels::PORT));

@@ -7,10 +7,10 @@ mod fake_telemetry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::model_name::ModelName;
 use fake_telemetry::{FakeTelemetry, Report};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use lw_inference_proxy::domain::model_name::ModelName;
-use lw_inference_proxy::ports::telemetry::{
+use ports::telemetry::{
     Arrival, Attempt, NoTelemetry, Outcome, RequestFinished, RequestRecord, TableAction, TableChange, Telemetry,
 };
 

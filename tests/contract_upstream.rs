@@ -164,7 +164,7 @@ mod fake {
     use std::sync::Arc;
 
     use async_trait::async_trait;
-    use lw_inference_proxy::ports::upstream::{AskError, ListedModel};
+    use ports::upstream::{AskError, ListedModel};
 
     use crate::support::fake_upstream::{FakeUpstream, Recorded, Reply};
     use crate::support::upstream_contract::{Listing, Rig, Scene, SeenRequest, target};

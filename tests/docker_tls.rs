@@ -9,11 +9,11 @@ mod heard;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use domain::container::ContainerEvent;
 use fake_engine::FakeEngine;
 use heard::Heard;
 use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource};
-use lw_inference_proxy::domain::container::ContainerEvent;
-use lw_inference_proxy::ports::container_source::ContainerSource;
+use ports::container_source::ContainerSource;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use contract::Stage;
+use domain::container::ContainerId;
 use file_source::FileSource;
-use lw_inference_proxy::domain::container::ContainerId;
-use lw_inference_proxy::ports::container_source::ContainerSource;
+use ports::container_source::ContainerSource;
 use serde_json::json;
 
 container_source_contract!(lines_of_a_file, crate::Lines, shows [bad_labels removals absence losses], lacks [

@@ -13,13 +13,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use domain::backend_url::BackendUrl;
+use domain::container::{Condition, ContainerEvent, ContainerId, Reach};
 use fixed_stage::{Answers, a_list, quick};
 use heard::Heard;
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource, Resolve};
-use lw_inference_proxy::domain::backend_url::BackendUrl;
-use lw_inference_proxy::domain::container::{Condition, ContainerEvent, ContainerId, Reach};
-use lw_inference_proxy::ports::container_source::ContainerSource;
-use lw_inference_proxy::ports::upstream::{AskError, UpstreamClient};
+use ports::container_source::ContainerSource;
+use ports::upstream::{AskError, UpstreamClient};
 
 /// A resolver that says what a test has it say.
 #[derive(Default)]
@@ -59,7 +59,7 @@ fn scene(settings: FixedSettings) -> Scene {
 }
 
 impl Scene {
-    fn answers(&self, ip: &str, answer: Result<Vec<lw_inference_proxy::ports::upstream::ListedModel>, AskError>) {
+    fn answers(&self, ip: &str, answer: Result<Vec<ports::upstream::ListedModel>, AskError>) {
         self.answers.set((ip.parse::<IpAddr>().unwrap(), 8080).into(), "/v1", answer);
     }
 

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use lw_inference_proxy::app::settings::SETTINGS;
+use app::settings::SETTINGS;
 
 /// How long anything that must come is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);

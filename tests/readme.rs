@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use lw_inference_proxy::app::settings::SETTINGS;
+use app::settings::SETTINGS;
 
 const README: &str = include_str!("../README.md");
 

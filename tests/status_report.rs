@@ -10,14 +10,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lw_inference_proxy::app::status::{ContainerLine, Level, Phase, Report, SourceLine, Standing, report, span};
-use lw_inference_proxy::domain::container::{
+use app::status::{ContainerLine, Level, Phase, Report, SourceLine, Standing, report, span};
+use domain::container::{
     Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach, Uninspected, Unreachable,
 };
-use lw_inference_proxy::domain::drain::DrainPolicy;
-use lw_inference_proxy::domain::labels::{self, InferenceLabels};
-use lw_inference_proxy::domain::signal::Signal;
-use lw_inference_proxy::domain::table::{RoutingTable, SourceId, State, TableEvent, TableRules};
+use domain::drain::DrainPolicy;
+use domain::labels::{self, InferenceLabels};
+use domain::signal::Signal;
+use domain::table::{RoutingTable, SourceId, State, TableEvent, TableRules};
 
 /// A table, and its clock.
 struct Scene {

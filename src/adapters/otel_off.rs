@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ports::telemetry::{NoTelemetry, Telemetry};
+use ports::telemetry::{NoTelemetry, Telemetry};
 
 /// The variables that ask for telemetry.
 const ENDPOINTS: [&str; 3] =

@@ -5,12 +5,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 
+use domain::container::ContainerEvent;
 use futures_core::Stream;
+use ports::container_source::ContainerEvents;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
-
-use crate::domain::container::ContainerEvent;
-use crate::ports::container_source::ContainerEvents;
 
 /// The streams of one source that still live, each by what its task hears requests through.
 pub(super) struct Watches<R>(Mutex<Vec<Weak<R>>>);

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ports::activity::{Activity, ServerActivity};
 use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::interrupt::Interrupt;
-use crate::ports::activity::{Activity, ServerActivity};
 
 /// After how long without a byte for any of its requests a server is asked in spite of them. A long prompt on a slow
 /// machine takes minutes before its first byte.

@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use ports::telemetry::Outcome;
+use ports::upstream::{BodyError, BoxBody, Duplex};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::exchange::Exchange;
 use super::interrupt::Interrupt;
 use super::lease::Lease;
-use crate::ports::telemetry::Outcome;
-use crate::ports::upstream::{BodyError, BoxBody, Duplex};
 
 /// What a backend answered.
 pub enum Carried {

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::model_name::{ModelName, unusable};
+use domain::table::{Question, TableEvent};
+use ports::activity::ServerActivity;
+use ports::upstream::{AskError, ListedModel, Target, UpstreamClient};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 use super::activity::ActivityBook;
 use super::link::Link;
-use crate::domain::model_name::{ModelName, unusable};
-use crate::domain::table::{Question, TableEvent};
-use crate::ports::activity::ServerActivity;
-use crate::ports::upstream::{AskError, ListedModel, Target, UpstreamClient};
 
 /// The wait after the first failure; it doubles up to [`RETRY_MOST`].
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -69,7 +69,12 @@ impl Discovery {
                     let target =
                         Target { address, base_path: question.base_path.clone(), origin: question.origin.clone() };
                     let in_flight = self.activity.link(address);
-                    let link = Link::new(self.upstream.open(&target), in_flight, Arc::clone(&self.drained));
+                    let link = Link::new(
+                        self.upstream.open(&target),
+                        target.origin.as_deref(),
+                        in_flight,
+                        Arc::clone(&self.drained),
+                    );
                     let Question { container, generation, .. } = question;
                     return self.tell(TableEvent::Learnt { container, generation, address, models, link }).await;
                 }
@@ -83,8 +88,9 @@ impl Discovery {
     /// Opens the way to a backend whose models are known already.
     pub fn resume(&self, question: Question) -> TableEvent<Link> {
         let Question { container, generation, address, base_path, origin, .. } = question;
-        let channel = self.upstream.open(&Target { address, base_path, origin });
-        let link = Link::new(channel, self.activity.link(address), Arc::clone(&self.drained));
+        let target = Target { address, base_path, origin };
+        let channel = self.upstream.open(&target);
+        let link = Link::new(channel, target.origin.as_deref(), self.activity.link(address), Arc::clone(&self.drained));
         TableEvent::Resumed { container, generation, link }
     }
 

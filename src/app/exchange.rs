@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use domain::model_name::ModelName;
 use http::{HeaderMap, StatusCode};
+use ports::telemetry::{Arrival, Attempt, Outcome, RequestFinished, RequestRecord, Telemetry};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Backend;
 use super::interrupt::Interrupt;
 use super::lease::Lease;
-use crate::domain::model_name::ModelName;
-use crate::ports::telemetry::{Arrival, Attempt, Outcome, RequestFinished, RequestRecord, Telemetry};
 
 /// Follows one request from its head to its end. Its drop is the end: there is exactly one.
 ///

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::drain::Drain;
+use domain::model_name::ModelName;
+use domain::table::{Transition, Warning};
+use ports::container_source::ContainerSource;
+use ports::telemetry::{TableAction, TableChange, Telemetry};
 use tracing::{info, warn};
 
 use super::Backend;
 use super::link::Link;
-use crate::domain::drain::Drain;
-use crate::domain::model_name::ModelName;
-use crate::domain::table::{Transition, Warning};
-use crate::ports::container_source::ContainerSource;
-use crate::ports::telemetry::{TableAction, TableChange, Telemetry};
 
 /// The most models that one line names.
 const MODELS_NAMED: usize = 16;
@@ -141,13 +141,7 @@ impl Journal {
         }
     }
 
-    fn retired(
-        &self,
-        backend: &Backend,
-        models: &[ModelName],
-        reason: &crate::domain::drain::RetireReason,
-        drain: Drain,
-    ) {
+    fn retired(&self, backend: &Backend, models: &[ModelName], reason: &domain::drain::RetireReason, drain: Drain) {
         let in_flight = backend.gate.in_flight();
         let how = match drain {
             Drain::Within(timeout) => format!("requests in flight may finish within {} s", timeout.as_secs_f32()),

@@ -4,16 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use domain::backend_url::Origin;
+use http::HeaderValue;
+use ports::upstream::Channel;
 use tokio::sync::Notify;
 
 use super::activity::InFlight;
 use super::interrupt::Interrupt;
-use crate::ports::upstream::Channel;
 
 /// What the table keeps with each backend for the application.
 #[derive(Clone)]
 pub struct Link {
     channel: Arc<dyn Channel>,
+    /// The `Host` that the backend is sent, where it has a name of its own.
+    host: Option<HeaderValue>,
     in_flight: Arc<InFlight>,
     drained: Arc<Notify>,
     /// How many requests the backend broke off after its gate was closed.
@@ -22,8 +26,19 @@ pub struct Link {
 
 impl Link {
     /// A link over this channel. `drained` is told when the last request leaves a closed gate.
-    pub(super) fn new(channel: Arc<dyn Channel>, in_flight: Arc<InFlight>, drained: Arc<Notify>) -> Self {
-        Self { channel, in_flight, drained, broken: Arc::default() }
+    pub(super) fn new(
+        channel: Arc<dyn Channel>,
+        origin: Option<&Origin>,
+        in_flight: Arc<InFlight>,
+        drained: Arc<Notify>,
+    ) -> Self {
+        let host = origin.and_then(|origin| HeaderValue::from_str(&origin.authority).ok());
+        Self { channel, host, in_flight, drained, broken: Arc::default() }
+    }
+
+    /// The `Host` that the backend is sent. `None` if it gets the client's.
+    pub(super) fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
     }
 
     /// The connections to the backend.

@@ -16,9 +16,9 @@ pub mod stop;
 pub mod target;
 pub mod watch;
 
-use crate::domain::table::RoutingTable;
+use domain::table::RoutingTable;
 
 /// The routing table as the application uses it.
 pub type Table = RoutingTable<link::Link>;
 /// A backend as the application uses it.
-pub type Backend = crate::domain::backend::Backend<link::Link>;
+pub type Backend = domain::backend::Backend<link::Link>;

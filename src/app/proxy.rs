@@ -6,8 +6,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use domain::drain::RetireReason;
+use domain::model_name::ModelName;
+use domain::table::Resolution;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
+use ports::telemetry::{Outcome, Telemetry};
+use ports::upstream::{Answer, BodyError, BoxBody, BoxRequest, RequestSlot, SendFailure};
 
 use super::Backend;
 use super::answer::{AnswerBody, Carried, Noted, Tunnel};
@@ -16,11 +21,6 @@ use super::interrupt::Interrupt;
 use super::lease::Lease;
 use super::shared::{Published, Shared};
 use super::target::{self, API_PREFIX};
-use crate::domain::drain::RetireReason;
-use crate::domain::model_name::ModelName;
-use crate::domain::table::Resolution;
-use crate::ports::telemetry::{Outcome, Telemetry};
-use crate::ports::upstream::{Answer, BodyError, BoxBody, BoxRequest, RequestSlot, SendFailure};
 
 /// At how many backends one request is tried. Only one that did not take it is followed by another.
 const MAX_ATTEMPTS: usize = 3;
@@ -141,7 +141,7 @@ impl Proxy {
             if aim(&mut request, &mut asked, lease.backend()).is_none() {
                 return Err((Refusal::Target, exchange));
             }
-            name_host(request.headers_mut(), &mut asked_host, lease.backend().host());
+            name_host(request.headers_mut(), &mut asked_host, lease.backend().link.host());
             exchange.attempt(&lease, request.headers_mut());
             let slot = RequestSlot::new(request);
             let tried = attempt(&lease, &slot).await;
@@ -259,8 +259,8 @@ impl Proxy {
             }
             Resolution::Unknown => {
                 let (names, more) = published.first_names().clone();
-                let left_out = table.is_left_out(model.as_str());
-                Err(Refusal::Unknown { names, more, starting: table.starting(), left_out })
+                let left_out = published.is_left_out(model.as_str());
+                Err(Refusal::Unknown { names, more, starting: published.starting(), left_out })
             }
         }
     }
@@ -334,13 +334,13 @@ fn aim(request: &mut http::Request<BoxBody>, asked: &mut Option<Uri>, backend: &
 
 /// Puts the backend's own name into `Host`. What the client sent there moves to `asked`, and comes back for a backend
 /// without a name of its own.
-fn name_host(headers: &mut HeaderMap, asked: &mut Option<Option<HeaderValue>>, host: Option<&str>) {
-    match host.map(HeaderValue::from_str) {
-        Some(Ok(host)) => {
-            let before = headers.insert(HOST, host);
+fn name_host(headers: &mut HeaderMap, asked: &mut Option<Option<HeaderValue>>, host: Option<&HeaderValue>) {
+    match host {
+        Some(host) => {
+            let before = headers.insert(HOST, host.clone());
             asked.get_or_insert(before);
         }
-        _ => match asked.take() {
+        None => match asked.take() {
             Some(Some(host)) => drop(headers.insert(HOST, host)),
             Some(None) => drop(headers.remove(HOST)),
             None => {}
@@ -359,7 +359,8 @@ mod tests {
             headers.extend(client.map(|host| (HOST, HeaderValue::from_static(host))));
             let mut asked = None;
             for host in [None, Some("box.example:8080"), Some("other.example"), None, Some("box.example:8080"), None] {
-                name_host(&mut headers, &mut asked, host);
+                let value = host.map(HeaderValue::from_static);
+                name_host(&mut headers, &mut asked, value.as_ref());
                 let sent = headers.get(HOST).and_then(|sent| sent.to_str().ok());
                 assert_eq!(sent, host.or(client));
             }

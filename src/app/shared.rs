@@ -1,19 +1,20 @@
 //! What the writer of the table and the carriers of requests share.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
+use domain::backend::Registration;
+use domain::model_name::ModelName;
+use domain::table::TableEvent;
 use tokio::sync::{Notify, mpsc};
 
 use super::Table;
 use super::link::Link;
 use super::status::{Phase, Report, SourceLine, Standing, report};
 use super::watch::now;
-use crate::domain::backend::Registration;
-use crate::domain::model_name::ModelName;
-use crate::domain::table::TableEvent;
 
 /// How many events may wait for the writer. Sources wait for room; a suspicion that finds none is dropped, because
 /// the next request will have it again.
@@ -31,16 +32,36 @@ pub struct Published {
     pub models_answer: OnceLock<Bytes>,
     /// What a refusal names of it, made when the first unknown model is asked for.
     first_names: OnceLock<(Vec<ModelName>, usize)>,
+    /// How many containers may still turn out to serve a model.
+    starting: OnceLock<usize>,
+    /// The models for which there is no room.
+    left_out: OnceLock<HashSet<ModelName>>,
 }
 
 impl Published {
     pub(super) fn new(table: Table) -> Self {
-        Self { table, models_answer: OnceLock::new(), first_names: OnceLock::new() }
+        Self {
+            table,
+            models_answer: OnceLock::new(),
+            first_names: OnceLock::new(),
+            starting: OnceLock::new(),
+            left_out: OnceLock::new(),
+        }
     }
 
     /// The first names of what is served, sorted, and how many more there are.
     pub(super) fn first_names(&self) -> &(Vec<ModelName>, usize) {
         self.first_names.get_or_init(|| self.table.first_names(MODELS_NAMED))
+    }
+
+    /// How many containers may still turn out to serve a model.
+    pub(super) fn starting(&self) -> usize {
+        *self.starting.get_or_init(|| self.table.starting())
+    }
+
+    /// Returns true if a server lists this model and there is no room for it.
+    pub(super) fn is_left_out(&self, model: &str) -> bool {
+        self.left_out.get_or_init(|| self.table.left_out().cloned().collect()).contains(model)
     }
 }
 

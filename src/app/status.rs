@@ -8,10 +8,10 @@ mod uninspected;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::domain::container::{Container, Reach};
-use crate::domain::model_name::ModelName;
-use crate::domain::table::{Discovering, Entry, Ready, Resolution, RoutingTable, State, Stopping, Waiting, Warning};
-use crate::ports::upstream::AskError;
+use domain::container::{Container, Reach};
+use domain::model_name::ModelName;
+use domain::table::{Discovering, Entry, Ready, Resolution, RoutingTable, State, Stopping, Waiting, Warning};
+use ports::upstream::AskError;
 
 /// From how long on a health check is worth a word: it runs again and again, beside the requests.
 const SLOW_HEALTH_CHECK: Duration = Duration::from_secs(2);
@@ -158,7 +158,7 @@ pub fn report<L>(table: &RoutingTable<L>, standing: Standing, now: Instant) -> R
 }
 
 fn model_lines<L>(table: &RoutingTable<L>, now: Instant) -> Vec<ModelLine> {
-    let line = |claim: &crate::domain::table::Claim<L>, model: &ModelName| {
+    let line = |claim: &domain::table::Claim<L>, model: &ModelName| {
         let backend = &claim.backend;
         let behind = match table.resolve(model.as_str()) {
             Resolution::Claimed(claims) => claims.iter().skip(1).map(|claim| claim.backend.name.to_string()).collect(),

@@ -1,8 +1,7 @@
 //! The target of a request, as its backend gets it.
 
+use domain::labels::BasePath;
 use http::uri::{PathAndQuery, Uri};
-
-use crate::domain::labels::BasePath;
 
 /// The prefix of the proxy's own API; a backend's base path takes its place.
 pub const API_PREFIX: &str = "/v1";

@@ -4,7 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use domain::container::ContainerId;
+use domain::gate::Closed;
+use domain::table::{Generation, Question, SourceId, TableEvent, Transition};
 use futures_util::StreamExt;
+use ports::container_source::ContainerSource;
+use ports::telemetry::Telemetry;
+use ports::upstream::UpstreamClient;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,12 +22,6 @@ use super::discovery::Discovery;
 use super::journal::Journal;
 use super::link::Link;
 use super::shared::Shared;
-use crate::domain::container::ContainerId;
-use crate::domain::gate::Closed;
-use crate::domain::table::{Generation, Question, SourceId, TableEvent, Transition};
-use crate::ports::container_source::ContainerSource;
-use crate::ports::telemetry::Telemetry;
-use crate::ports::upstream::UpstreamClient;
 
 /// How many events one version of the table takes in.
 const BATCH: usize = 256;
@@ -255,7 +255,7 @@ impl Watch {
 
 /// The retired backends whose last request has left. Looked up rather than sent, so that no end can be lost.
 fn finished_drains(table: &Table) -> Vec<TableEvent<Link>> {
-    let empty = |gate: &crate::domain::gate::Gate| gate.is_closed() && gate.in_flight() == 0;
+    let empty = |gate: &domain::gate::Gate| gate.is_closed() && gate.in_flight() == 0;
     table
         .retiring()
         .iter()

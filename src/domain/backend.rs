@@ -56,11 +56,6 @@ pub struct Backend<L> {
 }
 
 impl<L> Backend<L> {
-    /// The `Host` that it is sent. `None` if it takes the one that clients send.
-    pub fn host(&self) -> Option<&str> {
-        self.origin.as_ref().map(|origin| &*origin.authority)
-    }
-
     /// The scheme of its URL.
     pub fn scheme(&self) -> &'static str {
         self.origin.as_ref().map_or("http", |origin| origin.scheme())

@@ -5,7 +5,6 @@ pub mod backend;
 pub mod backend_url;
 pub mod container;
 pub mod drain;
-pub mod finder;
 pub mod gate;
 pub mod labels;
 pub mod model_name;

@@ -20,6 +20,21 @@ impl ModelName {
     ///
     /// Says what is wrong with the name, without repeating it.
     pub fn parse(name: &str) -> Result<Self, InvalidModelName> {
+        Self::check(name)?;
+        Ok(Self(Arc::from(name)))
+    }
+
+    /// Takes a name without copying it.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the name, without repeating it.
+    pub fn from_shared(name: Arc<str>) -> Result<Self, InvalidModelName> {
+        Self::check(&name)?;
+        Ok(Self(name))
+    }
+
+    fn check(name: &str) -> Result<(), InvalidModelName> {
         if name.is_empty() {
             return Err(InvalidModelName::Empty);
         }
@@ -28,7 +43,7 @@ impl ModelName {
         }
         // Nearly every name is printable ASCII.
         if name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Ok(Self(Arc::from(name)));
+            return Ok(());
         }
         if let Some(fault) = name.chars().find_map(fault_of) {
             return Err(fault);
@@ -36,7 +51,7 @@ impl ModelName {
         if name.chars().all(char::is_whitespace) {
             return Err(InvalidModelName::OnlyWhitespace);
         }
-        Ok(Self(Arc::from(name)))
+        Ok(())
     }
 
     /// The name as text.

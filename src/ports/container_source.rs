@@ -2,9 +2,8 @@
 
 use std::pin::Pin;
 
+use domain::container::{ContainerEvent, ContainerId};
 use futures_core::Stream;
-
-use crate::domain::container::{ContainerEvent, ContainerId};
 
 /// What [`ContainerSource::watch`] gives: it never ends by itself, and ends its work when it is dropped.
 pub type ContainerEvents = Pin<Box<dyn Stream<Item = ContainerEvent> + Send>>;

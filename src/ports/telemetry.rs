@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use domain::model_name::ModelName;
 use http::{HeaderMap, Method, StatusCode};
-
-use crate::domain::model_name::ModelName;
 
 /// A receiver of reports. Synchronous, cannot fail, never blocks: a report that finds no room is dropped and counted by
 /// the adapter.

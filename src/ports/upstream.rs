@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::backend_url::Origin;
+use domain::labels::BasePath;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
-
-use crate::domain::backend_url::Origin;
-use crate::domain::labels::BasePath;
 
 /// A body on its way. It ends with an error when it was cut short; then the message must not look complete.
 pub type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use domain::labels::BasePath;
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
-use lw_inference_proxy::domain::labels::BasePath;
-use lw_inference_proxy::ports::upstream::{AskError, ListedModel, Target, UpstreamClient};
+use ports::upstream::{AskError, ListedModel, Target, UpstreamClient};
 
 use crate::support::raw_backend::{Blackhole, RawBackend, soon};
 use crate::support::upstream_contract::target;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body::Frame;
 use http_body_util::BodyExt;
-use lw_inference_proxy::ports::upstream::{BodyError, SendFailure, Sent};
+use ports::upstream::{BodyError, SendFailure, Sent};
 
 use crate::channel;
 use crate::support::bodies::{self, get, post, read};

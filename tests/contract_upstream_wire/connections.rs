@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
-use lw_inference_proxy::ports::upstream::{SendFailure, Sent, UpstreamClient};
+use ports::upstream::{SendFailure, Sent, UpstreamClient};
 
 use crate::support::bodies::{self, get, post, read, text};
 use crate::support::raw_backend::{Blackhole, Ended, RawBackend, Signal};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
-use lw_inference_proxy::ports::upstream::RequestSlot;
+use ports::upstream::RequestSlot;
 use tokio::sync::oneshot;
 use tokio::task::coop;
 

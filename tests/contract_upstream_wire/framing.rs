@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body::Frame;
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
-use lw_inference_proxy::ports::upstream::{Answer, BodyError, SendFailure, Sent, UpstreamClient};
+use ports::upstream::{Answer, BodyError, SendFailure, Sent, UpstreamClient};
 
 use crate::support::bodies::{self, empty, full, get, post, read, text};
 use crate::support::raw_backend::{Ended, RawBackend, soon};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lw_inference_proxy::adapters::upstream::UpstreamSettings;
-use lw_inference_proxy::ports::upstream::Answer;
+use ports::upstream::Answer;
 
 use crate::support::bodies::{get, post, text};
 use crate::support::raw_backend::RawBackend;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
-use lw_inference_proxy::ports::upstream::{Channel, UpstreamClient};
+use ports::upstream::{Channel, UpstreamClient};
 use support::raw_backend::RawBackend;
 use support::upstream_contract::target;
 

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lw_inference_proxy::domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
-use lw_inference_proxy::domain::labels;
-use lw_inference_proxy::domain::signal::Signal;
-use lw_inference_proxy::ports::container_source::ContainerSource;
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
+use domain::labels;
+use domain::signal::Signal;
+use ports::container_source::ContainerSource;
 
 use crate::heard::Heard;
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use domain::container::{Condition, ContainerEvent, Edge, Snapshot};
+use domain::signal::Signal;
 use lw_inference_proxy::adapters::docker::DockerSettings;
-use lw_inference_proxy::domain::container::{Condition, ContainerEvent, Edge, Snapshot};
-use lw_inference_proxy::domain::signal::Signal;
 
 use super::fake_engine::{FakeEngine, Mood};
 use super::{OPTED_IN, wait_until, watch, with_one};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lw_inference_proxy::domain::container::{Condition, ContainerEvent, ContainerId, Edge};
-use lw_inference_proxy::domain::signal::Signal;
+use domain::container::{Condition, ContainerEvent, ContainerId, Edge};
+use domain::signal::Signal;
 
 use super::fake_engine::{FakeEngine, Mood};
 use super::heard::Heard;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use domain::container::{Condition, ContainerEvent, Edge};
+use domain::signal::Signal;
 use lw_inference_proxy::adapters::docker::DockerSettings;
-use lw_inference_proxy::domain::container::{Condition, ContainerEvent, Edge};
-use lw_inference_proxy::domain::signal::Signal;
-use lw_inference_proxy::ports::container_source::ContainerSource;
+use ports::container_source::ContainerSource;
 
 use super::fake_engine::FakeEngine;
 use super::heard::{Belief, Heard};

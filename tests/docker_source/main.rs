@@ -16,11 +16,11 @@ mod told;
 
 use std::time::{Duration, Instant};
 
+use domain::container::{Condition, ContainerId};
 use fake_engine::FakeEngine;
 use heard::{Heard, PATIENCE};
 use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource};
-use lw_inference_proxy::domain::container::{Condition, ContainerId};
-use lw_inference_proxy::ports::container_source::ContainerSource;
+use ports::container_source::ContainerSource;
 
 const OPTED_IN: &[(&str, &str)] = &[("inference.enable", "true")];
 

@@ -1,6 +1,6 @@
 //! What happens while a look or a snapshot is under way.
 
-use lw_inference_proxy::domain::container::{Condition, Edge, Reach};
+use domain::container::{Condition, Edge, Reach};
 
 use super::fake_engine::FakeEngine;
 use super::heard::Belief;

@@ -2,24 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use domain::container::{Condition, Edge};
+use domain::signal::Signal;
 use lw_inference_proxy::adapters::docker::DockerSettings;
-use lw_inference_proxy::domain::container::{Condition, Edge};
-use lw_inference_proxy::domain::signal::Signal;
+use ports::container_source::ContainerSource;
 
 use super::fake_engine::{FakeEngine, Mood};
 use super::heard::Heard;
 use super::{OPTED_IN, wait_until, watch, with_one};
-use lw_inference_proxy::ports::container_source::ContainerSource;
 
 /// Longer than anything that the source waits for here.
 const SLOW: Duration = Duration::from_secs(3600);
 
 /// Has a stop come in the stream and sees it told, long before anything that is asked of the engine is answered.
-async fn a_stop_is_told(
-    engine: &FakeEngine,
-    heard: &mut Heard,
-    id: &lw_inference_proxy::domain::container::ContainerId,
-) {
+async fn a_stop_is_told(engine: &FakeEngine, heard: &mut Heard, id: &domain::container::ContainerId) {
     engine.event(id, "kill", &[("signal", "15")]);
     assert_eq!(heard.until_edge(id).await, Edge::Signal(Signal::TERM));
 }

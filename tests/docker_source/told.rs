@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use domain::container::{Condition, ContainerEvent, Edge, LostAddresses, Reach};
+use domain::signal::Signal;
 use lw_inference_proxy::adapters::docker::DockerSettings;
-use lw_inference_proxy::domain::container::{Condition, ContainerEvent, Edge, LostAddresses, Reach};
-use lw_inference_proxy::domain::signal::Signal;
-use lw_inference_proxy::ports::container_source::ContainerSource;
+use ports::container_source::ContainerSource;
 
 use super::fake_engine::FakeEngine;
 use super::heard::Heard;

@@ -2,10 +2,6 @@
 //! without one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-// The files of the adapters stand here a second time, as they do in the fuzzers: they are private to the proxy.
-#[allow(dead_code)]
-#[path = "../../fuzz/src/adapters/mod.rs"]
-mod adapters;
 #[path = "../../fuzz/src/checks/mod.rs"]
 mod checks;
 mod mutants;
@@ -14,21 +10,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use mutants::Mutants;
-
-/// Where the checks look for the application.
-mod app {
-    pub use lw_inference_proxy::app::target;
-}
-
-/// Where the checks look for the domain.
-mod domain {
-    pub use lw_inference_proxy::domain::*;
-}
-
-/// Where the adapters look for the ports.
-mod ports {
-    pub use lw_inference_proxy::ports::*;
-}
 
 /// More files than this are not seeds but somebody's corpus.
 const MAX_SEEDS: usize = 100;

@@ -1,9 +1,9 @@
 //! The proxy's own errors: every case of the table, in the shape of either dialect.
 
+use domain::container::{Condition, Container, ContainerId, Edge};
+use domain::signal;
+use domain::table::MAX_MODELS_PER_BACKEND;
 use lw_inference_proxy::adapters::http::HttpSettings;
-use lw_inference_proxy::domain::container::{Condition, Container, ContainerId, Edge};
-use lw_inference_proxy::domain::signal;
-use lw_inference_proxy::domain::table::MAX_MODELS_PER_BACKEND;
 
 use super::support::fake_container_source::container;
 use super::support::http_stage::{Stage, Tuning};

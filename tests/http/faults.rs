@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use lw_inference_proxy::adapters::http::HttpSettings;
-use lw_inference_proxy::ports::upstream::{
+use ports::upstream::{
     Answer, AskError, BodyError, BoxBody, Channel, ListedModel, RequestSlot, SendError, Target, UpstreamClient,
 };
 
@@ -139,4 +139,5 @@ async fn rule_26_tunnels_count_as_connections() {
     }
     let over = stage.client().await.answer().await.expect("a word");
     assert_eq!((over.status, over.code().as_str()), (503, "overloaded"));
+    assert!(over.header("date").is_some(), "{over:?}");
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use lw_inference_proxy::domain::container::{ContainerId, Edge};
-use lw_inference_proxy::domain::drain::DrainPolicy;
-use lw_inference_proxy::domain::signal;
-use lw_inference_proxy::domain::table::TableRules;
+use domain::container::{ContainerId, Edge};
+use domain::drain::DrainPolicy;
+use domain::signal;
+use domain::table::TableRules;
 
 use super::MODEL;
 use super::support::http_stage::{Stage, Tuning};

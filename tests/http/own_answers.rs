@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use domain::container::{Condition, Container, ContainerId, Edge};
+use domain::drain::DrainPolicy;
+use domain::table::TableRules;
 use lw_inference_proxy::adapters::http::HttpSettings;
-use lw_inference_proxy::domain::container::{Condition, Container, ContainerId, Edge};
-use lw_inference_proxy::domain::drain::DrainPolicy;
-use lw_inference_proxy::domain::table::TableRules;
 
 use super::support::fake_container_source::container;
 use super::support::http_stage::{Stage, Tuning};
@@ -91,10 +91,9 @@ async fn an_answer_that_breaks_the_protocol_is_not_called_no_answer() {
 
 #[tokio::test]
 async fn a_request_that_a_drain_cut_is_told_the_true_reason() {
-    for (edge, said) in [
-        (Edge::Unhealthy, "turned unhealthy"),
-        (Edge::Signal(lw_inference_proxy::domain::signal::Signal::TERM), "was sent SIGTERM"),
-    ] {
+    for (edge, said) in
+        [(Edge::Unhealthy, "turned unhealthy"), (Edge::Signal(domain::signal::Signal::TERM), "was sent SIGTERM")]
+    {
         let backend = RawBackend::start(|mut peer| async move {
             peer.request().await?;
             std::future::pending::<std::io::Result<()>>().await

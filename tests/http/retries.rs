@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use domain::container::{ContainerId, Edge, LostAddresses};
+use domain::signal::Signal;
 use lw_inference_proxy::adapters::upstream::UpstreamSettings;
-use lw_inference_proxy::domain::container::{ContainerId, Edge, LostAddresses};
-use lw_inference_proxy::domain::signal::Signal;
 
 use super::support::fake_container_source::container;
 use super::support::http_stage::{Stage, Tuning};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use domain::container::{ContainerId, Edge};
+use domain::signal;
 use lw_inference_proxy::adapters::http::HttpSettings;
-use lw_inference_proxy::domain::container::{ContainerId, Edge};
-use lw_inference_proxy::domain::signal;
 
 use super::support::http_stage::{Stage, Tuning};
 use super::support::raw_backend::{RawBackend, Signal};

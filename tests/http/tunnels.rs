@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use domain::container::{ContainerId, Edge};
+use domain::drain::DrainPolicy;
+use domain::signal::Signal as Sent;
+use domain::table::TableRules;
 use lw_inference_proxy::adapters::http::HttpSettings;
-use lw_inference_proxy::domain::container::{ContainerId, Edge};
-use lw_inference_proxy::domain::drain::DrainPolicy;
-use lw_inference_proxy::domain::signal::Signal as Sent;
-use lw_inference_proxy::domain::table::TableRules;
 
 use super::OK;
 use super::support::http_stage::{Stage, Tuning};

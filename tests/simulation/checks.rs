@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use lw_inference_proxy::domain::backend::Registration;
-use lw_inference_proxy::domain::table::{Resolution, Retiring, State};
+use domain::backend::Registration;
+use domain::table::{Resolution, Retiring, State};
 
 use super::engine::{Engine, MODELS};
 use super::proxy::{DRAIN, Proxy, TAKE_BACK};
@@ -97,7 +97,7 @@ pub fn settled(engine: &Engine, proxy: &Proxy) {
             assert!(!truth.serves(), "{id} is healthy, and {:?}", entry.state);
             continue;
         };
-        let starting_again = truth.container.condition == lw_inference_proxy::domain::container::Condition::Starting;
+        let starting_again = truth.container.condition == domain::container::Condition::Starting;
         assert!(truth.serves() || starting_again, "{id} serves, and is {:?}", truth.container.condition);
         let listed: Vec<_> = ready.models.iter().map(|model| model.name.as_str().to_owned()).collect();
         assert_eq!(listed, truth.models, "{id}");

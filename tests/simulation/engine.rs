@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lw_inference_proxy::domain::container::{
+use domain::container::{
     Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses, Reach, Unreachable,
 };
-use lw_inference_proxy::domain::labels::InferenceLabels;
-use lw_inference_proxy::domain::signal::Signal;
-use lw_inference_proxy::domain::table::SourceId;
+use domain::labels::InferenceLabels;
+use domain::signal::Signal;
+use domain::table::SourceId;
 
 use super::dice::Dice;
 

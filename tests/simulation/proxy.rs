@@ -5,15 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lw_inference_proxy::domain::backend::{Backend, Registration};
-use lw_inference_proxy::domain::container::{Condition, ContainerEvent, ContainerId, Edge, EngineTime, Reach};
-use lw_inference_proxy::domain::drain::DrainPolicy;
-use lw_inference_proxy::domain::gate::Closed;
-use lw_inference_proxy::domain::signal::Meaning;
-use lw_inference_proxy::domain::signal::Signal;
-use lw_inference_proxy::domain::table::{
-    Generation, Question, Resolution, RoutingTable, SourceId, TableEvent, TableRules, Transition,
-};
+use domain::backend::{Backend, Registration};
+use domain::container::{Condition, ContainerEvent, ContainerId, Edge, EngineTime, Reach};
+use domain::drain::DrainPolicy;
+use domain::gate::Closed;
+use domain::signal::Meaning;
+use domain::signal::Signal;
+use domain::table::{Generation, Question, Resolution, RoutingTable, SourceId, TableEvent, TableRules, Transition};
 
 use super::dice::Dice;
 use super::engine::{Engine, MODELS, Truth};
@@ -120,7 +118,7 @@ impl Proxy {
                 assert_eq!(backend.gate.in_flight(), 0, "removed with requests in flight");
             }
             Transition::Warn { container, warning, .. } => {
-                if warning == lw_inference_proxy::domain::table::Warning::TakenBack {
+                if warning == domain::table::Warning::TakenBack {
                     self.taken_back.insert(container);
                 }
             }
@@ -172,7 +170,7 @@ impl Proxy {
         self.apply(TableEvent::Source(source, event));
     }
 
-    fn note_look(&mut self, container: &lw_inference_proxy::domain::container::Container) {
+    fn note_look(&mut self, container: &domain::container::Container) {
         let told = self.told.entry(container.id.clone()).or_default();
         if container.started_at != told.run {
             *told = Told { run: container.started_at, ..Told::default() };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lw_inference_proxy::domain::container::ContainerId;
+use domain::container::ContainerId;
 use serde_json::Value;
 
 use super::fake_engine::FakeEngine;

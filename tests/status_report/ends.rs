@@ -1,7 +1,8 @@
 //! What the ends of its runs, its project and its address say of a container.
 
+use domain::container::RunEnd;
+
 use super::*;
-use lw_inference_proxy::domain::container::RunEnd;
 
 #[test]
 fn one_that_was_stopped_is_at_rest_and_one_that_crashed_needs_a_person() {

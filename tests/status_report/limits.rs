@@ -1,7 +1,7 @@
 //! Models that are left out because there are too many.
 
-use lw_inference_proxy::domain::container::Condition;
-use lw_inference_proxy::domain::table::{MAX_CLAIMS, MAX_MODELS_PER_BACKEND};
+use domain::container::Condition;
+use domain::table::{MAX_CLAIMS, MAX_MODELS_PER_BACKEND};
 
 use super::{Scene, container};
 

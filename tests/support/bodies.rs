@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
-use lw_inference_proxy::ports::upstream::{BodyError, BoxBody};
+use ports::upstream::{BodyError, BoxBody};
 use tokio::sync::mpsc;
 
 use super::raw_backend::soon;

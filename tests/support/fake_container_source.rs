@@ -8,13 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach};
+use domain::labels::InferenceLabels;
+use domain::signal::Signal;
 use futures_core::Stream;
-use lw_inference_proxy::domain::container::{
-    Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach,
-};
-use lw_inference_proxy::domain::labels::InferenceLabels;
-use lw_inference_proxy::domain::signal::Signal;
-use lw_inference_proxy::ports::container_source::{ContainerEvents, ContainerSource};
+use ports::container_source::{ContainerEvents, ContainerSource};
 use tokio::sync::mpsc;
 
 /// A container that runs, is healthy, and is reached on the loopback interface.

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
-use lw_inference_proxy::ports::telemetry::{Arrival, Attempt, RequestFinished, RequestRecord, TableChange, Telemetry};
+use ports::telemetry::{Arrival, Attempt, RequestFinished, RequestRecord, TableChange, Telemetry};
 
 /// What was reported, in order.
 #[derive(Debug, Clone, PartialEq)]

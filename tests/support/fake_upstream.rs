@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use lw_inference_proxy::ports::upstream::{
+use ports::upstream::{
     Answer, AskError, BodyError, BoxBody, Channel, ListedModel, RequestSlot, SendError, SendFailure, Sent, Target,
     UpstreamClient,
 };

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::backend_url::BackendUrl;
+use domain::container::ContainerId;
+use domain::labels;
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
-use lw_inference_proxy::domain::backend_url::BackendUrl;
-use lw_inference_proxy::domain::container::ContainerId;
-use lw_inference_proxy::domain::labels;
-use lw_inference_proxy::ports::container_source::ContainerSource;
-use lw_inference_proxy::ports::upstream::{AskError, Channel, ListedModel, Target, UpstreamClient};
+use ports::container_source::ContainerSource;
+use ports::upstream::{AskError, Channel, ListedModel, Target, UpstreamClient};
 
 use crate::contract::Stage;
 

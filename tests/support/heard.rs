@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge};
 use futures_util::StreamExt;
-use lw_inference_proxy::domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge};
-use lw_inference_proxy::ports::container_source::ContainerEvents;
+use ports::container_source::ContainerEvents;
 
 /// How long anything that must come is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use domain::labels::BasePath;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use lw_inference_proxy::domain::labels::BasePath;
-use lw_inference_proxy::ports::upstream::{
+use ports::upstream::{
     Answer, AskError, BodyError, BoxBody, BoxRequest, Channel, RequestSlot, SendError, SendFailure, Sent, Target,
     UpstreamClient,
 };

@@ -4,13 +4,12 @@
 
 use std::io::{Read, Write};
 
+use body_model::ModelFinder;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
-
-use crate::adapters::http::decode::{DecodeError, Decoder};
-use crate::adapters::http::held::HeldTotal;
-use crate::adapters::http::held_body::{Search, SearchError};
-use crate::domain::finder::ModelFinder;
+use lw_inference_proxy::adapters::http::decode::{DecodeError, Decoder};
+use lw_inference_proxy::adapters::http::held::HeldTotal;
+use lw_inference_proxy::adapters::http::held_body::{Search, SearchError};
 
 /// The most that is decoded of one body here.
 const DECODED_MAX_BYTES: usize = 64 * 1024;

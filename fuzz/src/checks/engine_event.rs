@@ -5,14 +5,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use domain::container::Edge;
 use futures_util::{FutureExt, stream};
+use lw_inference_proxy::adapters::docker::engine::EngineError;
+use lw_inference_proxy::adapters::docker::event::{self, ACTIONS, Happening, Line, Network};
+use lw_inference_proxy::adapters::docker::reader::{self, Notes};
 use serde_json::Value;
 use tokio::sync::mpsc;
-
-use crate::adapters::docker::engine::EngineError;
-use crate::adapters::docker::event::{self, ACTIONS, Happening, Line, Network};
-use crate::adapters::docker::reader::{self, Notes};
-use crate::domain::container::Edge;
 
 /// The longest line that is read.
 const LINE_MAX_BYTES: usize = 1024 * 1024;

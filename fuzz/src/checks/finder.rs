@@ -2,8 +2,8 @@
 //!
 //! The first byte of a finder's input says how the rest is cut into chunks.
 
-use crate::domain::finder::{FindError, ModelFinder};
-use crate::domain::model_name::{MODEL_NAME_MAX_BYTES, ModelName};
+use body_model::{FindError, ModelFinder};
+use domain::model_name::{MODEL_NAME_MAX_BYTES, ModelName};
 
 /// The boundary of all forms.
 const BOUNDARY: &str = "b";

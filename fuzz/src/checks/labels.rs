@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::labels::{self, BASE_PATH, BasePath, ENABLE, InferenceLabels, LabelError, PORT};
+use domain::labels::{self, BASE_PATH, BasePath, ENABLE, InferenceLabels, LabelError, PORT};
 
 /// The longest base path, and the longest error that a person is shown.
 const BASE_PATH_MAX_BYTES: usize = 256;

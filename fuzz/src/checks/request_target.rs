@@ -1,14 +1,13 @@
 //! What must hold of a request's target. An input is the target as it stands in the first line of a request.
 
+use app::target;
 use bytes::Bytes;
+use domain::labels::BasePath;
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
-
-use crate::adapters::http::framing;
-use crate::adapters::http::noted::Noted;
-use crate::app::target;
-use crate::domain::labels::BasePath;
+use lw_inference_proxy::adapters::http::framing;
+use lw_inference_proxy::adapters::http::noted::Noted;
 
 /// The longest target that is passed on, in bytes.
 const TARGET_MAX_BYTES: usize = 8 * 1024;

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::app::settings::Settings;
+use app::settings::Settings;
 
 /// The longest wait for each step of the question.
 const PATIENCE: Duration = Duration::from_secs(2);

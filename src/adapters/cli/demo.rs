@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use app::status::Level;
 use http::{HeaderMap, Method};
+use ports::telemetry::{Arrival, Attempt, Outcome, RequestFinished, RequestRecord, TableChange, Telemetry};
 
 use super::out;
 use super::report_text::{Ink, clean};
-use crate::app::status::Level;
-use crate::ports::telemetry::{Arrival, Attempt, Outcome, RequestFinished, RequestRecord, TableChange, Telemetry};
 
 /// The longest path that a line shows, in characters.
 const PATH_CHARS: usize = 80;

@@ -4,17 +4,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use app::settings::Settings;
+use app::status::{Level, Phase, Report, Standing, report};
+use domain::container::ContainerEvent;
+use domain::table::{RoutingTable, SourceId, TableEvent};
 use futures_util::StreamExt;
+use ports::container_source::ContainerSource;
 use tokio::time::timeout;
 
 use super::report_text::{Ink, clean, containers, text};
 use super::status::running;
 use super::{ask, out, unwritten};
-use crate::app::settings::Settings;
-use crate::app::status::{Level, Phase, Report, Standing, report};
-use crate::domain::container::ContainerEvent;
-use crate::domain::table::{RoutingTable, SourceId, TableEvent};
-use crate::ports::container_source::ContainerSource;
 
 /// How long a source may take to show its containers.
 const SOURCE_PATIENCE: Duration = Duration::from_secs(10);

@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use app::settings::Settings;
+
 use super::ask;
-use crate::app::settings::Settings;
 
 /// Whom to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,12 +2,11 @@
 
 use std::io::{IsTerminal, stdout};
 
+use app::settings::{LogFormat, SettingError, Settings};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
-
-use crate::app::settings::{LogFormat, SettingError, Settings};
 
 /// What is written where `RUST_LOG` says nothing.
 const DEFAULT_FILTER: &str = "info";

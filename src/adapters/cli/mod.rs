@@ -14,10 +14,9 @@ pub mod status;
 use std::io;
 use std::process::ExitCode;
 
+use app::settings::SETTINGS;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, value_parser};
-
-use crate::app::settings::SETTINGS;
 use healthcheck::Patient;
 
 /// The exit code for a command line or a setting that cannot be read (`EX_USAGE` of sysexits.h).

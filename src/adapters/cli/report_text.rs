@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stdout};
 
-use crate::app::status::{ContainerLine, Level, ModelLine, Phase, Report, span};
+use app::status::{ContainerLine, Level, ModelLine, Phase, Report, span};
 
 /// What a table may take: a terminal is seldom narrower.
 const TERMINAL_COLUMNS: usize = 80;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use app::status::{ContainerLine, Level, ModelLine, Phase, Report, SourceLine};
 use serde::Deserialize;
-
-use crate::app::status::{ContainerLine, Level, ModelLine, Phase, Report, SourceLine};
 
 #[derive(Deserialize)]
 struct Wire {

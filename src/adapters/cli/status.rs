@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use app::settings::Settings;
+use app::status::Report;
+
 use super::report_text::{Ink, text};
 use super::{ask, out, report_wire, unwritten};
-use crate::app::settings::Settings;
-use crate::app::status::Report;
 
 /// Prints the report. Exit code 0 if nothing needs a person, else 1.
 pub fn status(settings: &Settings, ink: Ink) -> ExitCode {

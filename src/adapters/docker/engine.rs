@@ -8,21 +8,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_rustls::TlsConnector;
-
 use bollard::{API_DEFAULT_VERSION, Docker};
 use bytes::{Bytes, BytesMut};
+use domain::container::EngineTime;
 use futures_util::{Stream, StreamExt};
 use http::{HeaderMap, Uri};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
 
 use super::settings::{Address, DockerSettings, LabelFilter};
 use super::time::{http_date, since};
 use super::transport::{ConnectFailed, HeadSlot, Transport};
 use super::wire::{Inspect, Summary, Version};
 use super::{event, look};
-use crate::domain::container::EngineTime;
 
 /// The longest answer that is read, in bytes. A thousand containers make a list of about two million.
 const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;

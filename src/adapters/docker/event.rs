@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use domain::container::{ContainerId, Edge, EngineTime, LostAddresses};
+use domain::labels::{self, ENABLE};
+use domain::signal::Signal;
+
 use super::settings::LabelFilter;
 use super::wire::{Actor, Event};
-use crate::domain::container::{ContainerId, Edge, EngineTime, LostAddresses};
-use crate::domain::labels::{self, ENABLE};
-use crate::domain::signal::Signal;
 
 /// The actions that are asked for. Without the list every health probe would come as three events.
 /// `remove` is Podman's `destroy`.

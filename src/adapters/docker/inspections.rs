@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use domain::container::ContainerId;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -10,7 +11,6 @@ use super::backoff;
 use super::engine::{Engine, EngineError};
 use super::settings::DockerSettings;
 use super::wire::Inspect;
-use crate::domain::container::ContainerId;
 
 /// What an inspection found.
 #[derive(Debug)]

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::container::{Container, ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses};
+use domain::signal::Signal;
+
 use super::inspections::network_owner;
 use super::look::{self, MAX_STOP_TIMEOUT};
 use super::networks::{self, Surroundings};
 use super::settings::LabelFilter;
 use super::time::rfc3339;
 use super::wire::Inspect;
-use crate::domain::container::{Container, ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses};
-use crate::domain::signal::Signal;
 
 /// How far events may be out of order. An engine whose clock seems to go back by more was set back.
 pub const CLOCK_TOLERANCE_NANOS: u64 = 2_000_000_000;

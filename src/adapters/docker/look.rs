@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::container::{Condition, Container, ContainerId, Reach, RunEnd};
+use domain::labels;
+use domain::signal::Signal;
+
 use super::settings::LabelFilter;
 use super::time::rfc3339;
 use super::wire::{Health, HealthRun, HealthTest, Inspect, State, Summary};
-use crate::domain::container::{Condition, Container, ContainerId, Reach, RunEnd};
-use crate::domain::labels;
-use crate::domain::signal::Signal;
 
 /// How long `docker stop` waits where the container says nothing.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -142,7 +143,7 @@ pub fn fingerprint(summary: &Summary) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::container::{EngineTime, Unreachable};
+    use domain::container::{EngineTime, Unreachable};
     use serde_json::json;
 
     fn read(value: serde_json::Value) -> Container {

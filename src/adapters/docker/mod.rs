@@ -1,13 +1,16 @@
 //! Learns of containers from a Docker engine, or from Podman where it speaks Docker's API.
 
 mod backoff;
-mod engine;
-mod event;
+#[doc(hidden)]
+pub mod engine;
+#[doc(hidden)]
+pub mod event;
 mod inspections;
 mod known;
 mod look;
 mod networks;
-mod reader;
+#[doc(hidden)]
+pub mod reader;
 mod requests;
 mod session;
 pub mod settings;
@@ -20,20 +23,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::Instant;
-
-use crate::adapters::watches::Watches;
-use crate::domain::container::{ContainerEvent, ContainerId};
-use crate::ports::container_source::{ContainerEvents, ContainerSource};
+use domain::container::{ContainerEvent, ContainerId};
 use engine::Engine;
 use known::Memory;
 pub use networks::OwnAddress;
+use ports::container_source::{ContainerEvents, ContainerSource};
 use requests::Requests;
 use session::{End, Session};
 pub use settings::{Address, DockerSettings, DockerSettingsError, LabelFilter};
 pub use tls::TlsError;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+
+use crate::adapters::watches::Watches;
 
 /// How many items wait for the reader of the stream. When it falls behind, events wait in their own, larger queue.
 const ITEMS_WAITING: usize = 1024;

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use domain::container::{Addresses, Reach, Unreachable};
+
 use super::wire::{Endpoint, NetworkSettings};
-use crate::domain::container::{Addresses, Reach, Unreachable};
 
 /// The bridge that an engine makes on its host by default, as the host names it.
 const BRIDGE_INTERFACES: [&str; 2] = ["docker0", "podman0"];

@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use domain::container::ContainerId;
 use tokio::sync::Notify;
-
-use crate::domain::container::ContainerId;
 
 /// How many containers may be asked for before the watch takes the requests. More are dropped.
 const REQUESTS_MAX: usize = 65_536;

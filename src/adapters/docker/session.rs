@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::container::{ContainerEvent, ContainerId, Edge, EngineTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -27,7 +28,6 @@ use super::reader::{self, Notes};
 use super::requests::Requests;
 use super::settings::{Address, DockerSettings};
 use super::wire::Version;
-use crate::domain::container::{ContainerEvent, ContainerId, Edge, EngineTime};
 
 /// How long before the engine's present second the stream begins: the engine registers a subscription only after it
 /// said that it had.

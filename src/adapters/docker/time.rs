@@ -1,6 +1,6 @@
 //! The engine's times, as numbers.
 
-use crate::domain::container::EngineTime;
+use domain::container::EngineTime;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 

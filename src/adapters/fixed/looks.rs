@@ -3,9 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
+use domain::container::ContainerId;
 use tokio::sync::Notify;
-
-use crate::domain::container::ContainerId;
 
 /// How many unknown ids may wait for their answer. More are dropped.
 const STRANGERS_MAX: usize = 1024;

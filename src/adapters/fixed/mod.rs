@@ -7,19 +7,19 @@ mod resolve;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::backend_url::BackendUrl;
+use domain::container::{ContainerEvent, ContainerId, Edge};
 use futures_util::future::join_all;
+use looks::Looks;
+use ports::activity::{NoActivity, ServerActivity};
+use ports::container_source::{ContainerEvents, ContainerSource};
+use ports::upstream::UpstreamClient;
+use post::{Post, World};
+pub use resolve::{Resolve, SystemResolver};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::adapters::watches::Watches;
-use crate::domain::backend_url::BackendUrl;
-use crate::domain::container::{ContainerEvent, ContainerId, Edge};
-use crate::ports::activity::{NoActivity, ServerActivity};
-use crate::ports::container_source::{ContainerEvents, ContainerSource};
-use crate::ports::upstream::UpstreamClient;
-use looks::Looks;
-use post::{Post, World};
-pub use resolve::{Resolve, SystemResolver};
 
 /// How many items wait for the reader of the stream.
 const ITEMS_WAITING: usize = 256;

@@ -4,6 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::backend_url::BackendUrl;
+use domain::container::{Condition, Container, ContainerEvent, EngineTime, Reach, Unreachable};
+use domain::labels::InferenceLabels;
+use domain::signal::Signal;
+use ports::activity::{Activity, ServerActivity};
+use ports::upstream::{AskError, Target, UpstreamClient};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
@@ -11,12 +17,6 @@ use tracing::{debug, info, warn};
 use super::looks::Looks;
 use super::resolve::Resolve;
 use super::{FixedSettings, FixedSource};
-use crate::domain::backend_url::BackendUrl;
-use crate::domain::container::{Condition, Container, ContainerEvent, EngineTime, Reach, Unreachable};
-use crate::domain::labels::InferenceLabels;
-use crate::domain::signal::Signal;
-use crate::ports::activity::{Activity, ServerActivity};
-use crate::ports::upstream::{AskError, Target, UpstreamClient};
 
 /// At how many addresses of one name a probe tries.
 const ADDRESSES_TRIED: usize = 4;

@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use app::answer::AnswerBody as Carried;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
+use ports::upstream::BodyError;
 
 use super::conn_state::{Connection, Flushes};
-use crate::app::answer::AnswerBody as Carried;
-use crate::ports::upstream::BodyError;
 
 /// How much of an answer waits for its reader, in bytes, and one piece more. hyper would hold four times as much.
 const UNREAD_MAX: usize = 16 * 1024;

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
 
+use app::answer::Tunnel;
+use app::interrupt::Interrupt;
 use http::HeaderValue;
 use hyper::body::Incoming;
 
 use super::forward;
 use super::request_body::{RequestBody, RequestProgress};
-use crate::app::answer::Tunnel;
-use crate::app::interrupt::Interrupt;
 
 /// The rounds that an idle connection lives: the more, the closer to its limit it ends, and the more often all
 /// connections are looked at.

@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use app::answer::Tunnel;
 use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
@@ -21,7 +22,6 @@ use super::guarded_io::GuardedIo;
 use super::server::Server;
 use super::tunnel;
 use crate::adapters::bell::Bell;
-use crate::app::answer::Tunnel;
 
 /// The largest head, in bytes, and the largest piece of a body that is read at once.
 const BUFFER_MAX: usize = 64 * 1024;
@@ -53,9 +53,13 @@ pub(super) async fn serve(
     mut socket: TcpStream,
     connection: Arc<Connection>,
 ) {
+    let deadlines = server.deadlines();
     let next = {
-        let _guard = ResetGuard { socket: &socket, connection: &connection };
-        speak(server, builder, &socket, &connection).await
+        // A half for reading reads as tokio does; everything else needs no more than to see the socket.
+        let (read, write) = socket.split();
+        let socket = write.as_ref();
+        let _guard = ResetGuard { socket, connection: &connection };
+        speak(server, builder, GuardedIo::new(read, socket, &connection, deadlines), socket, &connection).await
     };
     match next {
         Next::Tunnel(tunnel, early) => {
@@ -78,8 +82,13 @@ pub(super) async fn serve(
 }
 
 /// Speaks HTTP until there is no further request.
-async fn speak(server: Arc<Server>, builder: http1::Builder, socket: &TcpStream, connection: &Arc<Connection>) -> Next {
-    let io = GuardedIo::new(socket, connection, server.deadlines());
+async fn speak(
+    server: Arc<Server>,
+    builder: http1::Builder,
+    io: GuardedIo<'_>,
+    socket: &TcpStream,
+    connection: &Arc<Connection>,
+) -> Next {
     let (shared, mut ending) = (Arc::clone(server.shared()), Ending::new(server.settings().stop_delay));
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, connection) = (Arc::clone(&server), Arc::clone(connection));

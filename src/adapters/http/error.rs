@@ -1,15 +1,16 @@
 //! The errors that the proxy answers by itself, in the shape of the caller's dialect.
 
+use app::proxy::Refusal;
+use body_model::FindError;
 use bytes::Bytes;
+use domain::model_name::InvalidModelName;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Response, StatusCode, Uri};
+use ports::upstream::BodyError;
 use serde_json::json;
 
 use super::body::AnswerBody;
 use super::noted::Noted;
-use crate::app::proxy::Refusal;
-use crate::domain::finder::FindError;
-use crate::ports::upstream::BodyError;
 
 /// What a client is told to wait before it asks again for a model that is on its way, in seconds.
 const RETRY_SOON_SECONDS: u32 = 2;
@@ -95,6 +96,14 @@ impl ErrorAnswer {
     /// The body names no model that can be used.
     pub fn no_model(error: &FindError) -> Self {
         Self { param: Some("model"), ..Self::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()) }
+    }
+
+    /// The model that the request names is no model name.
+    pub fn invalid_name(why: InvalidModelName) -> Self {
+        let message = format!(
+            "The `model` of the request cannot be used: {why}. Set it to one of the ids that GET /v1/models lists."
+        );
+        Self { param: Some("model"), ..Self::new(StatusCode::BAD_REQUEST, "invalid_model", message) }
     }
 
     /// The body failed while it was read.
@@ -225,7 +234,7 @@ pub fn still_starting(containers: usize) -> String {
     }
 }
 
-fn not_found(model: &str, names: &[crate::domain::model_name::ModelName], more: usize) -> String {
+fn not_found(model: &str, names: &[domain::model_name::ModelName], more: usize) -> String {
     let there = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match (names.is_empty(), more) {
         (true, _) => format!("the model `{model}` does not exist: no model is being served"),

@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio::time::{Instant, Sleep};
 
 use super::conn_state::{ConnState, Connection};
@@ -24,6 +25,7 @@ pub struct Deadlines {
 
 /// A client's socket. The task that serves the connection keeps the socket itself: it closes it, or carries a tunnel.
 pub(super) struct GuardedIo<'a> {
+    read: ReadHalf<'a>,
     socket: &'a TcpStream,
     connection: &'a Connection,
     deadlines: Deadlines,
@@ -50,30 +52,14 @@ impl Timer {
 }
 
 impl<'a> GuardedIo<'a> {
-    /// Guards a socket.
-    pub(super) fn new(socket: &'a TcpStream, connection: &'a Connection, deadlines: Deadlines) -> Self {
-        Self { socket, connection, deadlines, head: Timer::default(), reader: Timer::default() }
-    }
-
-    /// Reads as tokio's own sockets do: where less came than there was room for, the socket is not asked again.
-    fn poll_socket(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.socket.poll_read_ready(cx))?;
-            let room = buf.remaining();
-            let mut read = Err(ErrorKind::WouldBlock.into());
-            // Around the other: what becomes ready while it reads is not forgotten.
-            let _ = self.socket.try_io(Interest::READABLE, || {
-                read = self.socket.try_read_buf(buf);
-                match &read {
-                    Ok(count) if *count > 0 && *count < room => Err(ErrorKind::WouldBlock.into()),
-                    _ => Ok(()),
-                }
-            });
-            match read {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read.map(drop)),
-            }
-        }
+    /// Guards a socket, given its half for reading.
+    pub(super) fn new(
+        read: ReadHalf<'a>,
+        socket: &'a TcpStream,
+        connection: &'a Connection,
+        deadlines: Deadlines,
+    ) -> Self {
+        Self { read, socket, connection, deadlines, head: Timer::default(), reader: Timer::default() }
     }
 
     fn wrote(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -110,7 +96,7 @@ impl AsyncRead for GuardedIo<'_> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
-        if let Poll::Ready(read) = this.poll_socket(cx, buf) {
+        if let Poll::Ready(read) = Pin::new(&mut this.read).poll_read(cx, buf) {
             // Within a head the deadline stays: bytes that drip do not put it off.
             if buf.filled().len() > before && this.connection.bytes_came() {
                 this.head.stop();
@@ -199,10 +185,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_waits_for_its_reader_is_not_idle() {
-        let (mut reader, socket) = pair().await;
+        let (mut reader, mut socket) = pair().await;
         let connection = Connection::new(reader.local_addr().unwrap());
         let long = Duration::from_secs(60);
-        let mut io = GuardedIo::new(&socket, &connection, Deadlines { head: long, write_stall: long });
+        let (read, write) = socket.split();
+        let mut io = GuardedIo::new(read, write.as_ref(), &connection, Deadlines { head: long, write_stall: long });
         connection.begin_serving();
         let written = fill(&mut io).await;
         connection.end_answer();
@@ -215,10 +202,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_is_due_does_not_put_the_reader_s_deadline_off() {
-        let (_reader, socket) = pair().await;
+        let (_reader, mut socket) = pair().await;
         let connection = Connection::new(socket.peer_addr().unwrap());
         let deadlines = Deadlines { head: Duration::from_secs(60), write_stall: Duration::from_millis(200) };
-        let mut io = GuardedIo::new(&socket, &connection, deadlines);
+        let (read, write) = socket.split();
+        let mut io = GuardedIo::new(read, write.as_ref(), &connection, deadlines);
         fill(&mut io).await;
         let started = Instant::now();
         // Both are asked for again and again, as an HTTP connection does.
@@ -242,10 +230,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_in_two_parts_is_read_in_two() {
-        let (mut client, socket) = pair().await;
+        let (mut client, mut socket) = pair().await;
         let connection = Connection::new(socket.peer_addr().unwrap());
         let long = Duration::from_secs(60);
-        let mut io = GuardedIo::new(&socket, &connection, Deadlines { head: long, write_stall: long });
+        let (read, write) = socket.split();
+        let mut io = GuardedIo::new(read, write.as_ref(), &connection, Deadlines { head: long, write_stall: long });
         for part in [b"one", b"two"] {
             client.write_all(part).await.unwrap();
             let mut bytes = [0; 64];

@@ -7,8 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use body_model::{FindError, ModelFinder};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use ports::upstream::BodyError;
 use tokio::time::Sleep;
 
 use super::decode::{DecodeError, Decoder};
@@ -16,8 +18,6 @@ use super::error::{BODY_TOO_LARGE, OVERLOADED};
 use super::held::Held;
 use super::request_body::RequestBody;
 use crate::adapters::bell::unwoken;
-use crate::domain::finder::{FindError, ModelFinder};
-use crate::ports::upstream::BodyError;
 
 /// Looks for the model in what passes by.
 pub struct Search {

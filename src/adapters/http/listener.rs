@@ -16,7 +16,7 @@ use tracing::warn;
 use super::closing::{MaySend, linger};
 use super::conn_state::{Connection, IDLE_ROUNDS};
 use super::connection;
-use super::server::Server;
+use super::server::{Server, http_date};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -27,9 +27,7 @@ const LEAST_ROUND: Duration = Duration::from_millis(10);
 /// The most connections over the bound that are told so and then read, so that what they were told arrives.
 const TURNED_AWAY_MAX: usize = 256;
 /// What a connection over the bound is told.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 2\r\n\
-connection: close\r\ncontent-length: 124\r\n\r\n{\"error\":{\"message\":\"the proxy has as many connections as it \
-may\",\"type\":\"server_error\",\"param\":null,\"code\":\"overloaded\"}}  ";
+const TOO_MANY: &str = r#"{"error":{"message":"the proxy has as many connections as it may","type":"server_error","param":null,"code":"overloaded"}}"#;
 
 /// The proxy cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +157,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Says why, if the socket takes it at once.
 fn turn_away(turned_away: &TaskTracker, mut socket: TcpStream) {
-    let _ = socket.try_write(TOO_MANY);
+    let response = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ndate: {}\r\ncontent-type: application/json\r\nretry-after: 2\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n{TOO_MANY}",
+        http_date(),
+        TOO_MANY.len()
+    );
+    let _ = socket.try_write(response.as_bytes());
     if turned_away.len() < TURNED_AWAY_MAX {
         turned_away.spawn(async move { linger(&mut socket, MaySend::Yes).await });
     }

@@ -1,21 +1,28 @@
 //! The proxy's own HTTP side: accepts connections, names the model of each request, and hands it to the use case.
+//!
+//! The modules that are public and not documented are so for the fuzzers.
 
 mod body;
 mod closing;
 mod conn_state;
 mod connection;
-mod decode;
+#[doc(hidden)]
+pub mod decode;
 mod ending;
 mod error;
 mod forward;
-mod framing;
+#[doc(hidden)]
+pub mod framing;
 mod guarded_io;
-mod held;
-mod held_body;
+#[doc(hidden)]
+pub mod held;
+#[doc(hidden)]
+pub mod held_body;
 mod listener;
 mod models;
 mod name_model;
-mod noted;
+#[doc(hidden)]
+pub mod noted;
 mod request_body;
 mod request_id;
 mod routes;

@@ -1,11 +1,10 @@
 //! The list of models, in one form that the OpenAI and the Anthropic clients both read.
 
+use app::Table;
+use app::shared::Published;
 use bytes::Bytes;
+use domain::backend::OfferedModel;
 use serde_json::{Map, Value, json};
-
-use crate::app::Table;
-use crate::app::shared::Published;
-use crate::domain::backend::OfferedModel;
 
 /// What `created` and `created_at` say where the backend says nothing.
 const NO_TIME: &str = "1970-01-01T00:00:00Z";

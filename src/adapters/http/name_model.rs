@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use body_model::{AmbiguousModel, FindError, InvalidBody, ModelFinder};
 use bytes::Bytes;
+use domain::model_name::ModelName;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri};
@@ -18,8 +20,6 @@ use super::held::{Held, HeldTotal};
 use super::held_body::{HeldBody, Patience, Search, SearchError, broken, take};
 use super::noted::Noted;
 use super::request_body::RequestBody;
-use crate::domain::finder::{AmbiguousModel, FindError, InvalidBody, InvalidModel, ModelFinder};
-use crate::domain::model_name::ModelName;
 
 /// The bounds of the search.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ async fn from_body(body: &mut HeldBody, limit: usize) -> Result<Option<ModelName
             break;
         }
         if let Some(model) = body.search.as_ref().and_then(|search| search.finder.model()) {
-            return Ok(Some(model.clone()));
+            return named(model).map(Some);
         }
         if body.held.bytes() > limit {
             return Err(ErrorAnswer::too_large(limit));
@@ -111,7 +111,11 @@ fn whole(search: Option<Search>) -> Result<ModelName, ErrorAnswer> {
     let missing = || ErrorAnswer::no_model(&FindError::MissingModel);
     let mut finder = search.ok_or_else(missing)?.finder;
     finder.finish().map_err(|error| ErrorAnswer::no_model(&error))?;
-    finder.model().cloned().ok_or_else(missing)
+    named(finder.model().ok_or_else(missing)?)
+}
+
+fn named(model: &Arc<str>) -> Result<ModelName, ErrorAnswer> {
+    ModelName::from_shared(Arc::clone(model)).map_err(ErrorAnswer::invalid_name)
 }
 
 async fn next_piece(body: &mut HeldBody) -> Result<Option<Frame<Bytes>>, ErrorAnswer> {
@@ -151,10 +155,7 @@ fn from_query(uri: &Uri) -> Result<ModelName, ErrorAnswer> {
     let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let mut models = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("model"));
     match (models.next(), models.next()) {
-        (Some((name, value)), None) if name == "model" => match ModelName::parse(&value) {
-            Ok(model) => Ok(model),
-            Err(why) => refuse(FindError::InvalidModel(InvalidModel::Name(why))),
-        },
+        (Some((name, value)), None) if name == "model" => ModelName::parse(&value).map_err(ErrorAnswer::invalid_name),
         (None, _) => refuse(FindError::MissingModel),
         _ => refuse(FindError::AmbiguousModel(AmbiguousModel::Repeated)),
     }

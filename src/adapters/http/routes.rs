@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use app::shared::Shared;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -12,7 +13,6 @@ use axum::routing::{any, get};
 use bytes::Bytes;
 
 use super::{models, status_json, status_page};
-use crate::app::shared::Shared;
 
 /// Marks an answer whose place is taken by an error in the caller's own shape.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use app::answer::Carried;
+use app::exchange::Exchange;
+use app::proxy::Proxy;
+use app::shared::Shared;
 use axum::Router;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -11,6 +15,7 @@ use http::header::{CONNECTION, DATE, EXPECT, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
+use ports::telemetry::Arrival;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -25,11 +30,6 @@ use super::request_body::RequestBody;
 use super::request_id::{RequestIds, X_REQUEST_ID};
 use super::routes::{self, Absent};
 use super::{forward, framing};
-use crate::app::answer::Carried;
-use crate::app::exchange::Exchange;
-use crate::app::proxy::Proxy;
-use crate::app::shared::Shared;
-use crate::ports::telemetry::Arrival;
 
 /// The limits of the proxy's own HTTP side.
 #[derive(Debug, Clone)]
@@ -316,9 +316,12 @@ fn frame(connection: &Connection, asked: Version, response: &mut Response<Answer
 
 /// The present time as a header says it. A backend's answer carries its own.
 #[allow(clippy::disallowed_methods, reason = "the header tells the wall clock; nothing is measured with it")]
+pub(super) fn http_date() -> String {
+    httpdate::fmt_http_date(std::time::SystemTime::now())
+}
+
 fn date() -> HeaderValue {
-    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
-    HeaderValue::from_str(&now).unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::from_str(&http_date()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A request with this head, which is taken out of its place.

@@ -1,9 +1,8 @@
 //! The report on the proxy as JSON.
 
+use app::status::{ContainerLine, Level, ModelLine, Phase, Report, SourceLine};
 use bytes::Bytes;
 use serde_json::{Value, json};
-
-use crate::app::status::{ContainerLine, Level, ModelLine, Phase, Report, SourceLine};
 
 /// The report; times in seconds, to the millisecond.
 pub fn of(report: &Report) -> Bytes {

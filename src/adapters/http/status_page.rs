@@ -3,11 +3,11 @@
 use std::fmt::{self, Write};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use app::status::{ModelLine, Report, SourceLine, span};
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 
 use super::status_json::{level, phase};
-use crate::app::status::{ModelLine, Report, SourceLine, span};
 
 /// How the page looks: light or dark as the reader's system is, tables that become cards on a phone.
 const STYLE: &str = include_str!("status_page.css");
@@ -162,7 +162,7 @@ impl fmt::Display for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::status::{ContainerLine, Level, Phase};
+    use app::status::{ContainerLine, Level, Phase};
 
     fn report(name: &str) -> Report {
         Report {

@@ -5,11 +5,10 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
+use app::answer::Tunnel;
+use app::interrupt::Interrupt;
 use tokio::io::{AsyncReadExt, copy_bidirectional_with_sizes, join};
 use tokio::net::TcpStream;
-
-use crate::app::answer::Tunnel;
-use crate::app::interrupt::Interrupt;
 
 /// The buffer for each direction, in bytes.
 const BUFFER: usize = 8 * 1024;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::domain::model_name::ModelName;
-use crate::ports::telemetry::{TableAction, TableChange};
+use domain::model_name::ModelName;
+use ports::telemetry::{TableAction, TableChange};
 
 /// The numbers of all backends, by their registrations.
 #[derive(Debug, Default)]

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use domain::model_name::ModelName;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use ports::telemetry::{Attempt, Outcome, RequestFinished, TableChange};
 
 use super::endpoint::Endpoint;
 use super::in_flight::{InFlight, Place};
-use crate::domain::model_name::ModelName;
-use crate::ports::telemetry::{Attempt, Outcome, RequestFinished, TableChange};
 
 /// The upper bounds of the buckets for times, in seconds: from an error that is answered at once to a generation of
 /// half an hour.

@@ -20,17 +20,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use exporters::OtelError;
-pub use settings::{BatchSettings, OtelSettings, SamplerSetting, SignalSettings};
-pub use values::{OtelSettingError, Protocol};
-
-use opentelemetry::InstrumentationScope;
-use tracing::info;
-
-use crate::ports::telemetry::{Arrival, NoTelemetry, RequestRecord, TableChange, Telemetry};
 use metrics::Metrics;
+use opentelemetry::InstrumentationScope;
+use ports::telemetry::{Arrival, NoTelemetry, RequestRecord, TableChange, Telemetry};
 use providers::Providers;
 use record::Record;
+pub use settings::{BatchSettings, OtelSettings, SamplerSetting, SignalSettings};
 use traces::Traces;
+use tracing::info;
+pub use values::{OtelSettingError, Protocol};
 
 /// The instrumentation scope of everything that is recorded.
 fn scope() -> InstrumentationScope {

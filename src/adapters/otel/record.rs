@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use ports::telemetry::{Arrival, Attempt, RequestFinished, RequestRecord};
 
 use super::Signals;
 use super::endpoint::{self, Endpoint};
 use super::in_flight::Place;
 use super::traces::RequestSpans;
-use crate::ports::telemetry::{Arrival, Attempt, RequestFinished, RequestRecord};
 
 pub(super) struct Record {
     signals: Arc<Signals>,

@@ -5,11 +5,11 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
+use ports::telemetry::{Arrival, Attempt, RequestFinished, TableAction, TableChange};
 
 use super::endpoint::Endpoint;
 use super::metrics::{name, server_error};
 use super::trace_parent;
-use crate::ports::telemetry::{Arrival, Attempt, RequestFinished, TableAction, TableChange};
 
 /// The most of a path that a span shows, in bytes.
 const SHOWN_PATH_BYTES: usize = 256;

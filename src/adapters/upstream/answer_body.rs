@@ -6,12 +6,12 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use ports::upstream::BodyError;
 
 use super::failure::body_failure;
 use super::link::Driven;
 use super::pool::Lent;
 use crate::adapters::bell::unwoken;
-use crate::ports::upstream::BodyError;
 
 /// A body on its way from the backend. Dropping it before its end closes the connection.
 pub(super) struct AnswerBody {

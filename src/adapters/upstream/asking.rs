@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::{HeaderValue, StatusCode};
+use ports::upstream::{AskError, ListedModel, Target};
 use reqwest::{Client, ClientBuilder, Url};
 
 use super::{BuildError, framing, model_list};
-use crate::ports::upstream::{AskError, ListedModel, Target};
 
 /// How long connecting may take when a backend is asked. Shorter than the whole, so that a dead address is known soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -117,7 +117,7 @@ fn root(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::labels::BasePath;
+    use domain::labels::BasePath;
 
     #[test]
     fn the_url_is_the_containers_own_address() {

@@ -6,12 +6,10 @@ use std::time::Duration;
 use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use ports::upstream::{Answer, AskError, BoxBody, Channel, ListedModel, RequestSlot, SendError, SendFailure, Target};
 
 use super::asking::LIST_MAX_BYTES;
 use super::model_list;
-use crate::ports::upstream::{
-    Answer, AskError, BoxBody, Channel, ListedModel, RequestSlot, SendError, SendFailure, Target,
-};
 
 /// Asks for the list of models, once, on a channel of its own.
 pub(super) async fn models(

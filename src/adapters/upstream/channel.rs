@@ -7,21 +7,21 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::header::{HeaderValue, UPGRADE};
+use http::header::HeaderValue;
 use http::{Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
+use ports::upstream::{Answer, BoxBody, BoxRequest, Channel, RequestSlot, SendError, SendFailure, Sent};
 
 use super::answer_body::{AnswerBody, settle};
 use super::exchange::{NoAnswer, carry};
 use super::failure::send_failure;
-use super::framing;
+use super::framing::{self, Ending};
 use super::link::Driven;
 use super::pool::{Lent, Pool};
 use super::probation::ResponseKind;
 use super::tunnel::Tunnel;
-use crate::ports::upstream::{Answer, BoxBody, BoxRequest, Channel, RequestSlot, SendError, SendFailure, Sent};
 
 /// How often a request that waits on a new connection looks whether idle ones are in its way.
 const MAKE_WAY_EVERY: Duration = Duration::from_millis(100);
@@ -52,10 +52,7 @@ impl HttpChannel {
 #[async_trait]
 impl Channel for HttpChannel {
     async fn send(&self, slot: &RequestSlot) -> Result<Answer, SendError> {
-        let settled = slot.with(|request| {
-            framing::settle_request(request)?;
-            Ok(request.headers().get(UPGRADE).cloned())
-        });
+        let settled = slot.with(|request| framing::settle_request(request));
         let asked = match settled.transpose() {
             Ok(asked) => asked.flatten(),
             Err(error) => return Err(not_sent(SendFailure::RequestBody(error))),
@@ -114,10 +111,10 @@ async fn receive(answer: Response<Incoming>, mut lent: Lent, asked: Option<Heade
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Box::pin(switch(head, lent, asked)).await;
     }
-    let reuse = framing::check_answer(head.version, &mut head.headers).map_err(invalid)?;
+    let (ending, reuse) = framing::check_answer(head.version, &mut head.headers).map_err(invalid)?;
     if let Some(link) = lent.link() {
         link.serves = link.serves.min(link.served.saturating_add(1).saturating_add(reuse.more));
-        link.kind = ResponseKind::of(&head, !incoming.is_end_stream());
+        link.kind = ResponseKind::of(&head, if incoming.is_end_stream() { Ending::Close } else { ending });
         link.may_idle = reuse.within.map_or(link.may_idle, |within| within.min(link.may_idle));
     }
     let body: BoxBody = if incoming.is_end_stream() {

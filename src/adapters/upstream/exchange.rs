@@ -6,13 +6,13 @@ use std::task::{Context, Poll, Waker};
 
 use http::Response;
 use hyper::body::Incoming;
-use tokio::task::coop::unconstrained;
+use ports::upstream::{BoxRequest, SendFailure};
+use tokio::task::coop::has_budget_remaining;
 
 use super::failure::send_failure;
 use super::link::Driven;
 use super::pool::Lent;
 use crate::adapters::bell::unwoken;
-use crate::ports::upstream::{BoxRequest, SendFailure};
 
 /// How a request ended that got no answer.
 pub(super) enum NoAnswer {
@@ -31,9 +31,7 @@ pub(super) async fn carry(lent: &mut Lent, request: BoxRequest) -> Result<Respon
         return Err(NoAnswer::Unused(request, SendFailure::Broken("no connection".into())));
     };
     link.wire.look_first();
-    // Beyond the budget of the runtime: where that is spent, the answer would seem not to be there although it is, and
-    // the only one to be woken for it is nobody.
-    let mut answer = pin!(unconstrained(unwoken(|| link.sender.try_send_request(*request)).0));
+    let mut answer = pin!(unwoken(|| link.sender.try_send_request(*request)).0);
     let mut begun = false;
     let answered = poll_fn(|cx| {
         // A connection that was never driven has nothing that could ring.
@@ -46,6 +44,12 @@ pub(super) async fn carry(lent: &mut Lent, request: BoxRequest) -> Result<Respon
                 // A request that still waits in the connection comes back when that is gone.
                 link.close();
                 answer.as_mut().poll(&mut unheard)
+            }
+            Poll::Pending if !has_budget_remaining() => {
+                // The task has used up its turn: the answer may be there and not be given out, and the waker that is to
+                // be woken for that is the one above.
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             other => other,
         }

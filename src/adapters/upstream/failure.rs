@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use crate::ports::upstream::{BodyError, SendFailure};
+use ports::upstream::{BodyError, SendFailure};
 
 /// Why a request got no answer.
 pub(super) fn send_failure(error: &hyper::Error) -> SendFailure {

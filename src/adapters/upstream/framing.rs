@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Request, Version};
 use http_body::Body;
-
-use crate::ports::upstream::{BodyError, BoxBody};
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+use ports::upstream::{BodyError, BoxBody};
 
 /// The largest head of a response, in bytes, a little less than the buffer that a connection has for it.
 const HEAD_MAX_BYTES: usize = 15 * 1024;
@@ -16,48 +13,76 @@ const HEAD_MAX_BYTES: usize = 15 * 1024;
 /// How much earlier than the backend an idle connection is closed.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
-/// Makes a request's framing agree with its body, and its version the one that is spoken here.
+/// Makes a request's framing agree with its body, and its version the one that is spoken here. Returns the protocols
+/// that it wants to switch to.
 ///
 /// # Errors
 /// The body is not what its headers say, so that the backend would take the next request for a part of it.
-pub(super) fn settle_request(request: &mut Request<BoxBody>) -> Result<(), BodyError> {
+pub(super) fn settle_request(request: &mut Request<BoxBody>) -> Result<Option<HeaderValue>, BodyError> {
     *request.version_mut() = Version::HTTP_11;
     let ended = request.body().is_end_stream();
     let exact = request.body().size_hint().exact();
     let headers = request.headers_mut();
-    // Only the body decides; this is about one connection and cannot come from the caller.
-    headers.remove(TRANSFER_ENCODING);
-    let holds = if ended { Some(0) } else { exact };
-    match (length(headers), holds) {
-        (Err(reason), _) => Err(BodyError::Malformed(reason.into())),
-        (Ok(Some(Length { bytes, .. })), Some(holds)) if bytes != holds => {
-            Err(BodyError::Malformed(format!("its length is said to be {bytes}, but {holds} bytes are there")))
-        }
-        (Ok(None), None) => {
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            Ok(())
-        }
-        (Ok(Some(length)), _) => {
-            length.write_plainly(headers);
-            Ok(())
-        }
-        (Ok(None), Some(_)) => Ok(()),
+    let head = Head::read(headers);
+    if head.coding != Coding::None {
+        // Only the body decides; this is about one connection and cannot come from the caller.
+        headers.remove(TRANSFER_ENCODING);
     }
+    let holds = if ended { Some(0) } else { exact };
+    match (head.length, holds) {
+        (Err(reason), _) => return Err(BodyError::Malformed(reason.into())),
+        (Ok(Some(Length { bytes, .. })), Some(holds)) if bytes != holds => {
+            return Err(BodyError::Malformed(format!("its length is said to be {bytes}, but {holds} bytes are there")));
+        }
+        (Ok(None), None) => drop(headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+        (Ok(Some(length)), _) => length.write_plainly(headers),
+        (Ok(None), Some(_)) => {}
+    }
+    Ok(head.upgrades.then(|| headers.get(UPGRADE).cloned()).flatten())
 }
 
-/// The length that a head declares, if it does.
-fn length(headers: &HeaderMap) -> Result<Option<Length>, &'static str> {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    lines.try_fold(None, |before, line| Length::read(before, line.as_bytes()).map(Some))
+/// What a head says of its message and its connection. One pass over all headers costs less than a search for each.
+struct Head {
+    /// Its size on the wire, without the first line.
+    bytes: usize,
+    coding: Coding,
+    /// The length that it declares, if it does.
+    length: Result<Option<Length>, &'static str>,
+    reuse: Reuse,
+    /// Whether there is an `Upgrade`.
+    upgrades: bool,
 }
 
-/// Whether there is a transfer coding; the only one that is understood is `chunked`, once.
-fn is_chunked(headers: &HeaderMap) -> Result<bool, &'static str> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(false),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err("a Transfer-Encoding that is not chunked"),
+/// The transfer codings of a head. The only one that is understood is `chunked`, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    None,
+    Chunked,
+    Other,
+}
+
+impl Head {
+    fn read(headers: &HeaderMap) -> Self {
+        let reuse = Reuse { more: u32::MAX, within: None };
+        let mut head = Self { bytes: 0, coding: Coding::None, length: Ok(None), reuse, upgrades: false };
+        for (name, value) in headers {
+            let name = name.as_str();
+            head.bytes += name.len() + ": \r\n".len() + value.len();
+            match name {
+                "content-length" => {
+                    head.length = head.length.and_then(|before| Length::read(before, value.as_bytes()).map(Some));
+                }
+                "transfer-encoding" => {
+                    let is_chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+                    let is_first = head.coding == Coding::None;
+                    head.coding = if is_first && is_chunked { Coding::Chunked } else { Coding::Other };
+                }
+                "keep-alive" => head.reuse = keep_alive(value),
+                "upgrade" => head.upgrades = true,
+                _ => {}
+            }
+        }
+        head
     }
 }
 
@@ -93,8 +118,16 @@ impl Length {
     }
 }
 
+/// How the end of an answer's body is marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Chunked,
+    Length,
+    Close,
+}
+
 /// What an answer's framing allows.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reuse {
     /// How many more requests the backend takes on this connection.
     pub(super) more: u32,
@@ -106,24 +139,26 @@ pub(super) struct Reuse {
 ///
 /// # Errors
 /// What contradicts itself: nobody could say where this answer ends.
-pub(super) fn check_answer(version: Version, headers: &mut HeaderMap) -> Result<Reuse, &'static str> {
-    let lines = headers.iter().map(|(name, value)| name.as_str().len() + ": \r\n".len() + value.len());
-    if lines.sum::<usize>() > HEAD_MAX_BYTES {
+pub(super) fn check_answer(version: Version, headers: &mut HeaderMap) -> Result<(Ending, Reuse), &'static str> {
+    let Head { bytes, coding, length, mut reuse, .. } = Head::read(headers);
+    if bytes > HEAD_MAX_BYTES {
         return Err("a head of more than 15 KiB");
     }
-    let chunked = is_chunked(headers)?;
-    if let Some(length) = length(headers)? {
-        if chunked {
-            return Err("both Transfer-Encoding and Content-Length");
+    let ending = match (coding, length?) {
+        (Coding::Other, _) => return Err("a Transfer-Encoding that is not chunked"),
+        (Coding::Chunked, Some(_)) => return Err("both Transfer-Encoding and Content-Length"),
+        (Coding::Chunked, None) => Ending::Chunked,
+        (Coding::None, None) => Ending::Close,
+        (Coding::None, Some(length)) => {
+            length.write_plainly(headers);
+            Ending::Length
         }
-        length.write_plainly(headers);
-    }
-    let mut reuse = headers.get(KEEP_ALIVE).map_or(Reuse { more: u32::MAX, within: None }, keep_alive);
+    };
     if version != Version::HTTP_11 {
         // An older backend may keep it open, but hyper would then speak the older version to it.
         reuse.more = 0;
     }
-    Ok(reuse)
+    Ok((ending, reuse))
 }
 
 /// Whether the answer switches to a protocol that the request asked for.
@@ -164,7 +199,11 @@ fn keep_alive(value: &HeaderValue) -> Reuse {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
+
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).fold(
@@ -239,7 +278,7 @@ mod tests {
 
     #[test]
     fn an_http_1_0_connection_is_not_used_again() {
-        assert_eq!(check_answer(Version::HTTP_10, &mut HeaderMap::new()).map(|reuse| reuse.more), Ok(0));
+        assert_eq!(check_answer(Version::HTTP_10, &mut HeaderMap::new()).map(|(_, reuse)| reuse.more), Ok(0));
     }
 
     #[test]

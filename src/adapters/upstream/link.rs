@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use ports::upstream::{BoxBody, SendFailure};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
@@ -21,7 +22,6 @@ use super::socket::Socket;
 use super::tls::ServerTls;
 use super::wire::{Wire, WireState};
 use crate::adapters::bell::Bell;
-use crate::ports::upstream::{BoxBody, SendFailure};
 
 /// The most that is buffered of an answer on its way, in bytes; its head must fit as well. It decides what a reader that
 /// stalls costs: hyper holds about three times as much for it.

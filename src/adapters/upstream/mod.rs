@@ -24,12 +24,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderValue;
+use ports::upstream::{AskError, Channel, ListedModel, Target, UpstreamClient};
 
 use self::asking::Asker;
 use self::channel::HttpChannel;
 use self::pool::{Pool, Tls};
 pub use self::tls::{BackendTls, TlsError};
-use crate::ports::upstream::{AskError, Channel, ListedModel, Target, UpstreamClient};
 
 /// The limits of the way to backends.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use ports::upstream::{AskError, ListedModel};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-use crate::ports::upstream::{AskError, ListedModel};
 
 /// The most of the parser's complaint that is repeated, in characters.
 const SHOWN_REASON_CHARS: usize = 160;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use ports::upstream::SendFailure;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -14,7 +15,6 @@ use super::UpstreamSettings;
 use super::link::Link;
 use super::probation::{Probation, ResponseKind};
 use super::tls::ServerTls;
-use crate::ports::upstream::SendFailure;
 
 /// How many connections to one backend are watched at a time; others of a kind that is not trusted are closed.
 const MAX_WATCHED: usize = 16;

@@ -8,11 +8,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::backend_url::BackendUrl;
-use crate::domain::drain::DrainPolicy;
-use crate::domain::table::TableRules;
-
 pub use documented::{Documented, SETTINGS};
+use domain::backend_url::BackendUrl;
+use domain::drain::DrainPolicy;
+use domain::table::TableRules;
 
 /// Everything that can be set. [`Settings::read`] makes it from the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]

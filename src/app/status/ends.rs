@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use domain::container::RunEnd;
+use domain::table::{Entry, LastEnd};
+
 use super::{Level, span};
-use crate::domain::container::RunEnd;
-use crate::domain::table::{Entry, LastEnd};
 
 /// For how long a crash is worth a person's attention after the restart policy has brought the container back.
 const CRASH_IS_FRESH: Duration = Duration::from_secs(600);

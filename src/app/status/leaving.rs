@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use domain::table::Retiring;
+
 use super::{ContainerLine, Level, span};
-use crate::domain::table::Retiring;
 
 /// The word for a backend out of service that still has requests.
 const DRAINING: &str = "draining";

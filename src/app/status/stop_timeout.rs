@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use domain::container::Container;
+
 use super::span;
-use crate::domain::container::Container;
 
 /// Says so where a drain may take longer, or where that is not known.
 pub(super) fn too_short(container: &Container, drain: Duration) -> Option<String> {

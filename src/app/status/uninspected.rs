@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::container::Uninspected;
+use domain::table::{RoutingTable, Warning};
+
 use super::{ContainerLine, Level};
-use crate::domain::container::Uninspected;
-use crate::domain::table::{RoutingTable, Warning};
 
 /// A container of which nothing is known but that it cannot be inspected.
 pub(super) fn line<L>(table: &RoutingTable<L>, one: &Uninspected) -> Option<ContainerLine> {

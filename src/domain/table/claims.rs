@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::entry::{Ended, State, Stopping, Waiting};
 use super::event::Transition;
 use super::{Entry, RoutingTable, Transitions};
-use crate::domain::backend::{Backend, OfferedModel};
-use crate::domain::container::ContainerId;
-use crate::domain::model_name::ModelName;
+use crate::backend::{Backend, OfferedModel};
+use crate::container::ContainerId;
+use crate::model_name::ModelName;
 
 /// A backend's right to a model.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::entry::{State, Waiting};
 use super::{RoutingTable, Transitions};
-use crate::domain::container::{ContainerId, Edge, EngineTime, LostAddresses, Reach};
-use crate::domain::drain::RetireReason;
-use crate::domain::signal::{Meaning, Signal};
+use crate::container::{ContainerId, Edge, EngineTime, LostAddresses, Reach};
+use crate::drain::RetireReason;
+use crate::signal::{Meaning, Signal};
 
 impl<L> RoutingTable<L> {
     pub(super) fn edge(&mut self, id: &ContainerId, edge: Edge, now: Instant, out: &mut Transitions<L>) {

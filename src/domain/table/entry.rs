@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use super::event::{Generation, Warning};
 use super::history::History;
-use crate::domain::backend::{Backend, OfferedModel, Registration};
-use crate::domain::container::{Addresses, Container, EngineTime, Unreachable};
-use crate::domain::drain::RetireReason;
-use crate::domain::labels::LabelError;
-use crate::domain::model_name::ModelName;
-use crate::domain::signal::Signal;
+use crate::backend::{Backend, OfferedModel, Registration};
+use crate::container::{Addresses, Container, EngineTime, Unreachable};
+use crate::drain::RetireReason;
+use crate::labels::LabelError;
+use crate::model_name::ModelName;
+use crate::signal::Signal;
 
 /// How many signals of one run are remembered.
 const SIGNALS_REMEMBERED: usize = 16;

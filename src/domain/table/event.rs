@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::SourceId;
-use crate::domain::backend::{Backend, OfferedModel, Registration};
-use crate::domain::backend_url::Origin;
-use crate::domain::container::{ContainerEvent, ContainerId, RunEnd};
-use crate::domain::drain::{Drain, RetireReason};
-use crate::domain::labels::BasePath;
-use crate::domain::model_name::ModelName;
+use crate::backend::{Backend, OfferedModel, Registration};
+use crate::backend_url::Origin;
+use crate::container::{ContainerEvent, ContainerId, RunEnd};
+use crate::drain::{Drain, RetireReason};
+use crate::labels::BasePath;
+use crate::model_name::ModelName;
 
 /// Tells the jobs for one container apart: an answer to an earlier one is void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::entry::{Entry, State, Waiting};
 use super::event::{Transition, Warning};
 use super::{RoutingTable, Transitions};
-use crate::domain::container::{Condition, Container, ContainerId, EngineTime, RunEnd};
+use crate::container::{Condition, Container, ContainerId, EngineTime, RunEnd};
 
 /// Exit codes of a process that ended by a signal which asks for it: SIGINT and SIGTERM.
 const ASKED_TO_END: [i64; 2] = [130, 143];

@@ -8,11 +8,11 @@ use std::time::Instant;
 use super::entry::{Discovering, KnownModels, Ready, Stale, State, Waiting};
 use super::event::{Generation, Transition, Warning};
 use super::{Entry, MAX_CLAIMS, MAX_MODELS_PER_BACKEND, RoutingTable, Transitions};
-use crate::domain::backend::{Backend, OfferedModel, Registration};
-use crate::domain::container::{ContainerId, Reach};
-use crate::domain::drain::RetireReason;
-use crate::domain::gate::Gate;
-use crate::domain::model_name::{ModelName, unusable};
+use crate::backend::{Backend, OfferedModel, Registration};
+use crate::container::{ContainerId, Reach};
+use crate::drain::RetireReason;
+use crate::gate::Gate;
+use crate::model_name::{ModelName, unusable};
 
 /// After so many failed connections in a row to a backend in service it is taken out until it answers again. Its own
 /// health check may have stopped running: some engines forget it when they are restarted.

@@ -203,12 +203,10 @@ impl<L> RoutingTable<L> {
         (names.into_iter().cloned().collect(), more)
     }
 
-    /// Returns true if a server that is there lists this model, and it was left out because there are too many.
-    pub fn is_left_out(&self, model: &str) -> bool {
-        self.entries.values().any(|entry| {
-            matches!(entry.state, State::Ready(_) | State::Waiting(Waiting::TooMany))
-                && entry.left_out.binary_search_by(|name| name.as_str().cmp(model)).is_ok()
-        })
+    /// The models that servers list and for which there is no room.
+    pub fn left_out(&self) -> impl Iterator<Item = &ModelName> {
+        let is_there = |state: &State<L>| matches!(state, State::Ready(_) | State::Waiting(Waiting::TooMany));
+        self.entries.values().filter(move |entry| is_there(&entry.state)).flat_map(|entry| entry.left_out.iter())
     }
 
     /// The registration with this number, if it is in service.

@@ -8,10 +8,8 @@ use super::entry::{ActedUpon, Ended, Entry, KnownModels, SourceId, State, Stoppi
 use super::event::{Generation, Transition, Warning};
 use super::history::History;
 use super::{EXPECTED_BACK_FOR, MAX_CONTAINERS, RoutingTable, Transitions};
-use crate::domain::container::{
-    Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, Reach, RunEnd, Snapshot,
-};
-use crate::domain::drain::RetireReason;
+use crate::container::{Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, Reach, RunEnd, Snapshot};
+use crate::drain::RetireReason;
 
 /// What a look at a container comes to.
 enum Verdict {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::RoutingTable;
 use super::entry::State;
-use crate::domain::backend::Backend;
-use crate::domain::container::ContainerId;
+use crate::backend::Backend;
+use crate::container::ContainerId;
 
 impl<L> RoutingTable<L> {
     /// Gives the backends of a container the name that the container has now. Requests in flight keep the one that they

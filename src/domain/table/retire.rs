@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::entry::{Entry, Ready, Retiring, State, Waiting};
 use super::event::{Question, Transition};
 use super::{RoutingTable, Transitions};
-use crate::domain::backend::Registration;
-use crate::domain::container::{ContainerId, EngineTime};
-use crate::domain::drain::{Drain, RetireReason, SEVER_GRACE};
+use crate::backend::Registration;
+use crate::container::{ContainerId, EngineTime};
+use crate::drain::{Drain, RetireReason, SEVER_GRACE};
 
 /// How long until a container that still runs after its stop signal is looked at once more.
 const RECHECK_EVERY: Duration = Duration::from_secs(30);

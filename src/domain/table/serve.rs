@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::entry::{Discovering, Entry, State, Waiting};
 use super::event::{Generation, Question, Transition};
 use super::{RoutingTable, Transitions};
-use crate::domain::container::{Addresses, ContainerId, Reach};
-use crate::domain::drain::RetireReason;
+use crate::container::{Addresses, ContainerId, Reach};
+use crate::drain::RetireReason;
 
 impl<L> RoutingTable<L> {
     /// A healthy container: asked for its models, unless it serves already just as it is.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::entry::SourceId;
 use super::event::{Transition, Warning};
 use super::{MAX_CONTAINERS, RoutingTable, Transitions};
-use crate::domain::container::{ContainerId, Uninspected};
+use crate::container::{ContainerId, Uninspected};
 
 impl<L> RoutingTable<L> {
     /// The containers that cannot be inspected, by id.

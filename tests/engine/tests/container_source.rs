@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::Stage;
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
+use domain::signal::Signal;
 use engine_tests::{Engine, Mock, MockContainer, TestNetwork, require_engine};
 use futures_util::StreamExt;
 use heard::Heard;
 use lw_inference_proxy::adapters::docker::{Address, DockerSettings, DockerSource};
-use lw_inference_proxy::domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
-use lw_inference_proxy::domain::signal::Signal;
-use lw_inference_proxy::ports::container_source::{ContainerEvents, ContainerSource};
+use ports::container_source::{ContainerEvents, ContainerSource};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lw_inference_proxy::domain::container::ContainerId;
+use domain::container::ContainerId;
 use serde_json::json;
 
 use super::FakeEngine;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lw_inference_proxy::domain::container::ContainerId;
+use domain::container::ContainerId;
 use tokio::sync::Notify;
 
 use super::FakeEngine;

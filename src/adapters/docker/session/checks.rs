@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::container::{ContainerId, EngineTime};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -15,7 +16,6 @@ use crate::adapters::docker::engine::{Engine, EngineError, Ping};
 use crate::adapters::docker::look::fingerprint;
 use crate::adapters::docker::settings::DockerSettings;
 use crate::adapters::docker::wire::Summary;
-use crate::domain::container::{ContainerId, EngineTime};
 
 /// How many containers are inspected with each check, in turn, although nothing seems to have changed.
 const LOOKS_PER_CHECK: usize = 16;

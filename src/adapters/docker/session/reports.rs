@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use domain::container::{ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses, Uninspected};
+
 use super::{End, Session};
 use crate::adapters::docker::engine::EngineError;
 use crate::adapters::docker::event::{Happening, Network};
-use crate::domain::container::{ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses, Uninspected};
 
 impl Session<'_> {
     /// Those that use the network of a container are concerned by what becomes of that.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
+use domain::container::{ContainerEvent, ContainerId, Edge, EngineTime, Snapshot};
 
 use super::checks::Listed;
 use super::{End, Session};
@@ -10,7 +11,6 @@ use crate::adapters::docker::engine::EngineError;
 use crate::adapters::docker::event::{self, Line};
 use crate::adapters::docker::known::REPLAY_MAX;
 use crate::adapters::docker::wire::Summary;
-use crate::domain::container::{ContainerEvent, ContainerId, Edge, EngineTime, Snapshot};
 
 /// A snapshot that is being taken.
 #[derive(Debug, Default)]

@@ -140,7 +140,7 @@ fn every_variable_is_documented() {
     });
     for name in asked.borrow().iter() {
         let general = name.replace("OTLP_TRACES_", "OTLP_").replace("OTLP_METRICS_", "OTLP_");
-        let known = |wanted: &str| crate::app::settings::SETTINGS.iter().any(|s| s.variable == wanted);
+        let known = |wanted: &str| app::settings::SETTINGS.iter().any(|s| s.variable == wanted);
         assert!(known(name) || known(&general), "{name} is not in SETTINGS");
     }
 }

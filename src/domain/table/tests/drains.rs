@@ -1,7 +1,7 @@
 //! Backends on their way out: what is cut, what is severed, what is kept, and when it is over.
 
 use super::*;
-use crate::domain::drain::SEVER_GRACE;
+use crate::drain::SEVER_GRACE;
 
 fn retired(edge: Edge) -> Scene {
     let mut scene = Scene::new();

@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::domain::container::{
+use crate::container::{
     Addresses, Condition, Container, ContainerEvent, Edge, EngineTime, LostAddresses, Reach, RunEnd, Unreachable,
 };
-use crate::domain::labels::{self, InferenceLabels};
-use crate::domain::signal::Signal;
+use crate::labels::{self, InferenceLabels};
+use crate::signal::Signal;
 
 const DRAIN: Duration = Duration::from_secs(60);
 const TAKE_BACK: Duration = Duration::from_secs(300);
@@ -256,7 +256,7 @@ impl Scene {
         self.sees(container).lists(id.as_str(), models)
     }
 
-    fn backend(&self, id: &str) -> Arc<crate::domain::backend::Backend<()>> {
+    fn backend(&self, id: &str) -> Arc<crate::backend::Backend<()>> {
         match &self.entry(id).state {
             State::Ready(ready) => Arc::clone(&ready.backend),
             State::Waiting(_) | State::Discovering(_) | State::Stopping(_) | State::Ended(_) => {

@@ -1,7 +1,7 @@
 //! States, transitions and resolutions as a few words, so that tests read as sentences.
 
 use super::super::*;
-use crate::domain::drain::Drain;
+use crate::drain::Drain;
 
 pub(super) fn state<L>(state: &State<L>) -> String {
     match state {

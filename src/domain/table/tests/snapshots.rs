@@ -1,7 +1,7 @@
 //! Snapshots: both ways, per source, after a loss.
 
 use super::*;
-use crate::domain::container::{Snapshot, Uninspected};
+use crate::container::{Snapshot, Uninspected};
 
 #[test]
 fn what_is_listed_is_looked_at_and_what_is_not_listed_is_gone() {

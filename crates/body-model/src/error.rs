@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::multipart::PART_HEAD_MAX_BYTES;
 use super::nesting::MAX_DEPTH;
-use crate::domain::model_name::InvalidModelName;
+use super::text::MODEL_MAX_BYTES;
 
 /// Why a body gave no model. The text is a sentence for the caller; it never repeats anything from the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +59,10 @@ impl std::error::Error for FindError {}
 pub enum InvalidModel {
     /// A JSON value of another kind; the text names it (`null`, `a number`, ...).
     NotAString(&'static str),
-    /// A string that is no model name.
-    Name(InvalidModelName),
+    /// The empty string.
+    Empty,
+    /// Longer than [`MODEL_MAX_BYTES`].
+    TooLong,
     /// The string, or a form field, is not UTF-8.
     NotUtf8,
     /// Half of a surrogate pair, written as an escape.
@@ -81,7 +83,8 @@ impl fmt::Display for InvalidModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAString(found) => write!(f, "it is {found}, not a string"),
-            Self::Name(reason) => reason.fmt(f),
+            Self::Empty => f.write_str("it is empty"),
+            Self::TooLong => write!(f, "it is longer than {MODEL_MAX_BYTES} bytes"),
             Self::NotUtf8 => f.write_str("it is not valid UTF-8"),
             Self::LoneSurrogate => f.write_str("it contains half of a surrogate pair"),
             Self::NotAscii => f.write_str("it is not ASCII and the body is not declared as UTF-8"),

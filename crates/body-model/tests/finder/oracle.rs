@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lw_inference_proxy::domain::finder::ModelFinder;
+use body_model::ModelFinder;
 
 use crate::ask::in_chunks;
 use crate::bodies::{Seeded, body, spoil};

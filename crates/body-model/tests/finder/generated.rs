@@ -1,6 +1,6 @@
 //! Generated bodies: the finder agrees with `serde_json`, and chunks make no difference.
 
-use lw_inference_proxy::domain::finder::ModelFinder;
+use body_model::ModelFinder;
 use proptest::prelude::*;
 
 use crate::ask::in_chunks;

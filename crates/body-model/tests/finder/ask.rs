@@ -1,6 +1,6 @@
 //! Asks the finder about a body, cut into chunks in different ways.
 
-use lw_inference_proxy::domain::finder::{FindError, ModelFinder};
+use body_model::{FindError, ModelFinder};
 
 /// The model, or the error, of a body that arrives in these chunks.
 pub fn in_chunks<'a>(mut finder: ModelFinder, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<String, FindError> {

@@ -3,11 +3,12 @@
 //! The grammar is RFC 8259's where brackets, commas, colons and strings are concerned, so that every reader that
 //! accepts the body sees the same top-level keys. What stands in numbers and words is left to the backend.
 
+use std::sync::Arc;
+
 use super::bytes::{begins_word, is_space, is_word_byte};
 use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
 use super::nesting::Nesting;
 use super::text::{Key, KeyKind, Value};
-use crate::domain::model_name::ModelName;
 
 /// The byte order mark of UTF-8, which is accepted at the very start (Python's `json` takes it too).
 const BOM: [u8; BOM_LEN as usize] = [0xef, 0xbb, 0xbf];
@@ -82,7 +83,7 @@ pub(super) struct JsonFinder {
     key_kind: KeyKind,
     value: Value,
     pub(super) ascii_only: bool,
-    pub(super) model: Option<ModelName>,
+    pub(super) model: Option<Arc<str>>,
 }
 
 impl JsonFinder {
@@ -101,7 +102,7 @@ impl JsonFinder {
         }
     }
 
-    pub(super) fn model(&self) -> Option<&ModelName> {
+    pub(super) fn model(&self) -> Option<&Arc<str>> {
         self.model.as_ref()
     }
 

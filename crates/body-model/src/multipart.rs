@@ -3,11 +3,12 @@
 //! Servers differ on loosely written forms: line ends without CR, spaces after a boundary, text after the last one.
 //! Such forms are refused rather than read in one of the ways.
 
+use std::sync::Arc;
+
 use super::error::{AmbiguousModel, FindError, InvalidBody};
 use super::part_head::{Part, PartHead};
 use super::scan::find_either;
 use super::text::Value;
-use crate::domain::model_name::ModelName;
 
 /// Longest boundary, in bytes. RFC 2046 allows 70; no server that is known counts them.
 pub const BOUNDARY_MAX_BYTES: usize = 256;
@@ -80,7 +81,7 @@ pub(super) struct MultipartFinder {
     ascii_only: bool,
     seen_any: bool,
     value: Value,
-    model: Option<ModelName>,
+    model: Option<Arc<str>>,
 }
 
 impl MultipartFinder {
@@ -107,7 +108,7 @@ impl MultipartFinder {
         })
     }
 
-    pub(super) fn model(&self) -> Option<&ModelName> {
+    pub(super) fn model(&self) -> Option<&Arc<str>> {
         self.model.as_ref()
     }
 

@@ -21,8 +21,10 @@ mod text;
 pub use error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
 pub use multipart::{BOUNDARY_MAX_BYTES, PART_HEAD_MAX_BYTES};
 pub use nesting::MAX_DEPTH;
+pub use text::MODEL_MAX_BYTES;
 
-use super::model_name::ModelName;
+use std::sync::Arc;
+
 use content_type::BodyKind;
 use json::JsonFinder;
 use multipart::MultipartFinder;
@@ -90,7 +92,7 @@ impl ModelFinder {
 
     /// The model, as soon as its value was completely read; `None` before, and after an error.
     #[must_use]
-    pub fn model(&self) -> Option<&ModelName> {
+    pub fn model(&self) -> Option<&Arc<str>> {
         match &self.format {
             _ if self.failed.is_some() => None,
             Format::Json(finder) => finder.model(),

@@ -3,8 +3,8 @@
 
 mod bodies;
 
+use body_model::ModelFinder;
 use divan::counter::BytesCount;
-use lw_inference_proxy::domain::finder::ModelFinder;
 
 /// The size of a chunk as the server hands them over.
 const CHUNK: usize = 16 * 1024;

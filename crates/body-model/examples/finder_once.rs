@@ -9,7 +9,7 @@
 #[path = "../benches/finder/bodies.rs"]
 mod bodies;
 
-use lw_inference_proxy::domain::finder::ModelFinder;
+use body_model::ModelFinder;
 
 fn main() {
     let mut args = std::env::args().skip(1);

@@ -1,6 +1,6 @@
 //! Named multipart forms and what must be found in them.
 
-use lw_inference_proxy::domain::finder::{BOUNDARY_MAX_BYTES, ModelFinder, PART_HEAD_MAX_BYTES};
+use body_model::{BOUNDARY_MAX_BYTES, ModelFinder, PART_HEAD_MAX_BYTES};
 
 use crate::ask::{in_chunks, model_or_code};
 
@@ -234,7 +234,7 @@ fn the_model_is_known_at_the_boundary_that_ends_it() {
     finder.feed(format!("{MODEL}m\r\n--b").as_bytes()).unwrap();
     assert_eq!(finder.model(), None);
     finder.feed(b"\r\n").unwrap();
-    assert_eq!(finder.model().unwrap().as_str(), "m");
+    assert_eq!(&**finder.model().unwrap(), "m");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Named JSON bodies and what must be found in them.
 
-use lw_inference_proxy::domain::finder::{MAX_DEPTH, ModelFinder};
+use body_model::{MAX_DEPTH, ModelFinder};
 
 use crate::ask::{ask, in_chunks, model_or_code};
 
@@ -283,7 +283,7 @@ fn the_model_is_known_as_soon_as_its_value_ends() {
     finder.feed(br#"{"model":"m"#).unwrap();
     assert_eq!(finder.model(), None);
     finder.feed(br#"""#).unwrap();
-    assert_eq!(finder.model().unwrap().as_str(), "m");
+    assert_eq!(&**finder.model().unwrap(), "m");
     assert_eq!(finder.feed(br#","model":"#).unwrap_err().code(), "ambiguous_model");
     assert_eq!(finder.model(), None);
 }

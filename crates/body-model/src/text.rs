@@ -1,10 +1,14 @@
 //! The two kinds of string whose content matters: top-level keys, and the value of `model`.
 
+use std::sync::Arc;
+
 use super::error::{AmbiguousModel, FindError, InvalidModel};
-use crate::domain::model_name::{InvalidModelName, MODEL_NAME_MAX_BYTES, ModelName};
 
 /// The key, and the name of the form part, that carries the model.
 pub(super) const MODEL: &str = "model";
+
+/// The longest model that is taken from a body, in bytes of UTF-8.
+pub const MODEL_MAX_BYTES: usize = 256;
 
 /// What a top-level key or the name of a form part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +83,7 @@ fn is_clearly_other(key: &[u8]) -> bool {
     first.is_some_and(|(byte, _)| matches!(byte, b' '..=b'~'))
 }
 
-/// The value of `model` as it is read: at most [`MODEL_NAME_MAX_BYTES`] are kept.
+/// The value of `model` as it is read: at most [`MODEL_MAX_BYTES`] are kept.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Value {
     bytes: Vec<u8>,
@@ -112,15 +116,15 @@ impl Value {
     }
 
     fn extend(&mut self, bytes: &[u8]) -> Result<(), InvalidModel> {
-        if self.bytes.len() + bytes.len() > MODEL_NAME_MAX_BYTES {
-            return Err(InvalidModel::Name(InvalidModelName::TooLong));
+        if self.bytes.len() + bytes.len() > MODEL_MAX_BYTES {
+            return Err(InvalidModel::TooLong);
         }
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
     /// Checks the complete value. `ascii_only`: the body's charset makes other bytes mean different things.
-    pub(super) fn name(&self, ascii_only: bool) -> Result<ModelName, InvalidModel> {
+    pub(super) fn name(&self, ascii_only: bool) -> Result<Arc<str>, InvalidModel> {
         self.no_half()?;
         plain_name(&self.bytes, ascii_only)
     }
@@ -134,12 +138,16 @@ impl Value {
 }
 
 /// Checks a whole value that has no escapes. `ascii_only`: the body's charset makes other bytes mean different things.
-pub(super) fn plain_name(text: &[u8], ascii_only: bool) -> Result<ModelName, InvalidModel> {
+pub(super) fn plain_name(text: &[u8], ascii_only: bool) -> Result<Arc<str>, InvalidModel> {
     if ascii_only && !text.is_ascii() {
         return Err(InvalidModel::NotAscii);
     }
     let text = str::from_utf8(text).map_err(|_| InvalidModel::NotUtf8)?;
-    ModelName::parse(text).map_err(InvalidModel::Name)
+    match text.len() {
+        0 => Err(InvalidModel::Empty),
+        1..=MODEL_MAX_BYTES => Ok(Arc::from(text)),
+        _ => Err(InvalidModel::TooLong),
+    }
 }
 
 #[cfg(test)]
@@ -190,7 +198,5 @@ mod tests {
         {
             assert_eq!(name(half), Err(InvalidModel::LoneSurrogate), "{half:x?}");
         }
-        let nul = InvalidModel::Name(InvalidModelName::ControlCharacter);
-        assert_eq!(name(&[0]), Err(nul));
     }
 }

@@ -1,4 +1,0 @@
-//! The one file of the application that is fuzzed.
-
-#[path = "../../src/app/target.rs"]
-pub mod target;
