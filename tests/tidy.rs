@@ -43,12 +43,8 @@ const HOMES: &[(&str, &[&str])] = &[
 ];
 
 /// What an adapter may use of the application: only `http` drives it.
-const FROM_THE_APP: &[(&str, &str)] = &[
-    ("http", "app::"),
-    ("cli", "app::settings"),
-    ("cli", "app::status"),
-    ("otel", "app::settings"),
-];
+const FROM_THE_APP: &[(&str, &str)] =
+    &[("http", "app::"), ("cli", "app::settings"), ("cli", "app::status"), ("otel", "app::settings")];
 
 /// Where a test may sleep, each with its reason.
 const SLEEPERS: &[(&str, &str)] = &[
