@@ -2,7 +2,7 @@
 
 use super::charset::Charset;
 use super::error::{FindError, InvalidBody};
-use super::params::split_first;
+use super::header_params::split_first;
 use super::readings::Places;
 
 /// How a body has to be searched.

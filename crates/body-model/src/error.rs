@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::multipart::PART_HEAD_MAX_BYTES;
-use super::nesting::MAX_DEPTH;
-use super::text::MODEL_MAX_BYTES;
+use super::stack::MAX_DEPTH;
+use super::strings::MODEL_MAX_BYTES;
 
 /// Why a body gave no model. The text is a sentence for the caller; it never repeats anything from the body.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::bytes::{begins_word, is_space, is_word_byte};
+use super::byte_class::{begins_word, is_space, is_word_byte};
 use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
-use super::nesting::Nesting;
-use super::text::{Key, KeyKind, Value};
+use super::stack::Stack;
+use super::strings::{Key, KeyKind, Value};
 
 /// The byte order mark of UTF-8, which is accepted at the very start (Python's `json` takes it too).
 const BOM: [u8; BOM_LEN as usize] = [0xef, 0xbb, 0xbf];
@@ -74,7 +74,7 @@ impl Role {
 pub(super) struct JsonFinder {
     pub(super) state: State,
     pub(super) role: Role,
-    pub(super) nesting: Nesting,
+    pub(super) nesting: Stack,
     /// Bytes of the chunks before the present one.
     offset: u64,
     /// The `\u` escape that is being read.
@@ -91,7 +91,7 @@ impl JsonFinder {
         Self {
             state: State::Start(0),
             role: Role::Skipped,
-            nesting: Nesting::new(),
+            nesting: Stack::new(),
             offset: 0,
             unit: 0,
             key: Key::default(),

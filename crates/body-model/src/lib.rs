@@ -3,25 +3,25 @@
 //! The promise: for every body that a backend's parser accepts, the model found here is the one which that parser
 //! finds, or an error. Nothing is allocated but the model itself; a body of any size costs a few hundred bytes.
 
-mod block;
-mod bytes;
+mod byte_class;
 mod charset;
 mod content_type;
 mod error;
+mod fast_path;
+mod header_params;
 mod json;
 mod multipart;
-mod nesting;
-mod params;
-mod part_head;
+mod part_headers;
 mod readings;
 mod scan;
-mod skim;
-mod text;
+mod simd;
+mod stack;
+mod strings;
 
 pub use error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
 pub use multipart::{BOUNDARY_MAX_BYTES, PART_HEAD_MAX_BYTES};
-pub use nesting::MAX_DEPTH;
-pub use text::MODEL_MAX_BYTES;
+pub use stack::MAX_DEPTH;
+pub use strings::MODEL_MAX_BYTES;
 
 use std::sync::Arc;
 

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::error::{AmbiguousModel, FindError, InvalidBody};
-use super::part_head::{Part, PartHead};
+use super::part_headers::{Part, PartHead};
 use super::scan::find_either;
-use super::text::Value;
+use super::strings::Value;
 
 /// Longest boundary, in bytes. RFC 2046 allows 70; no server that is known counts them.
 pub const BOUNDARY_MAX_BYTES: usize = 256;

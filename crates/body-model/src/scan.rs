@@ -3,8 +3,8 @@
 
 use memchr::memchr2;
 
-use super::block::{pass_blocks, pass_escape};
-use super::bytes::{is_space, is_word_byte};
+use super::byte_class::{is_space, is_word_byte};
+use super::simd::{pass_blocks, pass_escape};
 
 /// Bytes of one machine word.
 const WORD: usize = 8;
@@ -116,7 +116,7 @@ fn from_mark(bytes: &[u8], marks: u64) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bytes::{is_escaped, is_hex};
+    use super::super::byte_class::{is_escaped, is_hex};
     use super::{find_either, to_quote};
 
     /// The position that is found.

@@ -2,9 +2,9 @@
 
 use super::charset::Charset;
 use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
-use super::params::{Params, is_token_byte, split_first};
+use super::header_params::{Params, is_token_byte, split_first};
 use super::readings::{Place, Places};
-use super::text::MODEL;
+use super::strings::MODEL;
 
 /// What the headers of a part say, line by line.
 #[derive(Debug, Clone, Default)]

@@ -8,13 +8,13 @@ const WORDS: usize = MAX_DEPTH / WORD_BITS;
 
 /// The open brackets, innermost last.
 #[derive(Debug, Clone)]
-pub(super) struct Nesting {
+pub(super) struct Stack {
     /// One bit per open bracket: set for an object.
     objects: [u64; WORDS],
     depth: usize,
 }
 
-impl Nesting {
+impl Stack {
     pub(super) const fn new() -> Self {
         Self { objects: [0; WORDS], depth: 0 }
     }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn brackets_close_in_the_order_and_kind_they_were_opened() {
-        let mut nesting = Nesting::new();
+        let mut nesting = Stack::new();
         assert!(!nesting.close(true) && !nesting.close(false) && !nesting.in_object());
         let object_at = |i: usize| i.is_multiple_of(3) || i % 64 == 63;
         for i in 0..MAX_DEPTH {

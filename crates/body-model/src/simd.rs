@@ -5,7 +5,7 @@
 
 use wide::u8x16;
 
-use super::bytes::{is_escaped, is_hex};
+use super::byte_class::{is_escaped, is_hex};
 
 /// The bytes that are looked at together.
 const BLOCK: usize = 64;

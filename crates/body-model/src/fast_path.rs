@@ -4,10 +4,10 @@
 //! It follows the rules of [`super::json`] and stops before the first byte that it does not take: an error, or
 //! something that goes on in the next chunk. The byte-by-byte path then says what is wrong, or remembers where it is.
 
-use super::bytes::{begins_word, is_space};
+use super::byte_class::{begins_word, is_space};
 use super::json::{JsonFinder, Role, State};
 use super::scan::{pass_space, pass_word, to_quote, to_special};
-use super::text::{Key, KeyKind, plain_name};
+use super::strings::{Key, KeyKind, plain_name};
 
 impl JsonFinder {
     /// Passes over what can be passed over. Returns what is left of the chunk.
