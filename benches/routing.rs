@@ -46,7 +46,7 @@ fn name(number: usize) -> String {
 
 /// A table that serves so many models, as few backends as can be.
 fn table(models: usize) -> RoutingTable<()> {
-    let drain = DrainPolicy { timeout: Duration::from_secs(60), take_back_after: Duration::from_secs(300) };
+    let drain = DrainPolicy { timeout: Duration::from_secs(60), readmit_after: Duration::from_secs(300) };
     let rules = TableRules { drain, refresh_every: Duration::from_secs(30) };
     let (mut table, now) = (RoutingTable::new(rules), Instant::now());
     let numbers: Vec<usize> = (0..models).collect();

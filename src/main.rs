@@ -144,8 +144,8 @@ async fn run(settings: Settings, outside: Outside, telemetry: Arc<dyn Telemetry>
     .with_activity(outside.activity);
     tasks.spawn(watch.run());
     let http = HttpSettings {
-        max_held_body: settings.max_held_body,
-        max_held_total: settings.max_held_total,
+        max_buffered_body: settings.max_buffered_body,
+        max_buffered_total: settings.max_buffered_total,
         max_connections: compose::connections(settings.max_connections),
         stop_delay: settings.stop_delay,
         status: settings.status,

@@ -45,7 +45,7 @@ fn container(name: &str, condition: Condition) -> Container {
 
 impl Scene {
     fn of(containers: impl IntoIterator<Item = Container>) -> Self {
-        let drain = DrainPolicy { timeout: Duration::from_secs(60), take_back_after: Duration::from_secs(300) };
+        let drain = DrainPolicy { timeout: Duration::from_secs(60), readmit_after: Duration::from_secs(300) };
         let table = RoutingTable::new(TableRules { drain, refresh_every: Duration::from_secs(30) });
         let mut scene = Self { table, now: Instant::now() };
         scene.apply(TableEvent::Source(

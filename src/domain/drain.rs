@@ -91,7 +91,7 @@ pub struct DrainPolicy {
     /// The longest wait for requests in flight.
     pub timeout: Duration,
     /// How long after its stop must have been over a container that ignored its stop signal, and is healthy, is taken back.
-    pub take_back_after: Duration,
+    pub readmit_after: Duration,
 }
 
 impl DrainPolicy {
@@ -118,7 +118,7 @@ impl DrainPolicy {
     /// Returns how long after its stop signal a container that ignored it is taken back: not before its stop timeout and
     /// the drain are over, as until then it may be in the middle of a proper stop.
     pub fn readmit_after(&self, stop_timeout: Option<Duration>) -> Duration {
-        stop_timeout.unwrap_or_default().max(LEAST_STOP_TIMEOUT).max(self.timeout).saturating_add(self.take_back_after)
+        stop_timeout.unwrap_or_default().max(LEAST_STOP_TIMEOUT).max(self.timeout).saturating_add(self.readmit_after)
     }
 
     /// How long after its stop signal a container is looked at again, if nothing was heard of it.

@@ -11,7 +11,7 @@ use super::{MODEL, OK};
 
 async fn held(per_body: usize, total: usize) -> (Stage, RawBackend) {
     let backend = RawBackend::answering(OK).await;
-    let http = HttpSettings { max_held_body: per_body, max_held_total: total, ..HttpSettings::default() };
+    let http = HttpSettings { max_buffered_body: per_body, max_buffered_total: total, ..HttpSettings::default() };
     let stage = Stage::tuned(&[("m", backend.address())], Tuning { http, ..Tuning::default() }).await;
     (stage, backend)
 }

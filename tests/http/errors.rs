@@ -156,7 +156,7 @@ async fn a_backend_that_is_not_there_or_breaks_is_502() {
 #[tokio::test]
 async fn a_body_over_the_limit_is_413() {
     let backend = RawBackend::answering(OK).await;
-    let http = HttpSettings { max_held_body: 1024, ..HttpSettings::default() };
+    let http = HttpSettings { max_buffered_body: 1024, ..HttpSettings::default() };
     let stage = Stage::tuned(&[("m", backend.address())], Tuning { http, ..Tuning::default() }).await;
     let body: &'static str =
         Box::leak(format!("{{\"x\":\"{}\",\"model\":\"m\"}}", "a".repeat(300_000)).into_boxed_str());

@@ -99,7 +99,7 @@ async fn a_request_that_a_drain_cut_is_told_the_true_reason() {
             std::future::pending::<std::io::Result<()>>().await
         })
         .await;
-        let drain = DrainPolicy { timeout: Duration::from_millis(50), take_back_after: Duration::from_secs(300) };
+        let drain = DrainPolicy { timeout: Duration::from_millis(50), readmit_after: Duration::from_secs(300) };
         let rules = TableRules { drain, refresh_every: Duration::from_secs(30) };
         let stage = Stage::tuned(&[("m", backend.address())], Tuning { rules, ..Tuning::default() }).await;
         let mut client = stage.client().await;

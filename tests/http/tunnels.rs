@@ -61,7 +61,7 @@ async fn rule_18_a_tunnel_carries_bytes_both_ways_and_is_counted() {
 #[tokio::test]
 async fn rule_18_a_tunnel_is_drained_and_cut_at_the_deadline() {
     let backend = echo().await;
-    let drain = DrainPolicy { timeout: Duration::from_millis(400), take_back_after: Duration::from_secs(300) };
+    let drain = DrainPolicy { timeout: Duration::from_millis(400), readmit_after: Duration::from_secs(300) };
     let rules = TableRules { drain, refresh_every: Duration::from_secs(30) };
     let stage = Stage::tuned(&[("m", backend.address())], Tuning { rules, ..Tuning::default() }).await;
     let mut client = open(&stage).await;

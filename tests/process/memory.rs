@@ -151,7 +151,7 @@ const BODIES: usize = 40;
 /// Memory grows by no more than the bound when many connections send the beginning of a body and then nothing more.
 async fn is_bounded(what: &str, headers: &str, segments: impl Fn() -> Vec<Vec<u8>>) {
     let backend = serving(|mut peer, _| async move { peer.send(OK).await }).await;
-    let proxy = ProxyProcess::start(&[backend.address()], &[("PROXY_MAX_HELD_TOTAL", "8MiB")]).await;
+    let proxy = ProxyProcess::start(&[backend.address()], &[("PROXY_MAX_BUFFERED_TOTAL", "8MiB")]).await;
     let segments = segments();
     let before = proxy.settled_kib().await;
     let mut clients = Vec::new();

@@ -6,7 +6,7 @@ use domain::backend::Registration;
 use domain::table::{Resolution, Retiring, State};
 
 use super::engine::{Engine, MODELS};
-use super::proxy::{DRAIN, Proxy, TAKE_BACK};
+use super::proxy::{DRAIN, Proxy, READMIT};
 
 pub fn always(proxy: &Proxy) {
     claims_are_those_of_ready_backends(proxy);
@@ -66,7 +66,7 @@ fn ready_is_what_was_told(proxy: &Proxy) {
         assert!(told.addresses.contains(&ip), "{id} serves at {ip}, which it has lost");
         assert_eq!(ready.backend.started_at, told.run, "{id} serves a run that is over");
         if let Some(stopped) = told.stopped {
-            let late = proxy.now >= stopped + DRAIN + TAKE_BACK && proxy.was_taken_back(id);
+            let late = proxy.now >= stopped + DRAIN + READMIT && proxy.was_taken_back(id);
             assert!(late, "{id} serves though it was told to stop in this run");
         }
     }

@@ -17,7 +17,7 @@ use super::dice::Dice;
 use super::engine::{Engine, MODELS, Truth};
 
 pub const DRAIN: Duration = Duration::from_secs(60);
-pub const TAKE_BACK: Duration = Duration::from_secs(300);
+pub const READMIT: Duration = Duration::from_secs(300);
 
 /// What was told of a container, as plainly as possible: may it serve?
 #[derive(Debug, Clone, Default)]
@@ -48,7 +48,7 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn new() -> Self {
-        let drain = DrainPolicy { timeout: DRAIN, take_back_after: TAKE_BACK };
+        let drain = DrainPolicy { timeout: DRAIN, readmit_after: READMIT };
         let table = RoutingTable::new(TableRules { drain, refresh_every: Duration::from_secs(30) });
         #[allow(clippy::disallowed_methods, reason = "any first moment will do; time moves by hand from here")]
         let now = Instant::now();

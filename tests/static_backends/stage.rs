@@ -53,7 +53,7 @@ impl Stage {
         let urls = urls(address).iter().map(|url| BackendUrl::parse(url).unwrap()).collect();
         let name = HeaderValue::from_static("the proxy of this test");
         let ways = UpstreamSettings { user_agent: name.clone(), ..UpstreamSettings::default() };
-        let drain = DrainPolicy { timeout: DRAIN, take_back_after: Duration::from_secs(300) };
+        let drain = DrainPolicy { timeout: DRAIN, readmit_after: Duration::from_secs(300) };
         let (shared, queue) = Shared::new(Table::new(TableRules { drain, refresh_every: 2 * PROBE_EVERY }));
         let upstream = HttpUpstream::new(ways).unwrap();
         let upstream: Arc<dyn UpstreamClient> = Arc::new(match tls {

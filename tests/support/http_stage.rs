@@ -60,7 +60,7 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        let drain = DrainPolicy { timeout: Duration::from_secs(60), take_back_after: Duration::from_secs(300) };
+        let drain = DrainPolicy { timeout: Duration::from_secs(60), readmit_after: Duration::from_secs(300) };
         Self {
             http: HttpSettings::default(),
             // Connections are used again from the first response on, so that tests need not let a backend prove itself.

@@ -7,9 +7,9 @@ use std::io::{Read, Write};
 use body_model::ModelFinder;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
+use lw_inference_proxy::adapters::http::buffer::BufferBudget;
+use lw_inference_proxy::adapters::http::buffered_body::{Search, SearchError};
 use lw_inference_proxy::adapters::http::decode::{DecodeError, Decoder};
-use lw_inference_proxy::adapters::http::held::HeldTotal;
-use lw_inference_proxy::adapters::http::held_body::{Search, SearchError};
 
 /// The most that is decoded of one body here.
 const DECODED_MAX_BYTES: usize = 64 * 1024;
@@ -126,7 +126,7 @@ fn found(mut finder: ModelFinder) -> Result<String, String> {
 fn decoder(encoding: &str, limit: usize) -> Decoder {
     let value = HeaderValue::from_str(encoding).expect("an encoding's name is a value");
     let headers = HeaderMap::from_iter([(CONTENT_ENCODING, value)]);
-    Decoder::for_headers(&headers, limit, &HeldTotal::new(usize::MAX)).ok().flatten().expect("the encoding is known")
+    Decoder::for_headers(&headers, limit, &BufferBudget::new(usize::MAX)).ok().flatten().expect("the encoding is known")
 }
 
 /// What the readers, not the writers, of these libraries give of a body, and whether that is all of it.

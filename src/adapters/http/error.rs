@@ -82,7 +82,7 @@ impl ErrorAnswer {
     pub fn too_large(limit: usize) -> Self {
         let message = format!(
             "the model was not found within the first {limit} bytes of the body; put \"model\" before the large \
-             fields, or raise PROXY_MAX_HELD_BODY"
+             fields, or raise PROXY_MAX_BUFFERED_BODY"
         );
         Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LARGE, message) }
     }

@@ -3,6 +3,10 @@
 //! The modules that are public and not documented are so for the fuzzers.
 
 mod body;
+#[doc(hidden)]
+pub mod buffer;
+#[doc(hidden)]
+pub mod buffered_body;
 mod closing;
 mod conn_state;
 mod connection;
@@ -14,10 +18,6 @@ mod forward;
 #[doc(hidden)]
 pub mod framing;
 mod guarded_io;
-#[doc(hidden)]
-pub mod held;
-#[doc(hidden)]
-pub mod held_body;
 mod listener;
 mod models;
 mod name_model;

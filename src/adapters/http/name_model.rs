@@ -14,10 +14,10 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri};
 use http_body::{Body, Frame};
 
+use super::buffer::{Buffer, BufferBudget};
+use super::buffered_body::{BufferedBody, IdleTimeout, Search, SearchError, broken, take};
 use super::decode::{DecodeError, Decoder};
 use super::error::ErrorAnswer;
-use super::held::{Held, HeldTotal};
-use super::held_body::{HeldBody, Patience, Search, SearchError, broken, take};
 use super::noted::Noted;
 use super::request_body::RequestBody;
 
@@ -25,9 +25,9 @@ use super::request_body::RequestBody;
 #[derive(Clone)]
 pub struct SearchLimits {
     /// The most bytes of one body that are held or decoded.
-    pub held_body: usize,
+    pub buffered_body: usize,
     /// What all bodies hold together.
-    pub held_total: Arc<HeldTotal>,
+    pub buffer_budget: Arc<BufferBudget>,
     /// The longest time between two pieces of a body.
     pub body_idle: Duration,
 }
@@ -41,11 +41,11 @@ pub async fn name_model(
     noted: Noted,
     body: RequestBody,
     limits: &SearchLimits,
-) -> Result<(ModelName, Pin<Box<HeldBody>>), ErrorAnswer> {
-    let held = Held::new(&limits.held_total);
-    let (patience, idle) = (Patience::default(), limits.body_idle);
+) -> Result<(ModelName, Pin<Box<BufferedBody>>), ErrorAnswer> {
+    let held = Buffer::new(&limits.buffer_budget);
+    let (patience, idle) = (IdleTimeout::default(), limits.body_idle);
     // On the heap from the beginning: it goes all the way to the backend.
-    let mut body = Box::pin(HeldBody { held, rest: Some(body), search: None, passing: None, patience, idle });
+    let mut body = Box::pin(BufferedBody { held, rest: Some(body), search: None, passing: None, patience, idle });
     if body.is_end_stream() {
         body.has_ended();
         return Ok((from_query(&parts.uri)?, body));
@@ -53,11 +53,11 @@ pub async fn name_model(
     body.search = Some(Search {
         finder: finder(&parts.headers).map_err(|error| ErrorAnswer::no_model(&error))?,
         decoder: match noted.any(Noted::CONTENT_ENCODING) {
-            true => Decoder::for_headers(&parts.headers, limits.held_body, &limits.held_total)?,
+            true => Decoder::for_headers(&parts.headers, limits.buffered_body, &limits.buffer_budget)?,
             false => None,
         },
     });
-    let model = match from_body(&mut body, limits.held_body).await? {
+    let model = match from_body(&mut body, limits.buffered_body).await? {
         Some(model) => model,
         // What said nothing of its length turned out to be empty.
         None => from_query(&parts.uri)?,
@@ -75,7 +75,7 @@ fn finder(headers: &HeaderMap) -> Result<ModelFinder, FindError> {
 }
 
 /// Reads pieces until one of them completes the model's name; `None` for a body without a byte.
-async fn from_body(body: &mut HeldBody, limit: usize) -> Result<Option<ModelName>, ErrorAnswer> {
+async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<ModelName>, ErrorAnswer> {
     let mut is_empty = true;
     while let Some(piece) = next_piece(body).await? {
         if let (Some(data), Some(search)) = (piece.data_ref(), &mut body.search) {
@@ -118,7 +118,7 @@ fn named(model: &Arc<str>) -> Result<ModelName, ErrorAnswer> {
     ModelName::from_shared(Arc::clone(model)).map_err(ErrorAnswer::invalid_name)
 }
 
-async fn next_piece(body: &mut HeldBody) -> Result<Option<Frame<Bytes>>, ErrorAnswer> {
+async fn next_piece(body: &mut BufferedBody) -> Result<Option<Frame<Bytes>>, ErrorAnswer> {
     poll_fn(|cx| {
         let Some(rest) = &mut body.rest else { return Poll::Ready(Ok(None)) };
         match take(rest, cx) {

@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::body::AnswerBody;
+use super::buffer::BufferBudget;
 use super::conn_state::Connection;
 use super::error::{Dialect, ErrorAnswer, still_starting};
 use super::guarded_io::Deadlines;
-use super::held::HeldTotal;
 use super::name_model::{SearchLimits, name_model};
 use super::noted::Noted;
 use super::request_body::RequestBody;
@@ -35,9 +35,9 @@ use super::{forward, framing};
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     /// The most bytes of one body that are held, or decoded, to find its model.
-    pub max_held_body: usize,
+    pub max_buffered_body: usize,
     /// The most bytes of all bodies together that are held.
-    pub max_held_total: usize,
+    pub max_buffered_total: usize,
     /// The most connections.
     pub max_connections: usize,
     /// From the first byte of a request's head to its last.
@@ -63,8 +63,8 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
-            max_held_body: 64 << 20,
-            max_held_total: 512 << 20,
+            max_buffered_body: 64 << 20,
+            max_buffered_total: 512 << 20,
             max_connections: 16_384,
             head_timeout: Duration::from_secs(10),
             body_idle: Duration::from_secs(60),
@@ -93,8 +93,8 @@ impl Server {
         Arc::new(Self {
             router: routes::router(Arc::clone(proxy.shared()), settings.status),
             limits: SearchLimits {
-                held_body: settings.max_held_body,
-                held_total: HeldTotal::new(settings.max_held_total),
+                buffered_body: settings.max_buffered_body,
+                buffer_budget: BufferBudget::new(settings.max_buffered_total),
                 body_idle: settings.body_idle,
             },
             ids: RequestIds::new(),

@@ -29,7 +29,7 @@ pub const SETTINGS: &[Documented] = &[
         "how long the proxy still takes requests after it was told to stop, with /readyz at 503",
     ),
     documented(
-        "PROXY_TAKE_BACK_AFTER",
+        "PROXY_READMIT_AFTER",
         "5m",
         "how long after its stop timeout and the drain a container that ignored its stop signal and is healthy is taken back",
     ),
@@ -38,9 +38,9 @@ pub const SETTINGS: &[Documented] = &[
         "30s",
         "how often a backend in service is asked for its models anew, once it is idle",
     ),
-    documented("PROXY_MAX_HELD_BODY", "64MiB", "most of one body that is held, or decoded, to find its model"),
+    documented("PROXY_MAX_BUFFERED_BODY", "64MiB", "most of one body that is held, or decoded, to find its model"),
     documented(
-        "PROXY_MAX_HELD_TOTAL",
+        "PROXY_MAX_BUFFERED_TOTAL",
         "512MiB",
         "most of all bodies together that is held, decoders included, to find their models",
     ),

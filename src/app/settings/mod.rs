@@ -25,13 +25,13 @@ pub struct Settings {
     /// How long the proxy goes on as usual, but not ready, after it was told to stop.
     pub stop_delay: Duration,
     /// After which time a container that ignored its stop signal is taken back.
-    pub take_back_after: Duration,
+    pub readmit_after: Duration,
     /// How often a backend in service is asked for its models anew.
     pub models_refresh: Duration,
     /// The most bytes of one body that are held, or decoded, to find its model.
-    pub max_held_body: usize,
+    pub max_buffered_body: usize,
     /// The most bytes of all bodies together that are held to find their models.
-    pub max_held_total: usize,
+    pub max_buffered_total: usize,
     /// The most client connections, if somebody says how many; else [`MAX_CONNECTIONS`], or as many as there are
     /// descriptors for.
     pub max_connections: Option<usize>,
@@ -134,10 +134,10 @@ impl Settings {
             port: port(&get)?,
             drain_timeout: time("PROXY_DRAIN_TIMEOUT", 60 * second, Duration::ZERO)?,
             stop_delay: time("PROXY_STOP_DELAY", Duration::ZERO, Duration::ZERO)?,
-            take_back_after: time("PROXY_TAKE_BACK_AFTER", 300 * second, second)?,
+            readmit_after: time("PROXY_READMIT_AFTER", 300 * second, second)?,
             models_refresh: time("PROXY_MODELS_REFRESH", 30 * second, second / 10)?,
-            max_held_body: size("PROXY_MAX_HELD_BODY", 64 << 20)?,
-            max_held_total: size("PROXY_MAX_HELD_TOTAL", 512 << 20)?,
+            max_buffered_body: size("PROXY_MAX_BUFFERED_BODY", 64 << 20)?,
+            max_buffered_total: size("PROXY_MAX_BUFFERED_TOTAL", 512 << 20)?,
             max_connections: get("PROXY_MAX_CONNECTIONS")
                 .map(|text| {
                     text.parse().map_err(|_| error("PROXY_MAX_CONNECTIONS", &text, "a number of connections", "16384"))
@@ -179,7 +179,7 @@ impl Settings {
     /// The rules that the routing table goes by.
     pub fn table_rules(&self) -> TableRules {
         TableRules {
-            drain: DrainPolicy { timeout: self.drain_timeout, take_back_after: self.take_back_after },
+            drain: DrainPolicy { timeout: self.drain_timeout, readmit_after: self.readmit_after },
             refresh_every: self.models_refresh,
         }
     }
@@ -352,8 +352,8 @@ mod tests {
             ("PROXY_DRAIN_TIMEOUT", "-1s"),
             ("PROXY_DRAIN_TIMEOUT", "soon"),
             ("PROXY_DRAIN_TIMEOUT", "25h"),
-            ("PROXY_MAX_HELD_BODY", "10"),
-            ("PROXY_MAX_HELD_BODY", "1TB"),
+            ("PROXY_MAX_BUFFERED_BODY", "10"),
+            ("PROXY_MAX_BUFFERED_BODY", "1TB"),
             ("PROXY_MAX_CONNECTIONS", "many"),
             ("PROXY_LOG_FORMAT", "xml"),
             ("PROXY_LOG_FORMAT", "js\non"),

@@ -223,7 +223,7 @@ impl<L> RoutingTable<L> {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let stopping = Stopping {
             reason,
-            recheck_at: now + drain.recheck_after(entry.container.stop_timeout).min(drain.take_back_after),
+            recheck_at: now + drain.recheck_after(entry.container.stop_timeout).min(drain.readmit_after),
             take_back_at: now + drain.readmit_after(entry.container.stop_timeout),
         };
         entry.set(State::Stopping(stopping), now);

@@ -109,7 +109,7 @@ fn hash_folder(folder: &Path, hash: &mut DefaultHasher) {
     }
 }
 
-/// Held while building, so that tests that start side by side build once. Released when dropped.
+/// Buffer while building, so that tests that start side by side build once. Released when dropped.
 fn lock() -> File {
     let folder = repository().join("target");
     fs::create_dir_all(&folder).expect("target can be made");

@@ -8,7 +8,7 @@ use brotli::{
 };
 
 use super::{DecodeError, Step};
-use crate::adapters::http::held::{HeldTotal, Share};
+use crate::adapters::http::buffer::{BufferBudget, Share};
 
 /// The decoder.
 pub(super) struct Brotli {
@@ -19,7 +19,7 @@ pub(super) struct Brotli {
 
 impl Brotli {
     /// A decoder that charges this total. Windows of more than 16 MiB, which are not in the RFC, are refused.
-    pub(super) fn new(total: &Arc<HeldTotal>) -> Self {
+    pub(super) fn new(total: &Arc<BufferBudget>) -> Self {
         let memory = Charged(Arc::new(Account { share: Share::of(total), was_refused: AtomicBool::new(false) }));
         let state = Box::new(BrotliState::new_strict(memory.clone(), memory.clone(), memory.clone()));
         Self { state, memory, has_ended: false }

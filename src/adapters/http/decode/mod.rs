@@ -14,8 +14,8 @@ use flate2::write::ZlibDecoder;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 
+use super::buffer::{BufferBudget, Share};
 use super::error::ErrorAnswer;
-use super::held::{HeldTotal, Share};
 use brotli::Brotli;
 use gzip::Gzip;
 use zstd::Zstd;
@@ -104,7 +104,11 @@ impl Decoder {
     ///
     /// # Errors
     /// An encoding that is known but not read, or several.
-    pub fn for_headers(headers: &HeaderMap, limit: usize, total: &Arc<HeldTotal>) -> Result<Option<Self>, ErrorAnswer> {
+    pub fn for_headers(
+        headers: &HeaderMap,
+        limit: usize,
+        total: &Arc<BufferBudget>,
+    ) -> Result<Option<Self>, ErrorAnswer> {
         let values = headers.get_all(CONTENT_ENCODING).iter();
         let mut codec = None;
         for token in values.flat_map(|value| value.as_bytes().split(|b| *b == b',')) {
@@ -218,7 +222,7 @@ mod tests {
         }
     }
 
-    fn decoder(encoding: &'static str, limit: usize, total: &Arc<HeldTotal>) -> Decoder {
+    fn decoder(encoding: &'static str, limit: usize, total: &Arc<BufferBudget>) -> Decoder {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, http::HeaderValue::from_static(encoding));
         Decoder::for_headers(&headers, limit, total).unwrap().unwrap()
@@ -252,8 +256,8 @@ mod tests {
         .collect()
     }
 
-    fn unbounded() -> Arc<HeldTotal> {
-        HeldTotal::new(usize::MAX)
+    fn unbounded() -> Arc<BufferBudget> {
+        BufferBudget::new(usize::MAX)
     }
 
     #[test]
@@ -333,7 +337,7 @@ mod tests {
             let body = compressed(encoding, &noise(1 << 20));
             let (mut limit, mut refused) = (0, 0);
             loop {
-                let total = HeldTotal::new(limit);
+                let total = BufferBudget::new(limit);
                 let end = all(&mut decoder(encoding, usize::MAX, &total), [&body], |_| ());
                 assert_eq!(total.charged(), 0, "{encoding} with {limit}");
                 match end {

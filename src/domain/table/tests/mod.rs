@@ -29,7 +29,7 @@ use crate::labels::{self, InferenceLabels};
 use crate::signal::Signal;
 
 const DRAIN: Duration = Duration::from_secs(60);
-const TAKE_BACK: Duration = Duration::from_secs(300);
+const READMIT: Duration = Duration::from_secs(300);
 const REFRESH: Duration = Duration::from_secs(30);
 /// The engine time of the run `n` of a container; edges happen in between.
 const RUN: u64 = 1000;
@@ -142,7 +142,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let drain = DrainPolicy { timeout: DRAIN, take_back_after: TAKE_BACK };
+        let drain = DrainPolicy { timeout: DRAIN, readmit_after: READMIT };
         let rules = TableRules { drain, refresh_every: REFRESH };
         #[allow(clippy::disallowed_methods, reason = "any first moment will do; time moves by hand from here")]
         let now = Instant::now();

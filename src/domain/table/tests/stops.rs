@@ -61,7 +61,7 @@ fn ignored_it_is_looked_at_after_its_stop_timeout_and_then_every_so_often() {
 fn ignored_it_is_taken_back_only_after_minutes_and_with_a_warning() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).signal("a", 15);
-    scene.passes(DRAIN + TAKE_BACK - second(1)).sees(container("a"));
+    scene.passes(DRAIN + READMIT - second(1)).sees(container("a"));
     assert_eq!((scene.told.len(), scene.state("a")), (0, "stopping".into()));
     scene.passes(second(1)).sees(container("a").unhealthy());
     assert_eq!(scene.state("a"), "stopping", "only a healthy one is taken back");
@@ -74,10 +74,10 @@ fn ignored_it_is_taken_back_only_after_minutes_and_with_a_warning() {
 #[test]
 fn taken_back_and_told_to_stop_again_it_drains_again() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).signal("a", 15).passes(DRAIN + TAKE_BACK).sees(container("a"));
+    scene.serving(container("a"), &["m"]).signal("a", 15).passes(DRAIN + READMIT).sees(container("a"));
     scene.signal("a", 15);
     assert_eq!(scene.told, ["retire a within 60s"]);
-    scene.passes(DRAIN + TAKE_BACK).sees(container("a"));
+    scene.passes(DRAIN + READMIT).sees(container("a"));
     assert_eq!(scene.told[0], "warn of a: taken back", "told each time it happens");
 }
 
@@ -155,14 +155,14 @@ fn a_signal_that_was_acted_upon_changes_nothing_when_it_is_told_again() {
     let mut scene = Scene::new();
     let told_at = RUN + 5;
     scene.serving(container("a"), &["m"]).edge_at(told_at, "a", Edge::Signal(Signal::TERM));
-    scene.passes(DRAIN + TAKE_BACK).sees(container("a"));
+    scene.passes(DRAIN + READMIT).sees(container("a"));
     assert_eq!(scene.state("a"), "ready");
     scene.edge_at(told_at, "a", Edge::Signal(Signal::TERM));
     assert_eq!((scene.told.len(), scene.request("m")), (0, "served by a".into()));
     for (at, signal) in [(told_at, Signal::INT), (told_at + 1, Signal::TERM), (told_at - 1, Signal::TERM)] {
         scene.edge_at(at, "a", Edge::Signal(signal));
         assert_eq!(scene.state("a"), "stopping", "{signal} at {at} is another one");
-        scene.passes(DRAIN + TAKE_BACK).sees(container("a"));
+        scene.passes(DRAIN + READMIT).sees(container("a"));
     }
 }
 

@@ -51,7 +51,7 @@ async fn a_container_that_ignores_a_lone_stop_signal_is_taken_back_with_a_warnin
     let engine = require_engine!();
     let model = engine.unique("stubborn");
     // Its stop timeout, which is longer than the drain, comes before that.
-    let settings = ProxyProcess::builder().env("PROXY_TAKE_BACK_AFTER", "1s").env("PROXY_DRAIN_TIMEOUT", "8s");
+    let settings = ProxyProcess::builder().env("PROXY_READMIT_AFTER", "1s").env("PROXY_DRAIN_TIMEOUT", "8s");
     let proxy = settings.start().await;
     let mock = Mock::serving("stubborn", &[&model]).env("ON_TERM", "ignore").start(&engine).await;
     proxy.until_listed(&model).await;

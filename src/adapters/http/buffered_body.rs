@@ -13,9 +13,9 @@ use http_body::{Body, Frame, SizeHint};
 use ports::upstream::BodyError;
 use tokio::time::Sleep;
 
+use super::buffer::Buffer;
 use super::decode::{DecodeError, Decoder};
 use super::error::{BODY_TOO_LARGE, OVERLOADED};
-use super::held::Held;
 use super::request_body::RequestBody;
 use crate::adapters::bell::unwoken;
 
@@ -75,9 +75,9 @@ impl SearchError {
 
 /// Ends a body that does not come.
 #[derive(Default)]
-pub struct Patience(Option<Pin<Box<Sleep>>>);
+pub struct IdleTimeout(Option<Pin<Box<Sleep>>>);
 
-impl Patience {
+impl IdleTimeout {
     /// A byte came, or the end.
     pub fn came(&mut self) {
         self.0 = None;
@@ -91,9 +91,9 @@ impl Patience {
 }
 
 /// The body as the backend gets it.
-pub struct HeldBody {
+pub struct BufferedBody {
     /// What was read to find the model.
-    pub held: Held,
+    pub held: Buffer,
     /// What is still to come.
     pub rest: Option<RequestBody>,
     /// Looks through what is still to come.
@@ -101,12 +101,12 @@ pub struct HeldBody {
     /// What came and is being looked through, and how far that has gone.
     pub passing: Option<(Frame<Bytes>, usize)>,
     /// Waits for what is still to come, no longer than `idle`.
-    pub patience: Patience,
+    pub patience: IdleTimeout,
     /// The longest time between two pieces.
     pub idle: Duration,
 }
 
-impl HeldBody {
+impl BufferedBody {
     /// Nothing more comes: what looked for the model is of no more use, and may hold much.
     pub fn has_ended(&mut self) {
         self.rest = None;
@@ -137,7 +137,7 @@ impl HeldBody {
     }
 }
 
-impl Body for HeldBody {
+impl Body for BufferedBody {
     type Data = Bytes;
     type Error = BodyError;
 

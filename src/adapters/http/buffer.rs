@@ -22,12 +22,12 @@ const TRAILER_OVERHEAD: usize = 128;
 
 /// How much is held for all requests together.
 #[derive(Debug)]
-pub struct HeldTotal {
+pub struct BufferBudget {
     bytes: AtomicUsize,
     limit: usize,
 }
 
-impl HeldTotal {
+impl BufferBudget {
     /// Nothing is held, and this much may be.
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { bytes: AtomicUsize::new(0), limit })
@@ -48,13 +48,13 @@ impl HeldTotal {
 /// A part of the total, given back when it is dropped.
 #[derive(Debug)]
 pub struct Share {
-    total: Arc<HeldTotal>,
+    total: Arc<BufferBudget>,
     bytes: AtomicUsize,
 }
 
 impl Share {
     /// An empty part.
-    pub fn of(total: &Arc<HeldTotal>) -> Self {
+    pub fn of(total: &Arc<BufferBudget>) -> Self {
         Self { total: Arc::clone(total), bytes: AtomicUsize::new(0) }
     }
 
@@ -102,7 +102,7 @@ struct Chunk {
 ///
 /// A chunk is a part of the buffer that the connection read into, and keeps all of that. So only the first one is held as
 /// it came, which is enough for most requests; where a second one comes, both are copied together.
-pub struct Held {
+pub struct Buffer {
     chunks: VecDeque<Chunk>,
     /// The first of the chunks is as it came.
     is_uncopied: bool,
@@ -113,9 +113,9 @@ pub struct Held {
     share: Share,
 }
 
-impl Held {
+impl Buffer {
     /// Holds nothing yet.
-    pub fn new(total: &Arc<HeldTotal>) -> Self {
+    pub fn new(total: &Arc<BufferBudget>) -> Self {
         Self { chunks: VecDeque::new(), is_uncopied: false, block: BytesMut::new(), bytes: 0, share: Share::of(total) }
     }
 
@@ -215,9 +215,9 @@ mod tests {
 
     use super::*;
 
-    fn held(limit: usize) -> (Held, Arc<HeldTotal>) {
-        let total = HeldTotal::new(limit);
-        (Held::new(&total), total)
+    fn held(limit: usize) -> (Buffer, Arc<BufferBudget>) {
+        let total = BufferBudget::new(limit);
+        (Buffer::new(&total), total)
     }
 
     fn chunk(byte: u8, length: usize) -> Frame<Bytes> {
@@ -227,7 +227,7 @@ mod tests {
         Frame::data(buffer.split().freeze())
     }
 
-    fn drained(held: &mut Held) -> Vec<u8> {
+    fn drained(held: &mut Buffer) -> Vec<u8> {
         let frames = std::iter::from_fn(|| held.pop());
         frames.filter_map(|frame| frame.into_data().ok()).flat_map(Bytes::into_iter).collect()
     }
@@ -269,7 +269,7 @@ mod tests {
         let taken = (0..100_000).take_while(|_| first.push(chunk(b'x', 1))).count();
         assert!(taken > 80_000, "{taken} bytes fit");
         assert!(total.charged() <= 100_000);
-        let mut second = Held::new(&total);
+        let mut second = Buffer::new(&total);
         assert!(!second.push(chunk(b'x', 50_000)));
         drop((first, second));
         assert_eq!(total.charged(), 0);
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_share_follows_what_it_stands_for() {
-        let total = HeldTotal::new(100);
+        let total = BufferBudget::new(100);
         let (one, other) = (Share::of(&total), Share::of(&total));
         assert!(one.resize(60) && one.resize(20) && other.take(80));
         assert!(!one.resize(21) && total.charged() == 100);
