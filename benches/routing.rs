@@ -53,11 +53,11 @@ fn table(models: usize) -> RoutingTable<()> {
     for (at, numbers) in numbers.chunks(MAX_MODELS_PER_BACKEND).enumerate() {
         let container = container(at);
         let id = container.id.clone();
-        (table, _) = table.apply(TableEvent::Source(SourceId(0), ContainerEvent::Observed(container)), now);
+        (table, _) = table.apply(TableEvent::Source(SourceId(0), ContainerEvent::Inspected(container)), now);
         let generation: Generation = table.entries().find(|(other, _)| **other == id).unwrap().1.generation;
         let models = numbers.iter().map(|number| (name(*number), Arc::from("{}"))).collect();
         let address = ([10, 0, 0, 1], 8000).into();
-        (table, _) = table.apply(TableEvent::Learnt { container: id, generation, address, models, link: () }, now);
+        (table, _) = table.apply(TableEvent::Discovered { container: id, generation, address, models, link: () }, now);
     }
     assert_eq!(table.models().len(), models);
     table

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach};
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, Reach};
 use domain::{labels, signal::Signal};
 use futures_util::{StreamExt, stream};
 use ports::container_source::{ContainerEvents, ContainerSource};
@@ -54,7 +54,7 @@ impl ContainerSource for FileSource {
         Box::pin(stream::unfold(watch, |mut watch| async { Some((watch.next().await, watch)) }))
     }
 
-    fn look_again(&self, id: &ContainerId) {
+    fn refresh(&self, id: &ContainerId) {
         let _ = self.looks.send(id.clone());
     }
 }
@@ -104,9 +104,9 @@ impl Watch {
         };
         let (all, one) = (matches!(asked, Some(Err(_))), asked.and_then(Result::ok));
         let gone = before.keys().chain(&one).filter(|id| !now.contains_key(*id)).cloned();
-        self.waiting.extend(gone.map(|id| ContainerEvent::Edge { id, at, edge: Edge::Removed }));
+        self.waiting.extend(gone.map(|id| ContainerEvent::Lifecycle { id, at, edge: LifecycleEvent::Removed }));
         let fresh = now.into_values().filter(|c| all || one.as_ref() == Some(&c.id) || before.get(&c.id) != Some(c));
-        self.waiting.extend(fresh.map(ContainerEvent::Observed));
+        self.waiting.extend(fresh.map(ContainerEvent::Inspected));
     }
 }
 

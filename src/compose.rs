@@ -35,7 +35,7 @@ const DEMO_DRAIN: Duration = Duration::from_secs(2);
 pub struct Outside {
     /// The way to backends.
     pub upstream: Arc<dyn UpstreamClient>,
-    /// Where backends are learnt from.
+    /// Where backends are discovered from.
     pub sources: Vec<Arc<dyn ContainerSource>>,
     /// The servers that are at work on requests.
     pub activity: Arc<ActivityBook>,

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use contract::Stage;
-use domain::container::{Condition, ContainerId, Edge};
+use domain::container::{Condition, ContainerId, LifecycleEvent};
 use domain::labels;
 use domain::signal::Signal;
 use fake_container_source::{FakeContainerSource, container};
@@ -85,11 +85,11 @@ impl Stage for Scripted {
     }
 
     async fn signal(&mut self, id: &ContainerId, signal: Signal) {
-        self.source.edge(id, Edge::Signal(signal));
+        self.source.edge(id, LifecycleEvent::Signal(signal));
     }
 
     async fn end(&mut self, id: &ContainerId) {
-        self.source.edge(id, Edge::Ended { exit_code: Some(0) });
+        self.source.edge(id, LifecycleEvent::Ended { exit_code: Some(0) });
         let mut container = self.current(id);
         container.condition = Condition::NotRunning;
         self.source.put(container);
@@ -100,7 +100,7 @@ impl Stage for Scripted {
     }
 
     async fn pause_and_resume(&mut self, id: &ContainerId) {
-        self.source.edge(id, Edge::Paused);
+        self.source.edge(id, LifecycleEvent::Paused);
         self.source.put(self.current(id));
     }
 

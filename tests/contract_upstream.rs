@@ -164,7 +164,7 @@ mod fake {
     use std::sync::Arc;
 
     use async_trait::async_trait;
-    use ports::upstream::{AskError, ListedModel};
+    use ports::upstream::{ListModelsError, ListedModel};
 
     use crate::support::fake_upstream::{FakeUpstream, Recorded, Reply};
     use crate::support::upstream_contract::{Listing, Rig, Scene, SeenRequest, target};
@@ -176,11 +176,11 @@ mod fake {
         async fn listing(&self, listing: Listing) -> Scene {
             let answer = match listing {
                 Listing::Data(data) => Ok(read(data)),
-                Listing::Status(status) => Err(AskError::Status(status)),
-                Listing::NoList => Err(AskError::NotAList("no JSON".into())),
-                Listing::Refused => Err(AskError::Refused),
+                Listing::Status(status) => Err(ListModelsError::Status(status)),
+                Listing::NoList => Err(ListModelsError::NotAList("no JSON".into())),
+                Listing::Refused => Err(ListModelsError::Refused),
             };
-            let answer = answer.and_then(|list| if list.is_empty() { Err(AskError::Empty) } else { Ok(list) });
+            let answer = answer.and_then(|list| if list.is_empty() { Err(ListModelsError::Empty) } else { Ok(list) });
             let fake = FakeUpstream::new();
             fake.lists(address(), answer);
             scene(fake)

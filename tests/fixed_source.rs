@@ -19,7 +19,7 @@ use fixed_stage::{Answers, a_list, quick};
 use heard::Heard;
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource, Resolve};
 use ports::container_source::ContainerSource;
-use ports::upstream::{AskError, UpstreamClient};
+use ports::upstream::{ListModelsError, UpstreamClient};
 
 /// A resolver that says what a test has it say.
 #[derive(Default)]
@@ -59,7 +59,7 @@ fn scene(settings: FixedSettings) -> Scene {
 }
 
 impl Scene {
-    fn answers(&self, ip: &str, answer: Result<Vec<ports::upstream::ListedModel>, AskError>) {
+    fn answers(&self, ip: &str, answer: Result<Vec<ports::upstream::ListedModel>, ListModelsError>) {
         self.answers.set((ip.parse::<IpAddr>().unwrap(), 8080).into(), "/v1", answer);
     }
 
@@ -73,7 +73,7 @@ fn at(ip: &str) -> Reach {
 }
 
 async fn until_at(heard: &mut Heard, ip: &str) {
-    heard.until(|event| matches!(event, ContainerEvent::Observed(c) if c.reach == at(ip))).await;
+    heard.until(|event| matches!(event, ContainerEvent::Inspected(c) if c.reach == at(ip))).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ async fn two_failures_in_a_row_make_it_unhealthy_and_one_answer_makes_it_well() 
     let mut heard = scene.watch();
     let before = heard.snapshot().await[&scene.id].clone();
     assert_eq!((before.condition, &before.reach), (Condition::Healthy, &at("10.0.0.1")));
-    scene.answers("10.0.0.1", Err(AskError::Status(503)));
+    scene.answers("10.0.0.1", Err(ListModelsError::Status(503)));
     let doubted = heard.until_observed(&scene.id).await;
     assert_eq!(doubted.condition, Condition::Healthy, "once is nothing yet");
     let unhealthy = heard.until_observed(&scene.id).await;
@@ -112,7 +112,7 @@ async fn what_never_answered_is_starting_and_then_unhealthy_with_the_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn any_answer_of_2xx_is_health_for_its_list_is_judged_elsewhere() {
-    for answer in [AskError::Empty, AskError::NotAList("html".into()), AskError::TooLarge(9)] {
+    for answer in [ListModelsError::Empty, ListModelsError::NotAList("html".into()), ListModelsError::TooLarge(9)] {
         let scene = scene(FixedSettings::default());
         scene.names.are(&["10.0.0.1"]);
         scene.answers("10.0.0.1", Err(answer));
@@ -141,9 +141,9 @@ async fn addresses_told_in_turn_are_no_move_while_the_present_one_answers() {
     let mut heard = scene.watch();
     assert_eq!(heard.snapshot().await[&scene.id].reach, at("10.0.0.1"));
     scene.names.are(&["10.0.0.2", "10.0.0.1"]);
-    scene.source.look_again(&scene.id);
+    scene.source.refresh(&scene.id);
     assert_eq!(heard.until_observed(&scene.id).await.reach, at("10.0.0.1"));
-    scene.answers("10.0.0.1", Err(AskError::Refused));
+    scene.answers("10.0.0.1", Err(ListModelsError::Refused));
     until_at(&mut heard, "10.0.0.2").await;
 }
 
@@ -154,7 +154,7 @@ async fn ipv4_comes_first_and_ipv6_where_nothing_answers_on_it() {
     scene.answers("::1", a_list());
     scene.answers("127.0.0.1", a_list());
     assert_eq!(scene.watch().snapshot().await[&scene.id].reach, at("127.0.0.1"));
-    scene.answers("127.0.0.1", Err(AskError::Refused));
+    scene.answers("127.0.0.1", Err(ListModelsError::Refused));
     assert_eq!(scene.watch().snapshot().await[&scene.id].reach, at("::1"));
 }
 
@@ -169,7 +169,7 @@ async fn a_name_that_is_lost_keeps_its_address_and_one_never_found_says_so() {
     scene.answers("10.0.0.1", a_list());
     heard.until_condition(&scene.id, Condition::Healthy).await;
     scene.names.are_gone();
-    scene.source.look_again(&scene.id);
+    scene.source.refresh(&scene.id);
     let looked = heard.until_observed(&scene.id).await;
     assert_eq!((looked.condition, looked.reach), (Condition::Healthy, at("10.0.0.1")));
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use app::status::{ContainerLine, Level, Phase, Report, SourceLine, Standing, report, span};
 use domain::container::{
-    Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach, Uninspected, Unreachable,
+    Condition, Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, Reach, Uninspected, Unreachable,
 };
 use domain::drain::DrainPolicy;
 use domain::labels::{self, InferenceLabels};
@@ -61,9 +61,9 @@ impl Scene {
         self.table = table.apply(event, self.now).0;
     }
 
-    fn edge(&mut self, id: &str, edge: Edge) {
+    fn edge(&mut self, id: &str, edge: LifecycleEvent) {
         let (id, at) = (ContainerId::new(id), EngineTime(2));
-        self.apply(TableEvent::Source(SourceId(0), ContainerEvent::Edge { id, at, edge }));
+        self.apply(TableEvent::Source(SourceId(0), ContainerEvent::Lifecycle { id, at, edge }));
     }
 
     fn lists(&mut self, id: &str, models: &[&str]) {
@@ -72,7 +72,7 @@ impl Scene {
         let Reach::At(addresses) = &entry.container.reach else { panic!("nowhere") };
         let (generation, address) = (entry.generation, (addresses.first(), 8000).into());
         let models = models.iter().map(|id| ((*id).to_owned(), Arc::from("{}"))).collect();
-        self.apply(TableEvent::Learnt { container, generation, address, models, link: () });
+        self.apply(TableEvent::Discovered { container, generation, address, models, link: () });
     }
 
     fn lists_again(&mut self, id: &str, models: &[&str]) {
@@ -85,7 +85,7 @@ impl Scene {
     fn fails(&mut self, id: &str, failure: &str) {
         let container = ContainerId::new(id);
         let generation = self.table.entries().find(|(of, _)| **of == container).unwrap().1.generation;
-        self.apply(TableEvent::NotLearnt { container, generation, failure: failure.into(), looks_dead: false });
+        self.apply(TableEvent::DiscoveryFailed { container, generation, failure: failure.into(), looks_dead: false });
     }
 
     fn enters(&self, id: &str) {
@@ -222,7 +222,7 @@ fn one_that_is_displaced_says_by_whom() {
     scene.lists("old", &["a", "b"]);
     let mut new = container("new", Condition::Healthy);
     new.reach = Reach::At(IpAddr::from([172, 20, 0, 4]).into());
-    scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::Observed(new)));
+    scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::Inspected(new)));
     scene.lists("new", &["a"]);
     let old = scene.report().containers.into_iter().find(|line| line.name == "old").unwrap();
     assert_eq!((old.level, old.line.as_str()), (Level::Good, "serves 1 of its 2 models"));
@@ -245,7 +245,7 @@ fn one_that_drains_says_why_and_how_long_it_still_may() {
     let mut scene = Scene::of([container("one", Condition::Healthy)]);
     scene.lists("one", &["a"]);
     scene.enters("one");
-    scene.edge("one", Edge::Signal(Signal::TERM));
+    scene.edge("one", LifecycleEvent::Signal(Signal::TERM));
     scene.later(15);
     let line = scene.only();
     assert_eq!((line.level, line.state.as_str(), line.in_flight), (Level::Waiting, "draining", 1));
@@ -258,7 +258,7 @@ fn one_that_turned_unhealthy_and_drains_says_both() {
     let mut scene = Scene::of([container("one", Condition::Healthy)]);
     scene.lists("one", &["a"]);
     scene.enters("one");
-    scene.edge("one", Edge::Unhealthy);
+    scene.edge("one", LifecycleEvent::Unhealthy);
     let line = scene.only();
     assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "draining"));
     assert!(line.line.contains("1 request in flight") && line.line.contains("its health check fails"), "{}", line.line);
@@ -269,10 +269,10 @@ fn one_that_drains_and_is_gone_is_still_shown_and_one_that_is_gone_is_not() {
     let mut scene = Scene::of([container("one", Condition::Healthy)]);
     scene.lists("one", &["a"]);
     scene.enters("one");
-    scene.edge("one", Edge::Removed);
+    scene.edge("one", LifecycleEvent::Removed);
     assert_eq!(scene.only().state, "draining");
     let mut scene = Scene::of([container("one", Condition::Healthy)]);
-    scene.edge("one", Edge::Removed);
+    scene.edge("one", LifecycleEvent::Removed);
     assert_eq!(scene.report().containers, []);
 }
 
@@ -363,7 +363,7 @@ fn one_that_cannot_be_inspected() {
     for name in ["one", "new"] {
         let (id, why) = (ContainerId::new(name), Arc::from("the engine does not answer"));
         let hidden = Uninspected { id, name: name.into(), why };
-        scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::Uninspected(hidden)));
+        scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::InspectionFailed(hidden)));
     }
     let report = scene.report();
     let [new, one] = &report.containers[..] else { panic!("{:?}", report.containers) };

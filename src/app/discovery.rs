@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::model_name::{ModelName, unusable};
-use domain::table::{Question, TableEvent};
+use domain::table::{DiscoveryRequest, TableEvent};
 use ports::activity::ServerActivity;
-use ports::upstream::{AskError, ListedModel, Target, UpstreamClient};
+use ports::upstream::{ListModelsError, ListedModel, Target, UpstreamClient};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
@@ -61,7 +61,7 @@ impl Discovery {
     }
 
     /// Asks until there is an answer. Ends when it is dropped, or with the answer.
-    pub async fn discover(self, question: Question) {
+    pub async fn discover(self, question: DiscoveryRequest) {
         let mut wait = RETRY_FIRST;
         loop {
             match self.ask_in_order(&question).await {
@@ -75,10 +75,10 @@ impl Discovery {
                         in_flight,
                         Arc::clone(&self.drained),
                     );
-                    let Question { container, generation, .. } = question;
-                    return self.tell(TableEvent::Learnt { container, generation, address, models, link }).await;
+                    let DiscoveryRequest { container, generation, .. } = question;
+                    return self.tell(TableEvent::Discovered { container, generation, address, models, link }).await;
                 }
-                Err(failure) => self.tell(not_learnt(&question, failure)).await,
+                Err(failure) => self.tell(discovery_failed(&question, failure)).await,
             }
             sleep(wait).await;
             wait = (wait * 2).min(RETRY_MOST);
@@ -86,8 +86,8 @@ impl Discovery {
     }
 
     /// Opens the way to a backend whose models are known already.
-    pub fn resume(&self, question: Question) -> TableEvent<Link> {
-        let Question { container, generation, address, base_path, origin, .. } = question;
+    pub fn resume(&self, question: DiscoveryRequest) -> TableEvent<Link> {
+        let DiscoveryRequest { container, generation, address, base_path, origin, .. } = question;
         let target = Target { address, base_path, origin };
         let channel = self.upstream.open(&target);
         let link = Link::new(channel, target.origin.as_deref(), self.activity.link(address), Arc::clone(&self.drained));
@@ -95,24 +95,24 @@ impl Discovery {
     }
 
     /// Asks once, as soon as that ends nothing that the server generates.
-    pub async fn refresh(self, question: Question) {
+    pub async fn refresh(self, question: DiscoveryRequest) {
         self.activity.until_askable(question.address).await;
         let event = match self.ask(&question, question.address).await {
             Ok(models) => {
-                let Question { container, generation, .. } = question;
+                let DiscoveryRequest { container, generation, .. } = question;
                 TableEvent::Refreshed { container, generation, models }
             }
             Err(Failure { is_empty: true, .. }) => {
-                let Question { container, generation, .. } = question;
+                let DiscoveryRequest { container, generation, .. } = question;
                 TableEvent::Refreshed { container, generation, models: Vec::new() }
             }
-            Err(failure) => not_learnt(&question, failure),
+            Err(failure) => discovery_failed(&question, failure),
         };
         self.tell(event).await;
     }
 
     /// Asks at each address in turn until a connection is taken. The first failure is the one that counts.
-    async fn ask_in_order(&self, question: &Question) -> Result<(SocketAddr, Models), Failure> {
+    async fn ask_in_order(&self, question: &DiscoveryRequest) -> Result<(SocketAddr, Models), Failure> {
         let first = match self.ask(question, question.address).await {
             Ok(models) => return Ok((question.address, models)),
             Err(failure) => failure,
@@ -129,14 +129,14 @@ impl Discovery {
         Err(first)
     }
 
-    async fn ask(&self, question: &Question, address: SocketAddr) -> Result<Models, Failure> {
+    async fn ask(&self, question: &DiscoveryRequest, address: SocketAddr) -> Result<Models, Failure> {
         let _turn = self.at_once.acquire().await;
         let target = Target { address, base_path: question.base_path.clone(), origin: question.origin.clone() };
         let failed = |why: &str| Failure { why: describe(&target, why), looks_dead: false, is_empty: false };
         let listed = match timeout(ASK_AT_MOST, self.upstream.models(&target)).await {
             Ok(Ok(listed)) => listed,
             Ok(Err(error)) => {
-                let (looks_dead, is_empty) = (error.looks_dead(), error == AskError::Empty);
+                let (looks_dead, is_empty) = (error.looks_dead(), error == ListModelsError::Empty);
                 return Err(Failure { looks_dead, is_empty, ..failed(&error.to_string()) });
             }
             Err(_) => return Err(failed("it did not answer")),
@@ -159,8 +159,8 @@ fn describe(target: &Target, failure: &str) -> String {
     format!("GET {}: {failure}", target.models_url())
 }
 
-fn not_learnt(question: &Question, failure: Failure) -> TableEvent<Link> {
-    TableEvent::NotLearnt {
+fn discovery_failed(question: &DiscoveryRequest, failure: Failure) -> TableEvent<Link> {
+    TableEvent::DiscoveryFailed {
         container: question.container.clone(),
         generation: question.generation,
         failure: Arc::from(failure.why),

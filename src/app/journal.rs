@@ -102,9 +102,9 @@ impl Journal {
             Transition::Collision { .. } | Transition::TookOver { .. } => {}
             Transition::Discover(_)
             | Transition::Resume(_)
-            | Transition::Refresh(_)
+            | Transition::RefreshModels(_)
             | Transition::Abandon(_)
-            | Transition::LookAgain(..)
+            | Transition::RefreshContainer(..)
             | Transition::Sever(_)
             | Transition::Cut(_) => {}
         }

@@ -196,7 +196,7 @@ impl Proxy {
                 if matches!(failure, SendFailure::TooManyConnections(_)) {
                     return Err(Refusal::Busy);
                 }
-                self.shared.suspect(backend.registration, failure.to_string());
+                self.shared.eject(backend.registration, failure.to_string());
                 tries.failed = true;
                 if let SendFailure::InvalidAnswer(why) = failure {
                     tries.invalid = Some(why);

@@ -105,9 +105,9 @@ impl Shared {
     }
 
     /// Reports that a backend did not take a request.
-    pub(super) fn suspect(&self, registration: Registration, why: String) {
+    pub(super) fn eject(&self, registration: Registration, why: String) {
         // A full queue means that the writer has much to learn already; the next failure tells it again.
-        let _ = self.events.try_send(TableEvent::Suspected { registration, why });
+        let _ = self.events.try_send(TableEvent::Ejected { registration, why });
     }
 
     /// Whether the containers that there are have been listed and asked.

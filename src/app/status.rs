@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use domain::container::{Container, Reach};
 use domain::model_name::ModelName;
 use domain::table::{Discovering, Entry, Ready, Resolution, RoutingTable, State, Stopping, Waiting, Warning};
-use ports::upstream::AskError;
+use ports::upstream::ListModelsError;
 
 /// From how long on a health check is worth a word: it runs again and again, beside the requests.
 const SLOW_HEALTH_CHECK: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub struct Report {
     pub version: String,
     /// Where the proxy is between start and stop.
     pub phase: Phase,
-    /// Where backends are learnt from.
+    /// Where backends are discovered from.
     pub sources: Vec<SourceLine>,
     /// What is served, by name.
     pub models: Vec<ModelLine>,
@@ -116,7 +116,7 @@ pub struct ContainerLine {
 pub struct Standing {
     /// Where the proxy is between start and stop.
     pub phase: Phase,
-    /// Where backends are learnt from.
+    /// Where backends are discovered from.
     pub sources: Vec<SourceLine>,
 }
 
@@ -256,14 +256,14 @@ fn asked(container: &Container, discovering: &Discovering) -> (Level, &'static s
         return (Level::Waiting, "asked", "healthy; it is being asked for its models".to_owned());
     };
     let port = container.labels.as_ref().map_or(0, |labels| labels.port);
-    let said = |error: AskError| failure.ends_with(&error.to_string());
-    let hint = if said(AskError::Refused) {
+    let said = |error: ListModelsError| failure.ends_with(&error.to_string());
+    let hint = if said(ListModelsError::Refused) {
         let any = match &container.reach {
             Reach::At(addresses) if addresses.first().is_ipv6() => "[::]",
             Reach::At(_) | Reach::Nowhere(_) => "0.0.0.0",
         };
         format!("; nothing listens on port {port}: set the label inference.port, or have its server listen on {any}")
-    } else if said(AskError::Status(404)) {
+    } else if said(ListModelsError::Status(404)) {
         "; its API is elsewhere: set the label inference.api.base_path, or inference.port".to_owned()
     } else {
         wants_a_key(failure).to_owned()
@@ -273,7 +273,7 @@ fn asked(container: &Container, discovering: &Discovering) -> (Level, &'static s
 
 /// What to do where a list is told only to who has a key.
 fn wants_a_key(failure: &str) -> &'static str {
-    let said = |status| failure.ends_with(&AskError::Status(status).to_string());
+    let said = |status| failure.ends_with(&ListModelsError::Status(status).to_string());
     match said(401) || said(403) {
         true => "; it asks for a key before it tells its models: let it tell them without one",
         false => "",
@@ -353,7 +353,7 @@ fn is_note(warning: &Warning) -> bool {
         | Warning::NotHealthy(_)
         | Warning::BadLabel(_)
         | Warning::NoAddress(_)
-        | Warning::NotLearnt(_)
+        | Warning::DiscoveryFailed(_)
         | Warning::Uninspected(_)
         | Warning::NotRefreshed(_)
         | Warning::TableFull => false,

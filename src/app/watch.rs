@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use domain::container::ContainerId;
 use domain::gate::Closed;
-use domain::table::{Generation, Question, SourceId, TableEvent, Transition};
+use domain::table::{DiscoveryRequest, Generation, SourceId, TableEvent, Transition};
 use futures_util::StreamExt;
 use ports::container_source::ContainerSource;
 use ports::telemetry::Telemetry;
@@ -180,15 +180,15 @@ impl Watch {
                 }
                 self.asking.retain(|_, task| !task.is_finished());
             }
-            Transition::Refresh(question) => self.refresh(question),
+            Transition::RefreshModels(question) => self.refresh(question),
             Transition::Abandon(container) => {
                 if let Some(task) = self.asking.remove(&container) {
                     task.abort();
                 }
             }
-            Transition::LookAgain(source, container) => {
+            Transition::RefreshContainer(source, container) => {
                 if let Some(source) = self.sources.get(usize::from(source.0)) {
-                    source.look_again(&container);
+                    source.refresh(&container);
                 }
             }
             Transition::Retire { backend, .. } => {
@@ -223,7 +223,7 @@ impl Watch {
     }
 
     /// Asks once. A question that still waits for a moment in which it does no harm is not asked twice.
-    fn refresh(&mut self, question: Question) {
+    fn refresh(&mut self, question: DiscoveryRequest) {
         self.refreshing.retain(|_, refreshing| !refreshing.task.is_finished());
         let (container, generation) = (question.container.clone(), question.generation);
         if self.refreshing.get(&container).is_some_and(|waits| waits.generation == generation) {

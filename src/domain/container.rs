@@ -269,17 +269,17 @@ pub enum ContainerEvent {
     /// Every container that there is now. What is not in it is gone. The first item, and the first after every loss.
     Snapshot(Snapshot),
     /// The present state of one container, looked at after everything that was reported of it before.
-    Observed(Container),
+    Inspected(Container),
     /// A container that could not be inspected now. The source tries again, and reports it when that changes.
-    Uninspected(Uninspected),
+    InspectionFailed(Uninspected),
     /// Something happened to a container, known before anybody looked at it.
-    Edge {
+    Lifecycle {
         /// To which container. It may be one that nobody knows.
         id: ContainerId,
         /// When, by the engine's clock.
         at: EngineTime,
         /// What.
-        edge: Edge,
+        edge: LifecycleEvent,
     },
     /// The source lost sight of its containers, for this reason. They keep their last known state until the next
     /// snapshot.
@@ -307,7 +307,7 @@ impl LostAddresses {
 
 /// What happened to a container. Edges only ever take a container out of service: coming into service needs a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edge {
+pub enum LifecycleEvent {
     /// A signal was sent to it by the engine (the `kill` event).
     Signal(Signal),
     /// Its process ended (`die`, `stop`), with the exit code where it is known.

@@ -45,7 +45,7 @@ pub enum RetireReason {
     /// The kernel killed a process in it for want of memory.
     OutOfMemory,
     /// It did not take a connection, or broke one: why.
-    Suspected(String),
+    Ejected(String),
     /// Its labels or its health check cannot be used any more.
     Unusable,
 }
@@ -67,7 +67,7 @@ impl fmt::Display for RetireReason {
             Self::NoNetwork => f.write_str("it left the networks that the proxy shares"),
             Self::Moved => f.write_str("its address changed"),
             Self::OutOfMemory => f.write_str("a process in it was killed for want of memory"),
-            Self::Suspected(why) => write!(f, "it is suspected to be down: {why}"),
+            Self::Ejected(why) => write!(f, "it is suspected to be down: {why}"),
             Self::Unusable => f.write_str("it cannot be used as it is now"),
         }
     }
@@ -106,7 +106,7 @@ impl DrainPolicy {
             | RetireReason::NoNetwork
             | RetireReason::Moved
             | RetireReason::OutOfMemory
-            | RetireReason::Suspected(_) => Drain::Kept,
+            | RetireReason::Ejected(_) => Drain::Kept,
             RetireReason::Killed
             | RetireReason::Ended(_)
             | RetireReason::Removed

@@ -1,4 +1,4 @@
-//! Where containers are learnt from.
+//! Where containers are discovered from.
 
 use std::pin::Pin;
 
@@ -33,5 +33,5 @@ pub trait ContainerSource: Send + Sync {
     /// Asks for a fresh look at one container. The answer comes in the stream: an `Observed`, or an edge `Removed`.
     ///
     /// Returns at once; requests for the same container are merged, and one for an unknown container does no harm.
-    fn look_again(&self, id: &ContainerId);
+    fn refresh(&self, id: &ContainerId);
 }

@@ -157,7 +157,7 @@ impl RequestSlot {
 
 /// Why a backend's models are not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AskError {
+pub enum ListModelsError {
     /// Nothing listens there.
     #[error("the connection was refused")]
     Refused,
@@ -192,7 +192,7 @@ pub enum AskError {
     Empty,
 }
 
-impl AskError {
+impl ListModelsError {
     /// Whether the backend itself seems gone, rather than busy or at fault.
     pub fn looks_dead(&self) -> bool {
         matches!(self, Self::Refused | Self::Unreachable(_))
@@ -231,8 +231,8 @@ pub trait UpstreamClient: Send + Sync {
     /// - Ids come in the backend's order, unescaped, each once; objects as the backend wrote them.
     ///
     /// # Errors
-    /// [`AskError`], by what happened. An empty list is an error.
-    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError>;
+    /// [`ListModelsError`], by what happened. An empty list is an error.
+    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, ListModelsError>;
 
     /// Makes a channel to one registration of a backend. Does no I/O.
     fn open(&self, target: &Target) -> Arc<dyn Channel>;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use domain::labels::BasePath;
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
-use ports::upstream::{AskError, ListedModel, Target, UpstreamClient};
+use ports::upstream::{ListModelsError, ListedModel, Target, UpstreamClient};
 
 use crate::support::raw_backend::{Blackhole, RawBackend, soon};
 use crate::support::upstream_contract::target;
@@ -15,7 +15,7 @@ fn answer(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-async fn ask(target: &Target) -> Result<Vec<ListedModel>, AskError> {
+async fn ask(target: &Target) -> Result<Vec<ListedModel>, ListModelsError> {
     let settings = UpstreamSettings { ask_timeout: Duration::from_secs(1), ..UpstreamSettings::default() };
     soon("an answer", HttpUpstream::new(settings).unwrap().models(target)).await
 }
@@ -48,7 +48,7 @@ async fn no_redirect_is_followed() {
         elsewhere.address()
     ))
     .await;
-    assert_eq!(ask(&target(backend.address())).await, Err(AskError::Status(302)));
+    assert_eq!(ask(&target(backend.address())).await, Err(ListModelsError::Status(302)));
     assert_eq!(elsewhere.connections(), 0);
 }
 
@@ -63,7 +63,7 @@ async fn an_answer_is_never_tried_twice() {
             })
             .await;
             let error = ask(&target(backend.address())).await.unwrap_err();
-            assert!(matches!(error, AskError::Broken(_)), "{begin:?} {reset}: {error:?}");
+            assert!(matches!(error, ListModelsError::Broken(_)), "{begin:?} {reset}: {error:?}");
             assert!(!error.looks_dead());
             assert_eq!(backend.requests().len(), 1);
         }
@@ -81,7 +81,7 @@ async fn a_list_may_not_be_larger_than_its_limit_whether_it_says_so_or_not() {
     let until_the_end = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", list(LIST_MAX_BYTES + 1));
     for answer in [says_so, until_the_end] {
         let backend = RawBackend::answering(answer).await;
-        assert_eq!(ask(&target(backend.address())).await, Err(AskError::TooLarge(LIST_MAX_BYTES)));
+        assert_eq!(ask(&target(backend.address())).await, Err(ListModelsError::TooLarge(LIST_MAX_BYTES)));
         backend.until("the connection to be closed", |backend| backend.open() == 0).await;
     }
 }
@@ -97,7 +97,7 @@ async fn a_slow_answer_is_given_up_in_time() {
         })
         .await;
         let since = Instant::now();
-        assert_eq!(ask(&target(backend.address())).await, Err(AskError::TimedOut(1)), "{begin:?}");
+        assert_eq!(ask(&target(backend.address())).await, Err(ListModelsError::TimedOut(1)), "{begin:?}");
         assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
         backend.until("the connection to be closed", |backend| backend.open() == 0).await;
     }
@@ -106,14 +106,14 @@ async fn a_slow_answer_is_given_up_in_time() {
 #[tokio::test]
 async fn an_address_that_does_not_answer_is_given_up_in_time() {
     let hole = Blackhole::dig().await;
-    assert_eq!(ask(&target(hole.address())).await, Err(AskError::TimedOut(1)));
+    assert_eq!(ask(&target(hole.address())).await, Err(ListModelsError::TimedOut(1)));
 }
 
 #[tokio::test]
 async fn an_address_without_a_way_is_unreachable() {
     // The broadcast address: connecting fails at once, without a packet.
     let error = ask(&target("255.255.255.255:9".parse().unwrap())).await.unwrap_err();
-    assert!(matches!(error, AskError::Unreachable(_)), "{error:?}");
+    assert!(matches!(error, ListModelsError::Unreachable(_)), "{error:?}");
     assert!(error.looks_dead());
 }
 

@@ -1,4 +1,4 @@
-//! After which responses a backend keeps its connections: what is learnt of that, and what is not taken for granted.
+//! After which responses a backend keeps its connections: what is discovered of that, and what is not taken for granted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,10 +89,10 @@ async fn a_kind_of_response_after_which_connections_stay_open_is_learnt_and_the_
     let settings = UpstreamSettings { probation: Duration::from_millis(50), ..UpstreamSettings::default() };
     let channel = channel_with(&backend, settings);
     text(respond(&channel, get("/")).await).await;
-    // Learnt as soon as a request comes on a connection that was there before.
+    // Discovered as soon as a request comes on a connection that was there before.
     let mut sent = 1;
     while backend.connections() == sent {
-        assert!(sent < 1000, "not learnt");
+        assert!(sent < 1000, "not discovered");
         tokio::time::sleep(Duration::from_millis(5)).await;
         text(respond(&channel, get("/")).await).await;
         sent += 1;

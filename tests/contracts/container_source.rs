@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, LifecycleEvent, Reach};
 use domain::labels;
 use domain::signal::Signal;
 use ports::container_source::ContainerSource;
@@ -93,7 +93,7 @@ fn is_up(condition: Condition) -> bool {
 
 /// Waits until a look shows the container in service.
 async fn until_up(heard: &mut Heard, id: &ContainerId) {
-    heard.until(|event| matches!(event, ContainerEvent::Observed(c) if c.id == *id && is_up(c.condition))).await;
+    heard.until(|event| matches!(event, ContainerEvent::Inspected(c) if c.id == *id && is_up(c.condition))).await;
 }
 
 pub async fn the_first_item_is_a_snapshot_also_of_nothing<S: Stage>(stage: S) {
@@ -130,7 +130,7 @@ pub async fn only_containers_that_opted_in_are_shown<S: Stage>(mut stage: S) {
     let wanted = stage.run("wanted", OPTED_IN).await;
     until_up(&mut heard, &wanted).await;
     let strangers =
-        heard.all.iter().filter(|event| matches!(event, ContainerEvent::Observed(c) if c.id != wanted && !misread(c)));
+        heard.all.iter().filter(|event| matches!(event, ContainerEvent::Inspected(c) if c.id != wanted && !misread(c)));
     assert_eq!(strangers.count(), 0);
 }
 
@@ -154,7 +154,7 @@ pub async fn a_signal_is_an_edge<S: Stage>(mut stage: S) {
     let mut heard = Heard::new(stage.source().watch());
     heard.snapshot().await;
     stage.signal(&id, Signal(1)).await;
-    assert_eq!(heard.until_edge(&id).await, Edge::Signal(Signal(1)));
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Signal(Signal(1)));
 }
 
 pub async fn an_end_is_an_edge_and_the_next_run_has_a_later_start<S: Stage>(mut stage: S) {
@@ -163,13 +163,13 @@ pub async fn an_end_is_an_edge_and_the_next_run_has_a_later_start<S: Stage>(mut 
     let before = heard.snapshot().await[&id].started_at;
     stage.end(&id).await;
     heard
-        .until(|event| matches!(event, ContainerEvent::Edge { id: of, edge: Edge::Ended { .. }, .. } if *of == id))
+        .until(|event| matches!(event, ContainerEvent::Lifecycle { id: of, edge: LifecycleEvent::Ended { .. }, .. } if *of == id))
         .await;
     heard.until_condition(&id, Condition::NotRunning).await;
     stage.start_again(&id).await;
     let again =
-        heard.until(|event| matches!(event, ContainerEvent::Observed(c) if c.id == id && is_up(c.condition))).await;
-    assert!(matches!(again, ContainerEvent::Observed(c) if c.started_at > before));
+        heard.until(|event| matches!(event, ContainerEvent::Inspected(c) if c.id == id && is_up(c.condition))).await;
+    assert!(matches!(again, ContainerEvent::Inspected(c) if c.started_at > before));
 }
 
 pub async fn a_pause_is_an_edge_and_the_last_look_shows_it_over<S: Stage>(mut stage: S) {
@@ -177,7 +177,7 @@ pub async fn a_pause_is_an_edge_and_the_last_look_shows_it_over<S: Stage>(mut st
     let mut heard = Heard::new(stage.source().watch());
     heard.snapshot().await;
     stage.pause_and_resume(&id).await;
-    assert_eq!(heard.until_edge(&id).await, Edge::Paused);
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Paused);
     until_up(&mut heard, &id).await;
 }
 
@@ -186,7 +186,7 @@ pub async fn a_removal_is_an_edge<S: Stage>(mut stage: S) {
     let mut heard = Heard::new(stage.source().watch());
     heard.snapshot().await;
     stage.remove(&id).await;
-    heard.until(|event| matches!(event, ContainerEvent::Edge { id: of, edge: Edge::Removed, .. } if *of == id)).await;
+    heard.until(|event| matches!(event, ContainerEvent::Lifecycle { id: of, edge: LifecycleEvent::Removed, .. } if *of == id)).await;
 }
 
 pub async fn edges_have_times_that_do_not_go_back<S: Stage>(mut stage: S) {
@@ -196,10 +196,10 @@ pub async fn edges_have_times_that_do_not_go_back<S: Stage>(mut stage: S) {
     stage.signal(&id, Signal(1)).await;
     stage.pause_and_resume(&id).await;
     stage.end(&id).await;
-    let ended = |event: &ContainerEvent| matches!(event, ContainerEvent::Edge { id: of, edge: Edge::Ended { .. }, .. } if *of == id);
+    let ended = |event: &ContainerEvent| matches!(event, ContainerEvent::Lifecycle { id: of, edge: LifecycleEvent::Ended { .. }, .. } if *of == id);
     heard.until(ended).await;
     for event in &heard.all {
-        if let ContainerEvent::Edge { id: of, at, .. } = event
+        if let ContainerEvent::Lifecycle { id: of, at, .. } = event
             && *of == id
         {
             assert!(*at >= last, "{event:?} is older than {last:?}");
@@ -213,7 +213,7 @@ pub async fn a_look_that_is_asked_for_comes<S: Stage>(mut stage: S) {
     let source = stage.source();
     let mut heard = Heard::new(source.watch());
     heard.snapshot().await;
-    source.look_again(&id);
+    source.refresh(&id);
     heard.until_observed(&id).await;
 }
 
@@ -223,8 +223,8 @@ pub async fn a_look_at_what_is_gone_is_a_removal<S: Stage>(mut stage: S) {
     let mut heard = Heard::new(source.watch());
     heard.snapshot().await;
     let unknown = ContainerId::new("0".repeat(64));
-    source.look_again(&unknown);
-    assert_eq!(heard.until_edge(&unknown).await, Edge::Removed);
+    source.refresh(&unknown);
+    assert_eq!(heard.until_edge(&unknown).await, LifecycleEvent::Removed);
     let id = stage.run("one", OPTED_IN).await;
     until_up(&mut heard, &id).await;
 }
@@ -256,7 +256,7 @@ pub async fn a_loss_is_told_and_followed_by_a_snapshot_of_the_truth<S: Stage>(mu
     );
     let between = heard.all.iter().skip_while(|event| !matches!(event, ContainerEvent::Lost(_)));
     // Edges may come before it: they take containers out of service, and wait for nothing.
-    let looks = between.filter(|event| matches!(event, ContainerEvent::Observed(_)));
+    let looks = between.filter(|event| matches!(event, ContainerEvent::Inspected(_)));
     assert_eq!(looks.count(), 0, "no look before the snapshot: {:#?}", heard.all);
 }
 

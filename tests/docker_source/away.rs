@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use domain::container::{Condition, ContainerEvent, Edge, Snapshot};
+use domain::container::{Condition, ContainerEvent, LifecycleEvent, Snapshot};
 use domain::signal::Signal;
 use lw_inference_proxy::adapters::docker::DockerSettings;
 
@@ -82,7 +82,7 @@ async fn a_restarted_engine_is_found_again_and_a_signal_from_meanwhile_is_told()
     heard.until_lost().await;
     engine.event(&id, "kill", &[("signal", "15")]);
     engine.come_up();
-    assert_eq!(heard.until_edge(&id).await, Edge::Signal(Signal::TERM));
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Signal(Signal::TERM));
     heard.until_snapshot().await;
 }
 
@@ -200,7 +200,10 @@ async fn a_container_that_cannot_be_inspected_any_more_is_named_and_keeps_its_st
     engine.inspect_mood(&id, Mood::Hangs);
     engine.event(&id, "health_status: healthy", &[]);
     let named = heard.next().await;
-    assert!(matches!(&named, ContainerEvent::Uninspected(one) if one.id == id && &*one.name == "llm"), "{named:?}");
+    assert!(
+        matches!(&named, ContainerEvent::InspectionFailed(one) if one.id == id && &*one.name == "llm"),
+        "{named:?}"
+    );
     engine.inspect_mood(&id, Mood::Well);
     assert_eq!(heard.until_observed(&id).await.condition, Condition::Healthy);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::container::{Condition, ContainerEvent, ContainerId, Edge};
+use domain::container::{Condition, ContainerEvent, ContainerId, LifecycleEvent};
 use domain::signal::Signal;
 
 use super::fake_engine::{FakeEngine, Mood};
@@ -24,11 +24,11 @@ fn signalled(engine: &FakeEngine, stop_timeout: Option<i64>, signal: &str, secon
 }
 
 /// What is told right behind the snapshot, which shows the container healthy.
-async fn told_behind_the_snapshot(heard: &mut Heard, id: &ContainerId) -> Option<Edge> {
+async fn told_behind_the_snapshot(heard: &mut Heard, id: &ContainerId) -> Option<LifecycleEvent> {
     assert_eq!(heard.snapshot().await[id].condition, Condition::Healthy);
     match heard.silent_for(Duration::from_millis(300)).await {
         Ok(()) => None,
-        Err(ContainerEvent::Edge { id: of, edge, .. }) if of == *id => Some(edge),
+        Err(ContainerEvent::Lifecycle { id: of, edge, .. }) if of == *id => Some(edge),
         Err(other) => panic!("{other:?}"),
     }
 }
@@ -38,7 +38,7 @@ async fn a_stop_that_is_under_way_is_told_behind_the_first_snapshot() {
     let engine = FakeEngine::start();
     let id = signalled(&engine, Some(600), "15", 420);
     let told = told_behind_the_snapshot(&mut watch(&engine), &id).await;
-    assert_eq!(told, Some(Edge::Signal(Signal::TERM)));
+    assert_eq!(told, Some(LifecycleEvent::Signal(Signal::TERM)));
 }
 
 #[tokio::test]
@@ -81,5 +81,5 @@ async fn a_signal_to_a_container_that_was_not_inspected_yet_is_told_behind_what_
     wait_until("the event is sent", || engine.listeners() == 1).await;
     engine.release(&id);
     heard.until_observed(&id).await;
-    assert_eq!(heard.until_edge(&id).await, Edge::Signal(Signal::TERM));
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Signal(Signal::TERM));
 }

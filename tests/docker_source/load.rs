@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use domain::container::{Condition, ContainerEvent, Edge};
+use domain::container::{Condition, ContainerEvent, LifecycleEvent};
 use domain::signal::Signal;
 use lw_inference_proxy::adapters::docker::DockerSettings;
 use ports::container_source::ContainerSource;
@@ -28,10 +28,10 @@ async fn looks_are_bounded_and_merged() {
     assert!(engine.inspects_peak() <= LOOKS_AT_ONCE, "{}", engine.inspects_peak());
     let before = engine.inspects_of(&ids[0]);
     for _ in 0..1000 {
-        watched.look_again(&ids[0]);
+        watched.refresh(&ids[0]);
     }
     heard.until_observed(&ids[0]).await;
-    watched.look_again(&ids[1]);
+    watched.refresh(&ids[1]);
     heard.until_observed(&ids[1]).await;
     assert!(engine.inspects_of(&ids[0]) - before <= 20, "{}", engine.inspects_of(&ids[0]) - before);
 }
@@ -52,7 +52,7 @@ async fn more_events_than_fit_end_in_the_truth_all_the_same() {
     }
     let mut ended = BTreeSet::new();
     while ended.len() < ids.len() {
-        if let ContainerEvent::Observed(c) = heard.next().await
+        if let ContainerEvent::Inspected(c) = heard.next().await
             && c.condition == Condition::NotRunning
         {
             ended.insert(c.id);
@@ -128,7 +128,7 @@ async fn a_reader_that_falls_behind_loses_nothing() {
         engine.event(&id, "kill", &[("signal", if n == 4_999 { "15" } else { "1" })]);
     }
     let mut signals = 0;
-    while heard.until_edge(&id).await != Edge::Signal(Signal::TERM) {
+    while heard.until_edge(&id).await != LifecycleEvent::Signal(Signal::TERM) {
         signals += 1;
     }
     assert_eq!(signals, 4_999);

@@ -1,6 +1,6 @@
 //! What happens while a look or a snapshot is under way.
 
-use domain::container::{Condition, Edge, Reach};
+use domain::container::{Condition, LifecycleEvent, Reach};
 
 use super::fake_engine::FakeEngine;
 use super::heard::Belief;
@@ -13,7 +13,7 @@ async fn what_happens_during_a_look_voids_it() {
     // The look reads "healthy", and answers only after the container ended.
     held_look(&engine, &id, "health_status: healthy").await;
     engine.die(&id, 1);
-    assert_eq!(heard.until_edge(&id).await, Edge::Ended { exit_code: Some(1) });
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Ended { exit_code: Some(1) });
     engine.release(&id);
     heard.until_condition(&id, Condition::NotRunning).await;
     assert_eq!(heard.story(&id), ["Ended { exit_code: Some(1) }", "NotRunning"]);
@@ -38,7 +38,7 @@ async fn a_removal_during_a_look_is_the_last_word() {
     let (mut heard, id) = with_one(&engine).await;
     held_look(&engine, &id, "start").await;
     engine.remove(&id);
-    assert_eq!(heard.until_edge(&id).await, Edge::Removed);
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Removed);
     engine.release(&id);
     let marker = engine.run("marker", OPTED_IN, None);
     heard.until_observed(&marker).await;

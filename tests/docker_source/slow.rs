@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use domain::container::{Condition, Edge};
+use domain::container::{Condition, LifecycleEvent};
 use domain::signal::Signal;
 use lw_inference_proxy::adapters::docker::DockerSettings;
 use ports::container_source::ContainerSource;
@@ -17,7 +17,7 @@ const SLOW: Duration = Duration::from_secs(3600);
 /// Has a stop come in the stream and sees it told, long before anything that is asked of the engine is answered.
 async fn a_stop_is_told(engine: &FakeEngine, heard: &mut Heard, id: &domain::container::ContainerId) {
     engine.event(id, "kill", &[("signal", "15")]);
-    assert_eq!(heard.until_edge(id).await, Edge::Signal(Signal::TERM));
+    assert_eq!(heard.until_edge(id).await, LifecycleEvent::Signal(Signal::TERM));
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn what_happens_while_the_snapshot_is_taken_again_is_in_it() {
     wait_until("it is looked at", || engine.inspects_of(&id) > looks).await;
     // The inspection of this one is answered, the snapshot waits for the other: now it ends.
     engine.die(&id, 3);
-    assert_eq!(heard.until_edge(&id).await, Edge::Ended { exit_code: Some(3) });
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Ended { exit_code: Some(3) });
     engine.release(&other);
     assert_eq!(heard.until_snapshot().await[&id].condition, Condition::NotRunning);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::container::{Condition, Edge};
+use domain::container::{Condition, LifecycleEvent};
 use domain::signal::Signal;
 
 use super::fake_engine::FakeEngine;
@@ -36,7 +36,7 @@ async fn unknown_and_broken_lines_end_nothing() {
     }
     engine.line(&"x".repeat(3_000_000));
     engine.event(&id, "pause", &[]);
-    assert_eq!(heard.until_edge(&id).await, Edge::Paused);
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Paused);
     assert_eq!(engine.subscriptions().len(), 1);
 }
 
@@ -49,7 +49,7 @@ async fn a_change_that_no_event_told_is_found() {
     let quiet = engine.add("quiet", OPTED_IN, None);
     heard.until_observed(&quiet).await;
     engine.take_away(&id);
-    assert_eq!(heard.until_edge(&id).await, Edge::Removed);
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Removed);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn what_happened_between_subscription_and_list_is_in_the_snapshot_or_after
     let id = engine.run("between", OPTED_IN, None);
     engine.event(&id, "kill", &[("signal", "15")]);
     heard.snapshot().await;
-    assert_eq!(heard.until_edge(&id).await, Edge::Signal(Signal::TERM));
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Signal(Signal::TERM));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use domain::container::{Condition, ContainerEvent, Edge, LostAddresses, Reach};
+use domain::container::{Condition, ContainerEvent, LifecycleEvent, LostAddresses, Reach};
 use domain::signal::Signal;
 use lw_inference_proxy::adapters::docker::DockerSettings;
 use ports::container_source::ContainerSource;
@@ -16,8 +16,8 @@ fn at(ip: &str) -> Reach {
     Reach::At(ip.parse::<IpAddr>().unwrap().into())
 }
 
-fn left(ips: &[&str]) -> Edge {
-    Edge::LeftNetwork(LostAddresses::These(ips.iter().map(|ip| ip.parse().unwrap()).collect()))
+fn left(ips: &[&str]) -> LifecycleEvent {
+    LifecycleEvent::LeftNetwork(LostAddresses::These(ips.iter().map(|ip| ip.parse().unwrap()).collect()))
 }
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn a_stop_on_docker_20_is_told_from_the_kill_on() {
     let engine = FakeEngine::start();
     let (mut heard, id) = with_one(&engine).await;
     engine.event(&id, "kill", &[("signal", "15")]);
-    assert_eq!(heard.until_edge(&id).await, Edge::Signal(Signal::TERM));
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Signal(Signal::TERM));
     engine.die(&id, 0);
     engine.network_event(&id, "disconnect");
     engine.event(&id, "stop", &[]);
@@ -77,10 +77,10 @@ async fn a_stop_on_podman_is_seen_in_the_list_before_it_is_over() {
     engine.change(&id, |c| c.status = "stopping".to_owned());
     heard.until_condition(&id, Condition::Stopping).await;
     engine.die(&id, 0);
-    assert_eq!(heard.until_edge(&id).await, Edge::Ended { exit_code: Some(0) });
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Ended { exit_code: Some(0) });
     engine.take_away(&id);
     engine.event(&id, "remove", OPTED_IN);
-    assert_eq!(heard.until_edge(&id).await, Edge::Removed);
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Removed);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_podman_restart_that_begins_with_restart_ends_up_running() {
     engine.die(&id, 0);
     engine.event(&id, "init", &[]);
     engine.start_again(&id);
-    heard.until(|event| matches!(event, ContainerEvent::Edge { edge: Edge::Ended { .. }, .. })).await;
+    heard.until(|event| matches!(event, ContainerEvent::Lifecycle { edge: LifecycleEvent::Ended { .. }, .. })).await;
     heard.until_condition(&id, Condition::Healthy).await;
 }
 
@@ -127,17 +127,19 @@ async fn every_way_to_leave_service_is_told_without_a_look() {
     // No look is answered any more: what comes now comes from the events alone.
     let _held = engine.hold_inspects(&id);
     for (action, attributes, edge) in [
-        ("kill", &[("signal", "9")][..], Edge::Signal(Signal::KILL)),
-        ("oom", &[], Edge::OutOfMemory),
-        ("pause", &[], Edge::Paused),
-        ("health_status: unhealthy", &[], Edge::Unhealthy),
-        ("rename", &[("name", "new"), ("oldName", "/llm")], Edge::Renamed("new".into())),
-        ("die", &[("exitCode", "137")], Edge::Ended { exit_code: Some(137) }),
-        ("stop", &[], Edge::Ended { exit_code: None }),
-        ("destroy", &[], Edge::Removed),
+        ("kill", &[("signal", "9")][..], LifecycleEvent::Signal(Signal::KILL)),
+        ("oom", &[], LifecycleEvent::OutOfMemory),
+        ("pause", &[], LifecycleEvent::Paused),
+        ("health_status: unhealthy", &[], LifecycleEvent::Unhealthy),
+        ("rename", &[("name", "new"), ("oldName", "/llm")], LifecycleEvent::Renamed("new".into())),
+        ("die", &[("exitCode", "137")], LifecycleEvent::Ended { exit_code: Some(137) }),
+        ("stop", &[], LifecycleEvent::Ended { exit_code: None }),
+        ("destroy", &[], LifecycleEvent::Removed),
     ] {
         engine.event(&id, action, attributes);
-        let ContainerEvent::Edge { edge: told, .. } = heard.next().await else { panic!("{action}: {:?}", heard.all) };
+        let ContainerEvent::Lifecycle { edge: told, .. } = heard.next().await else {
+            panic!("{action}: {:?}", heard.all)
+        };
         assert_eq!(told, edge, "{action}");
     }
 }
@@ -154,7 +156,7 @@ async fn a_network_that_is_left_and_joined_changes_the_address() {
     engine.change(&id, |c| c.ip = "10.1.7.7".to_owned());
     engine.network_event(&id, "connect");
     let at = at("10.1.7.7");
-    heard.until(|event| matches!(event, ContainerEvent::Observed(c) if c.reach == at)).await;
+    heard.until(|event| matches!(event, ContainerEvent::Inspected(c) if c.reach == at)).await;
 }
 
 #[tokio::test]
@@ -170,12 +172,12 @@ async fn a_container_that_uses_anothers_network_is_reached_there_until_that_one_
     let mut heard = watch(&engine);
     assert_eq!(heard.snapshot().await[&id].reach, at("10.1.9.9"));
     engine.die(&owner, 0);
-    assert_eq!(heard.until_edge(&id).await, Edge::LeftNetwork(LostAddresses::All));
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::LeftNetwork(LostAddresses::All));
     engine.start_again(&owner);
     let lost = heard
-        .until(|e| matches!(e, ContainerEvent::Observed(c) if matches!(&c.reach, Reach::Nowhere(why) if why.to_string().contains("restart"))))
+        .until(|e| matches!(e, ContainerEvent::Inspected(c) if matches!(&c.reach, Reach::Nowhere(why) if why.to_string().contains("restart"))))
         .await;
-    assert!(matches!(lost, ContainerEvent::Observed(c) if c.id == id));
+    assert!(matches!(lost, ContainerEvent::Inspected(c) if c.id == id));
 }
 
 #[tokio::test]
@@ -208,7 +210,7 @@ async fn who_uses_anothers_network_is_looked_at_when_that_one_joins_or_leaves_ne
     engine.change(&owner, |c| c.ip = "10.1.8.8".to_owned());
     engine.network_event(&owner, "connect");
     let at = at("10.1.8.8");
-    heard.until(|event| matches!(event, ContainerEvent::Observed(c) if c.id == id && c.reach == at)).await;
+    heard.until(|event| matches!(event, ContainerEvent::Inspected(c) if c.id == id && c.reach == at)).await;
 }
 
 #[tokio::test]
@@ -217,7 +219,7 @@ async fn a_container_that_was_killed_for_memory_is_not_looked_at_before_its_end_
     let (mut heard, id) = with_one(&engine).await;
     let looks = engine.inspects_of(&id);
     engine.event(&id, "oom", &[]);
-    assert_eq!(heard.until_edge(&id).await, Edge::OutOfMemory);
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::OutOfMemory);
     heard.silent_for(Duration::from_millis(310)).await.expect("its end may be so late");
     engine.die(&id, 137);
     heard.until_condition(&id, Condition::NotRunning).await;

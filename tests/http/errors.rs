@@ -1,6 +1,6 @@
 //! The proxy's own errors: every case of the table, in the shape of either dialect.
 
-use domain::container::{Condition, Container, ContainerId, Edge};
+use domain::container::{Condition, Container, ContainerId, LifecycleEvent};
 use domain::signal;
 use domain::table::MAX_MODELS_PER_BACKEND;
 use lw_inference_proxy::adapters::http::HttpSettings;
@@ -131,7 +131,7 @@ async fn a_draining_backend_is_503_and_a_known_model_that_is_not_ready_too() {
     let mut busy = stage.client().await;
     busy.send(post("/v1/x", MODEL)).await;
     backend.until("the request", |backend| !backend.requests().is_empty()).await;
-    stage.source.edge(&ContainerId::new("b0"), Edge::Signal(signal::Signal::TERM));
+    stage.source.edge(&ContainerId::new("b0"), LifecycleEvent::Signal(signal::Signal::TERM));
     stage.until("the drain", |shared| shared.load().table.active() == 0).await;
     judge(&stage, &case(MODEL, 503, "model_draining", "overloaded_error")).await;
     hold.give();

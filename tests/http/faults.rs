@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use lw_inference_proxy::adapters::http::HttpSettings;
 use ports::upstream::{
-    Answer, AskError, BodyError, BoxBody, Channel, ListedModel, RequestSlot, SendError, Target, UpstreamClient,
+    Answer, BodyError, BoxBody, Channel, ListModelsError, ListedModel, RequestSlot, SendError, Target, UpstreamClient,
 };
 
 use super::support::http_stage::{Stage, Tuning};
@@ -37,8 +37,8 @@ impl Body for Body3 {
 
 #[async_trait]
 impl UpstreamClient for Panics {
-    async fn models(&self, _: &Target) -> Result<Vec<ListedModel>, AskError> {
-        Err(AskError::Empty)
+    async fn models(&self, _: &Target) -> Result<Vec<ListedModel>, ListModelsError> {
+        Err(ListModelsError::Empty)
     }
 
     fn open(&self, _: &Target) -> Arc<dyn Channel> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::container::{ContainerId, Edge};
+use domain::container::{ContainerId, LifecycleEvent};
 use domain::drain::DrainPolicy;
 use domain::signal;
 use domain::table::TableRules;
@@ -150,7 +150,7 @@ async fn an_answer_that_a_drain_cuts_looks_broken_to_every_client() {
         assert_eq!(new.next_chunk().await.unwrap().unwrap(), EVENT.as_bytes());
         let (mut old, _) = old_client(&stage, "").await;
         assert_eq!(old.through(EVENT.as_bytes()).await.unwrap(), EVENT.as_bytes());
-        stage.source.edge(&ContainerId::new("b0"), Edge::Signal(signal::Signal::TERM));
+        stage.source.edge(&ContainerId::new("b0"), LifecycleEvent::Signal(signal::Signal::TERM));
         assert!(new.next_chunk().await.is_err(), "{head:?}: a clean end");
         assert_eq!(old.ended().await, End::Reset, "{head:?}: it looks complete");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::container::{Condition, Container, ContainerId, Edge};
+use domain::container::{Condition, Container, ContainerId, LifecycleEvent};
 use domain::drain::DrainPolicy;
 use domain::table::TableRules;
 use lw_inference_proxy::adapters::http::HttpSettings;
@@ -91,9 +91,10 @@ async fn an_answer_that_breaks_the_protocol_is_not_called_no_answer() {
 
 #[tokio::test]
 async fn a_request_that_a_drain_cut_is_told_the_true_reason() {
-    for (edge, said) in
-        [(Edge::Unhealthy, "turned unhealthy"), (Edge::Signal(domain::signal::Signal::TERM), "was sent SIGTERM")]
-    {
+    for (edge, said) in [
+        (LifecycleEvent::Unhealthy, "turned unhealthy"),
+        (LifecycleEvent::Signal(domain::signal::Signal::TERM), "was sent SIGTERM"),
+    ] {
         let backend = RawBackend::start(|mut peer| async move {
             peer.request().await?;
             std::future::pending::<std::io::Result<()>>().await

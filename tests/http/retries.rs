@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::container::{ContainerId, Edge, LostAddresses};
+use domain::container::{ContainerId, LifecycleEvent, LostAddresses};
 use domain::signal::Signal;
 use lw_inference_proxy::adapters::upstream::UpstreamSettings;
 
@@ -24,8 +24,13 @@ async fn rule_19_a_refused_connection_sends_the_request_to_the_next_backend() {
 }
 
 /// Why a backend leaves service.
-fn leavings() -> [Edge; 4] {
-    [Edge::Ended { exit_code: Some(137) }, Edge::Signal(Signal::TERM), Edge::Unhealthy, Edge::Paused]
+fn leavings() -> [LifecycleEvent; 4] {
+    [
+        LifecycleEvent::Ended { exit_code: Some(137) },
+        LifecycleEvent::Signal(Signal::TERM),
+        LifecycleEvent::Unhealthy,
+        LifecycleEvent::Paused,
+    ]
 }
 
 #[tokio::test]
@@ -47,7 +52,7 @@ async fn rule_19_a_request_that_waits_for_a_connection_goes_elsewhere_when_its_b
 
 #[tokio::test]
 async fn rule_19_a_request_that_waits_for_a_connection_to_the_only_backend_is_told_to_come_again_when_that_leaves() {
-    let left = Edge::LeftNetwork(LostAddresses::All);
+    let left = LifecycleEvent::LeftNetwork(LostAddresses::All);
     for edge in leavings().into_iter().chain([left]) {
         let hole = Blackhole::dig().await;
         let stage = Stage::tuned(&[("m", hole.address())], Tuning::default()).await;
@@ -57,7 +62,8 @@ async fn rule_19_a_request_that_waits_for_a_connection_to_the_only_backend_is_to
         let since = std::time::Instant::now();
         stage.source.edge(&ContainerId::new("b0"), edge.clone());
         let answer = client.answer().await.unwrap();
-        let expected = if edge == Edge::Signal(Signal::TERM) { "model_draining" } else { "model_unavailable" };
+        let expected =
+            if edge == LifecycleEvent::Signal(Signal::TERM) { "model_draining" } else { "model_unavailable" };
         assert_eq!((answer.status, answer.code().as_str()), (503, expected), "{edge:?}: {answer:?}");
         assert!(answer.header("retry-after").is_some());
         // Whatever answers at that address later is not the backend.
@@ -103,7 +109,7 @@ async fn rule_20_no_connection_outlives_its_registration() {
     let address = first.address();
     let stage = Stage::before(address).await;
     assert_eq!(stage.ask(post("/v1/x", MODEL)).await.status, 200);
-    stage.source.edge(&ContainerId::new("b0"), Edge::Ended { exit_code: Some(0) });
+    stage.source.edge(&ContainerId::new("b0"), LifecycleEvent::Ended { exit_code: Some(0) });
     stage.until("the end of it", |shared| shared.load().table.active() == 0).await;
     first.until("its connections to close", |backend| backend.open() == 0).await;
     stage.source.remove(&ContainerId::new("b0"));

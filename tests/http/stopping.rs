@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use domain::container::{ContainerId, Edge};
+use domain::container::{ContainerId, LifecycleEvent};
 use domain::signal;
 use lw_inference_proxy::adapters::http::HttpSettings;
 
@@ -167,10 +167,10 @@ async fn rule_25_fifty_rolling_restarts_of_two_backends_fail_no_request() {
     for restart in 0..RESTARTS {
         let which = restart % 2;
         let id = ContainerId::new(names[which].as_str());
-        stage.source.edge(&id, Edge::Signal(signal::Signal::TERM));
+        stage.source.edge(&id, LifecycleEvent::Signal(signal::Signal::TERM));
         stage.until("the drain", |shared| shared.load().table.active() == 1).await;
         stage.until("its end", |shared| shared.load().table.retiring().is_empty()).await;
-        stage.source.edge(&id, Edge::Ended { exit_code: Some(0) });
+        stage.source.edge(&id, LifecycleEvent::Ended { exit_code: Some(0) });
         stage.source.remove(&id);
         names[which] = format!("c{restart}");
         stage.add(&names[which], "m", backends[which]).await;

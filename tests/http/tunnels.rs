@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::container::{ContainerId, Edge};
+use domain::container::{ContainerId, LifecycleEvent};
 use domain::drain::DrainPolicy;
 use domain::signal::Signal as Sent;
 use domain::table::TableRules;
@@ -65,7 +65,7 @@ async fn rule_18_a_tunnel_is_drained_and_cut_at_the_deadline() {
     let rules = TableRules { drain, refresh_every: Duration::from_secs(30) };
     let stage = Stage::tuned(&[("m", backend.address())], Tuning { rules, ..Tuning::default() }).await;
     let mut client = open(&stage).await;
-    stage.source.edge(&ContainerId::new("b0"), Edge::Signal(Sent::TERM));
+    stage.source.edge(&ContainerId::new("b0"), LifecycleEvent::Signal(Sent::TERM));
     stage.until("the drain", |shared| shared.load().table.active() == 0).await;
     let started = std::time::Instant::now();
     echoes(&mut client, "still").await;

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use domain::container::{
-    Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses, Reach, Unreachable,
+    Addresses, Condition, Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, LostAddresses, Reach,
+    Unreachable,
 };
 use domain::labels::InferenceLabels;
 use domain::signal::Signal;
@@ -69,11 +70,11 @@ impl Engine {
         }
     }
 
-    fn edge(&mut self, dice: &mut Dice, id: &ContainerId, edge: Edge) {
+    fn edge(&mut self, dice: &mut Dice, id: &ContainerId, edge: LifecycleEvent) {
         self.clock += 1;
         let source = self.containers[id].source;
         let at = EngineTime(self.clock);
-        let event = ContainerEvent::Edge { id: id.clone(), at, edge };
+        let event = ContainerEvent::Lifecycle { id: id.clone(), at, edge };
         if dice.one_in(10) {
             self.push(source, event.clone());
         }
@@ -89,8 +90,10 @@ impl Engine {
     /// What the source answers when it is asked to look at one container.
     pub fn look(&mut self, source: SourceId, id: &ContainerId) {
         let event = match self.containers.get(id) {
-            Some(truth) => ContainerEvent::Observed(truth.container.clone()),
-            None => ContainerEvent::Edge { id: id.clone(), at: EngineTime(self.clock), edge: Edge::Removed },
+            Some(truth) => ContainerEvent::Inspected(truth.container.clone()),
+            None => {
+                ContainerEvent::Lifecycle { id: id.clone(), at: EngineTime(self.clock), edge: LifecycleEvent::Removed }
+            }
         };
         self.push(source, event);
     }
@@ -157,23 +160,23 @@ impl Engine {
         let condition = self.containers[id].container.condition;
         let told = match (condition, dice.up_to(12)) {
             (Condition::NotRunning, 0) => {
-                self.edge(dice, id, Edge::Removed);
+                self.edge(dice, id, LifecycleEvent::Removed);
                 self.containers.remove(id);
                 return;
             }
             (Condition::NotRunning | Condition::Restarting, _) => return self.starts(id, dice),
             (Condition::Paused, 0..=5) => return self.turns(id, Condition::Healthy),
             (Condition::Paused, _) => None,
-            (_, 0) => Some((Edge::Paused, Some(Condition::Paused))),
-            (_, 1) => Some((Edge::Unhealthy, Some(Condition::Unhealthy))),
-            (_, 2) => Some((Edge::OutOfMemory, None)),
-            (_, 3) => Some((Edge::Signal(Signal(1)), None)),
-            (_, 4) => Some((Edge::Signal(Signal::TERM), None)),
+            (_, 0) => Some((LifecycleEvent::Paused, Some(Condition::Paused))),
+            (_, 1) => Some((LifecycleEvent::Unhealthy, Some(Condition::Unhealthy))),
+            (_, 2) => Some((LifecycleEvent::OutOfMemory, None)),
+            (_, 3) => Some((LifecycleEvent::Signal(Signal(1)), None)),
+            (_, 4) => Some((LifecycleEvent::Signal(Signal::TERM), None)),
             (_, 5) => {
-                self.edge(dice, id, Edge::Signal(Signal::KILL));
-                Some((Edge::Ended { exit_code: Some(137) }, Some(Condition::NotRunning)))
+                self.edge(dice, id, LifecycleEvent::Signal(Signal::KILL));
+                Some((LifecycleEvent::Ended { exit_code: Some(137) }, Some(Condition::NotRunning)))
             }
-            (_, 6) => Some((Edge::Ended { exit_code: Some(0) }, Some(Condition::Restarting))),
+            (_, 6) => Some((LifecycleEvent::Ended { exit_code: Some(0) }, Some(Condition::Restarting))),
             (_, 7) => return self.moves(id, dice),
             (_, 8) => {
                 self.containers.get_mut(id).unwrap().models = models(dice);
@@ -213,8 +216,8 @@ impl Engine {
         let lost: Vec<_> = before.into_iter().filter(|ip| !stays(ip)).collect();
         match dice.up_to(4) {
             0 => {} // only the look shows it
-            1 => self.edge(dice, id, Edge::LeftNetwork(LostAddresses::All)),
-            _ => self.edge(dice, id, Edge::LeftNetwork(LostAddresses::These(lost))),
+            1 => self.edge(dice, id, LifecycleEvent::LeftNetwork(LostAddresses::All)),
+            _ => self.edge(dice, id, LifecycleEvent::LeftNetwork(LostAddresses::These(lost))),
         }
         self.containers.get_mut(id).unwrap().container.reach = reach;
         self.turns(id, condition);

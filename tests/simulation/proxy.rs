@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::backend::{Backend, Registration};
-use domain::container::{Condition, ContainerEvent, ContainerId, Edge, EngineTime, Reach};
+use domain::container::{Condition, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, Reach};
 use domain::drain::DrainPolicy;
 use domain::gate::Closed;
 use domain::signal::Meaning;
 use domain::signal::Signal;
-use domain::table::{Generation, Question, Resolution, RoutingTable, SourceId, TableEvent, TableRules, Transition};
+use domain::table::{
+    DiscoveryRequest, Generation, Resolution, RoutingTable, SourceId, TableEvent, TableRules, Transition,
+};
 
 use super::dice::Dice;
 use super::engine::{Engine, MODELS, Truth};
@@ -41,7 +43,7 @@ pub struct Proxy {
     /// Every backend that was ever registered, and whether it was retired and removed.
     pub backends: BTreeMap<Registration, (Arc<Backend<()>>, bool, bool)>,
     pub in_flight: Vec<Arc<Backend<()>>>,
-    questions: Vec<(Question, bool)>,
+    questions: Vec<(DiscoveryRequest, bool)>,
     finished: Vec<Registration>,
     taken_back: BTreeSet<ContainerId>,
 }
@@ -85,16 +87,16 @@ impl Proxy {
     fn perform(&mut self, transition: Transition<()>) {
         match transition {
             Transition::Discover(question) => self.questions.push((question, false)),
-            Transition::Resume(Question { container, generation, .. }) => {
+            Transition::Resume(DiscoveryRequest { container, generation, .. }) => {
                 self.apply(TableEvent::Resumed { container, generation, link: () });
             }
-            Transition::Refresh(question) => self.questions.push((question, true)),
+            Transition::RefreshModels(question) => self.questions.push((question, true)),
             // Answers to what was abandoned may be on their way: the questions stay, half of them.
             Transition::Abandon(id) => {
                 let mut keep = false;
                 self.questions.retain(|(question, _)| question.container != id || std::mem::replace(&mut keep, true));
             }
-            Transition::LookAgain(source, id) => self.looks_wanted.push((source, id)),
+            Transition::RefreshContainer(source, id) => self.looks_wanted.push((source, id)),
             Transition::Registered(backend, models) => {
                 assert!(!models.is_empty());
                 let newest = self.backends.keys().next_back().is_none_or(|last| *last < backend.registration);
@@ -163,9 +165,9 @@ impl Proxy {
                 gone.iter().for_each(|id| self.told.entry(id.clone()).or_default().may_serve = false);
                 containers.iter().for_each(|container| self.note_look(container));
             }
-            ContainerEvent::Observed(container) => self.note_look(container),
-            ContainerEvent::Edge { id, at, edge } => self.note_edge(id, *at, edge),
-            ContainerEvent::Uninspected(_) | ContainerEvent::Lost(_) => {}
+            ContainerEvent::Inspected(container) => self.note_look(container),
+            ContainerEvent::Lifecycle { id, at, edge } => self.note_edge(id, *at, edge),
+            ContainerEvent::InspectionFailed(_) | ContainerEvent::Lost(_) => {}
         }
         self.apply(TableEvent::Source(source, event));
     }
@@ -183,19 +185,22 @@ impl Proxy {
         };
     }
 
-    fn note_edge(&mut self, id: &ContainerId, at: EngineTime, edge: &Edge) {
+    fn note_edge(&mut self, id: &ContainerId, at: EngineTime, edge: &LifecycleEvent) {
         let now = self.now;
         let Some(told) = self.told.get_mut(id).filter(|told| at >= told.run) else { return };
         match edge {
-            Edge::Signal(signal) if signal.meaning(Signal::TERM) == Meaning::Other => {}
-            Edge::Signal(signal) if told.signals.contains(&(at, *signal)) => {} // told again
-            Edge::Signal(signal) => {
+            LifecycleEvent::Signal(signal) if signal.meaning(Signal::TERM) == Meaning::Other => {}
+            LifecycleEvent::Signal(signal) if told.signals.contains(&(at, *signal)) => {} // told again
+            LifecycleEvent::Signal(signal) => {
                 told.signals.push((at, *signal));
                 (told.may_serve, told.stopped) = (false, Some(now));
             }
-            Edge::Ended { .. } | Edge::Removed | Edge::Paused | Edge::Unhealthy => told.may_serve = false,
-            Edge::LeftNetwork(lost) => told.addresses.retain(|ip| !lost.contains(*ip)),
-            Edge::OutOfMemory | Edge::Renamed(_) => {}
+            LifecycleEvent::Ended { .. }
+            | LifecycleEvent::Removed
+            | LifecycleEvent::Paused
+            | LifecycleEvent::Unhealthy => told.may_serve = false,
+            LifecycleEvent::LeftNetwork(lost) => told.addresses.retain(|ip| !lost.contains(*ip)),
+            LifecycleEvent::OutOfMemory | LifecycleEvent::Renamed(_) => {}
         }
     }
 
@@ -217,17 +222,17 @@ impl Proxy {
         &mut self,
         dice: &mut Dice,
         engine: &Engine,
-        question: Question,
+        question: DiscoveryRequest,
         refresh: bool,
         honest: bool,
         spoils: bool,
     ) {
-        let Question { container, generation, .. } = question.clone();
+        let DiscoveryRequest { container, generation, .. } = question.clone();
         let generation = if honest { generation } else { Generation(generation.0.saturating_sub(dice.up_to(9))) };
         let answered = answering(engine, &question, refresh);
         let Some((truth, address)) = answered.filter(|_| honest || dice.one_in(2)) else {
             let failure = Arc::from("refused");
-            self.apply(TableEvent::NotLearnt { container, generation, failure, looks_dead: dice.one_in(2) });
+            self.apply(TableEvent::DiscoveryFailed { container, generation, failure, looks_dead: dice.one_in(2) });
             if !refresh {
                 self.questions.push((question, false)); // asked again and again
             }
@@ -240,7 +245,7 @@ impl Proxy {
         let (void, before) = (asked != Some(generation), (self.registered(), self.table.active()));
         self.apply(match refresh {
             true => TableEvent::Refreshed { container, generation, models },
-            false => TableEvent::Learnt { container, generation, address, models, link: () },
+            false => TableEvent::Discovered { container, generation, address, models, link: () },
         });
         assert!(!void || before == (self.registered(), self.table.active()), "an answer to an earlier question counts");
         if !refresh && generation != question.generation {
@@ -280,7 +285,7 @@ impl Proxy {
     pub fn suspects(&mut self, dice: &mut Dice) {
         let all: Vec<_> = self.backends.keys().copied().collect();
         if let Some(place) = dice.place(all.len()) {
-            self.apply(TableEvent::Suspected { registration: all[place], why: "refused".into() });
+            self.apply(TableEvent::Ejected { registration: all[place], why: "refused".into() });
         }
     }
 
@@ -302,7 +307,7 @@ impl Proxy {
 }
 
 /// The container that answers a question, and the first address at which it does.
-fn answering<'a>(engine: &'a Engine, question: &Question, refresh: bool) -> Option<(&'a Truth, SocketAddr)> {
+fn answering<'a>(engine: &'a Engine, question: &DiscoveryRequest, refresh: bool) -> Option<(&'a Truth, SocketAddr)> {
     let truth = engine.containers.get(&question.container).filter(|truth| truth.runs())?;
     let Reach::At(addresses) = &truth.container.reach else { return None };
     let others = question.others.iter().filter(|_| !refresh);

@@ -19,9 +19,9 @@ fn one_that_was_stopped_is_at_rest_and_one_that_crashed_needs_a_person() {
         let mut scene = Scene::of([container("one", Condition::Healthy)]);
         scene.lists("one", &["a"]);
         if stopped {
-            scene.edge("one", Edge::Signal(Signal::TERM));
+            scene.edge("one", LifecycleEvent::Signal(Signal::TERM));
         }
-        scene.edge("one", Edge::Ended { exit_code });
+        scene.edge("one", LifecycleEvent::Ended { exit_code });
         scene.drains();
         let line = scene.only();
         assert_eq!((line.level, line.state.as_str()), (level, state), "{stopped} {exit_code:?}");
@@ -30,8 +30,8 @@ fn one_that_was_stopped_is_at_rest_and_one_that_crashed_needs_a_person() {
         assert!(level != Level::Wrong || line.line.contains(&format!("exit code {code}")), "{}", line.line);
     }
     let mut scene = Scene::of([container("one", Condition::Healthy)]);
-    scene.edge("one", Edge::OutOfMemory);
-    scene.edge("one", Edge::Ended { exit_code: Some(137) });
+    scene.edge("one", LifecycleEvent::OutOfMemory);
+    scene.edge("one", LifecycleEvent::Ended { exit_code: Some(137) });
     assert!(scene.only().line.contains("out of memory"), "{}", scene.only().line);
 }
 
@@ -63,10 +63,10 @@ fn one_that_its_restart_policy_brings_back_again_and_again_needs_a_person() {
     scene.lists("one", &["a"]);
     assert_eq!(scene.only().level, Level::Good);
     assert!(scene.only().line.contains("restarted once"), "{}", scene.only().line);
-    scene.edge("one", Edge::Ended { exit_code: Some(3) });
+    scene.edge("one", LifecycleEvent::Ended { exit_code: Some(3) });
     scene.drains();
     let again = Container { restarts: 2, started_at: EngineTime(3), ..container("one", Condition::Healthy) };
-    scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::Observed(again)));
+    scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::Inspected(again)));
     scene.lists("one", &["a"]);
     let line = scene.only();
     assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "ready"));

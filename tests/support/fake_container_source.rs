@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, EngineTime, Reach};
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, Reach};
 use domain::labels::InferenceLabels;
 use domain::signal::Signal;
 use futures_core::Stream;
@@ -71,23 +71,23 @@ impl FakeContainerSource {
         let mut inner = self.inner.lock().unwrap();
         inner.containers.insert(container.id.clone(), container.clone());
         if inner.away.is_none() {
-            inner.say(ContainerEvent::Observed(container));
+            inner.say(ContainerEvent::Inspected(container));
         }
     }
 
     /// Something happened to a container.
-    pub fn edge(&self, id: &ContainerId, edge: Edge) {
+    pub fn edge(&self, id: &ContainerId, edge: LifecycleEvent) {
         let mut inner = self.inner.lock().unwrap();
         if inner.away.is_none() {
             let at = inner.tick();
-            inner.say(ContainerEvent::Edge { id: id.clone(), at, edge });
+            inner.say(ContainerEvent::Lifecycle { id: id.clone(), at, edge });
         }
     }
 
     /// A container is gone.
     pub fn remove(&self, id: &ContainerId) {
         self.inner.lock().unwrap().containers.remove(id);
-        self.edge(id, Edge::Removed);
+        self.edge(id, LifecycleEvent::Removed);
     }
 
     /// The source is lost.
@@ -155,17 +155,17 @@ impl ContainerSource for FakeContainerSource {
         Box::pin(Items(items))
     }
 
-    fn look_again(&self, id: &ContainerId) {
+    fn refresh(&self, id: &ContainerId) {
         let mut inner = self.inner.lock().unwrap();
         inner.asked.push(id.clone());
         if inner.away.is_some() {
             return;
         }
         match inner.containers.get(id).cloned() {
-            Some(container) => inner.say(ContainerEvent::Observed(container)),
+            Some(container) => inner.say(ContainerEvent::Inspected(container)),
             None => {
                 let at = inner.tick();
-                inner.say(ContainerEvent::Edge { id: id.clone(), at, edge: Edge::Removed });
+                inner.say(ContainerEvent::Lifecycle { id: id.clone(), at, edge: LifecycleEvent::Removed });
             }
         }
     }

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri
 use http_body::Frame;
 use http_body_util::BodyExt;
 use ports::upstream::{
-    Answer, AskError, BodyError, BoxBody, Channel, ListedModel, RequestSlot, SendError, SendFailure, Sent, Target,
-    UpstreamClient,
+    Answer, BodyError, BoxBody, Channel, ListModelsError, ListedModel, RequestSlot, SendError, SendFailure, Sent,
+    Target, UpstreamClient,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -53,7 +53,7 @@ pub struct Recorded {
 
 #[derive(Default)]
 struct State {
-    lists: HashMap<SocketAddr, Result<Vec<ListedModel>, AskError>>,
+    lists: HashMap<SocketAddr, Result<Vec<ListedModel>, ListModelsError>>,
     replies: HashMap<SocketAddr, VecDeque<Reply>>,
     asked: Vec<SocketAddr>,
     opened: Vec<SocketAddr>,
@@ -71,7 +71,7 @@ impl FakeUpstream {
     }
 
     /// What this backend answers from now on when it is asked for its models. Without it: refused.
-    pub fn lists(&self, address: SocketAddr, answer: Result<Vec<ListedModel>, AskError>) {
+    pub fn lists(&self, address: SocketAddr, answer: Result<Vec<ListedModel>, ListModelsError>) {
         self.state().lists.insert(address, answer);
     }
 
@@ -112,10 +112,10 @@ pub fn listed(id: &str) -> ListedModel {
 
 #[async_trait]
 impl UpstreamClient for FakeUpstream {
-    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError> {
+    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, ListModelsError> {
         let mut state = self.state();
         state.asked.push(target.address);
-        state.lists.get(&target.address).cloned().unwrap_or(Err(AskError::Refused))
+        state.lists.get(&target.address).cloned().unwrap_or(Err(ListModelsError::Refused))
     }
 
     fn open(&self, target: &Target) -> Arc<dyn Channel> {

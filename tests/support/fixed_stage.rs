@@ -13,20 +13,20 @@ use domain::container::ContainerId;
 use domain::labels;
 use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use ports::container_source::ContainerSource;
-use ports::upstream::{AskError, Channel, ListedModel, Target, UpstreamClient};
+use ports::upstream::{Channel, ListModelsError, ListedModel, Target, UpstreamClient};
 
 use crate::contract::Stage;
 
 /// What is asked for models; by the whole URL, for one address may carry several backends.
 #[derive(Default)]
 pub struct Answers {
-    answers: Mutex<HashMap<String, Result<Vec<ListedModel>, AskError>>>,
+    answers: Mutex<HashMap<String, Result<Vec<ListedModel>, ListModelsError>>>,
     asked: AtomicUsize,
 }
 
 impl Answers {
     /// What this backend answers from now on. Without it: refused.
-    pub fn set(&self, address: SocketAddr, base_path: &str, answer: Result<Vec<ListedModel>, AskError>) {
+    pub fn set(&self, address: SocketAddr, base_path: &str, answer: Result<Vec<ListedModel>, ListModelsError>) {
         self.answers.lock().unwrap().insert(format!("{address}{base_path}"), answer);
     }
 
@@ -37,16 +37,16 @@ impl Answers {
 }
 
 /// A list of one model.
-pub fn a_list() -> Result<Vec<ListedModel>, AskError> {
+pub fn a_list() -> Result<Vec<ListedModel>, ListModelsError> {
     Ok(vec![ListedModel { id: "m".into(), object: r#"{"id":"m"}"#.into() }])
 }
 
 #[async_trait]
 impl UpstreamClient for Answers {
-    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError> {
+    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, ListModelsError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let key = format!("{}{}", target.address, target.base_path.as_str());
-        self.answers.lock().unwrap().get(&key).cloned().unwrap_or(Err(AskError::Refused))
+        self.answers.lock().unwrap().get(&key).cloned().unwrap_or(Err(ListModelsError::Refused))
     }
 
     fn open(&self, _: &Target) -> Arc<dyn Channel> {

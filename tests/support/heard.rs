@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge};
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, LifecycleEvent};
 use futures_util::StreamExt;
 use ports::container_source::ContainerEvents;
 
@@ -77,17 +77,17 @@ impl Heard {
     }
 
     /// Waits for an edge of this container.
-    pub async fn until_edge(&mut self, id: &ContainerId) -> Edge {
-        match self.until(|event| matches!(event, ContainerEvent::Edge { id: of, .. } if of == id)).await {
-            ContainerEvent::Edge { edge, .. } => edge,
+    pub async fn until_edge(&mut self, id: &ContainerId) -> LifecycleEvent {
+        match self.until(|event| matches!(event, ContainerEvent::Lifecycle { id: of, .. } if of == id)).await {
+            ContainerEvent::Lifecycle { edge, .. } => edge,
             _ => unreachable!(),
         }
     }
 
     /// Waits for a look at this container.
     pub async fn until_observed(&mut self, id: &ContainerId) -> Container {
-        match self.until(|event| matches!(event, ContainerEvent::Observed(c) if c.id == *id)).await {
-            ContainerEvent::Observed(container) => container,
+        match self.until(|event| matches!(event, ContainerEvent::Inspected(c) if c.id == *id)).await {
+            ContainerEvent::Inspected(container) => container,
             _ => unreachable!(),
         }
     }
@@ -95,10 +95,10 @@ impl Heard {
     /// Waits for a look at this container that shows this condition.
     pub async fn until_condition(&mut self, id: &ContainerId, condition: Condition) -> Container {
         match self
-            .until(|event| matches!(event, ContainerEvent::Observed(c) if c.id == *id && c.condition == condition))
+            .until(|event| matches!(event, ContainerEvent::Inspected(c) if c.id == *id && c.condition == condition))
             .await
         {
-            ContainerEvent::Observed(container) => container,
+            ContainerEvent::Inspected(container) => container,
             _ => unreachable!(),
         }
     }
@@ -108,8 +108,8 @@ impl Heard {
         self.all
             .iter()
             .filter_map(|event| match event {
-                ContainerEvent::Edge { id: of, edge, .. } if of == id => Some(format!("{edge:?}")),
-                ContainerEvent::Observed(c) if c.id == *id => Some(format!("{:?}", c.condition)),
+                ContainerEvent::Lifecycle { id: of, edge, .. } if of == id => Some(format!("{edge:?}")),
+                ContainerEvent::Inspected(c) if c.id == *id => Some(format!("{:?}", c.condition)),
                 _ => None,
             })
             .collect()
@@ -128,14 +128,18 @@ impl Belief {
                 let known: Vec<_> = known.collect();
                 self.0 = all.containers.iter().map(|c| (c.id.clone(), Some(c.condition))).chain(known).collect();
             }
-            ContainerEvent::Observed(c) => _ = self.0.insert(c.id.clone(), Some(c.condition)),
-            ContainerEvent::Edge { id, edge: Edge::Removed, .. } => _ = self.0.remove(id),
-            ContainerEvent::Edge { id, edge: Edge::Ended { .. } | Edge::Unhealthy | Edge::Paused, .. } => {
+            ContainerEvent::Inspected(c) => _ = self.0.insert(c.id.clone(), Some(c.condition)),
+            ContainerEvent::Lifecycle { id, edge: LifecycleEvent::Removed, .. } => _ = self.0.remove(id),
+            ContainerEvent::Lifecycle {
+                id,
+                edge: LifecycleEvent::Ended { .. } | LifecycleEvent::Unhealthy | LifecycleEvent::Paused,
+                ..
+            } => {
                 if let Some(condition) = self.0.get_mut(id) {
                     *condition = None;
                 }
             }
-            ContainerEvent::Edge { .. } | ContainerEvent::Uninspected(_) | ContainerEvent::Lost(_) => {}
+            ContainerEvent::Lifecycle { .. } | ContainerEvent::InspectionFailed(_) | ContainerEvent::Lost(_) => {}
         }
     }
 }

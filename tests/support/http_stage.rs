@@ -18,7 +18,7 @@ use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
 use ports::container_source::ContainerSource;
 use ports::telemetry::{NoTelemetry, Telemetry};
-use ports::upstream::{AskError, Channel, ListedModel, Target, UpstreamClient};
+use ports::upstream::{Channel, ListModelsError, ListedModel, Target, UpstreamClient};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,8 +39,8 @@ pub struct Known {
 
 #[async_trait]
 impl UpstreamClient for Known {
-    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError> {
-        self.lists.lock().unwrap().get(&target.address).cloned().ok_or(AskError::Refused)
+    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, ListModelsError> {
+        self.lists.lock().unwrap().get(&target.address).cloned().ok_or(ListModelsError::Refused)
     }
 
     fn open(&self, target: &Target) -> Arc<dyn Channel> {

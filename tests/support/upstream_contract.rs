@@ -14,8 +14,8 @@ use domain::labels::BasePath;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use ports::upstream::{
-    Answer, AskError, BodyError, BoxBody, BoxRequest, Channel, RequestSlot, SendError, SendFailure, Sent, Target,
-    UpstreamClient,
+    Answer, BodyError, BoxBody, BoxRequest, Channel, ListModelsError, RequestSlot, SendError, SendFailure, Sent,
+    Target, UpstreamClient,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -125,24 +125,24 @@ pub async fn models_come_in_order_each_once_and_as_written(rig: &dyn Rig) {
 
 pub async fn an_empty_list_is_an_error(rig: &dyn Rig) {
     let scene = rig.listing(Listing::Data("")).await;
-    assert_eq!(scene.client.models(&scene.target).await, Err(AskError::Empty));
+    assert_eq!(scene.client.models(&scene.target).await, Err(ListModelsError::Empty));
 }
 
 pub async fn a_status_other_than_success_is_named(rig: &dyn Rig) {
     let scene = rig.listing(Listing::Status(503)).await;
-    assert_eq!(scene.client.models(&scene.target).await, Err(AskError::Status(503)));
+    assert_eq!(scene.client.models(&scene.target).await, Err(ListModelsError::Status(503)));
 }
 
 pub async fn what_is_no_list_is_said_to_be_none(rig: &dyn Rig) {
     let scene = rig.listing(Listing::NoList).await;
     let answer = scene.client.models(&scene.target).await;
-    assert!(matches!(answer, Err(AskError::NotAList(_))), "{answer:?}");
+    assert!(matches!(answer, Err(ListModelsError::NotAList(_))), "{answer:?}");
 }
 
 pub async fn a_backend_that_refuses_to_be_asked_looks_dead(rig: &dyn Rig) {
     let scene = rig.listing(Listing::Refused).await;
     let error = scene.client.models(&scene.target).await.unwrap_err();
-    assert_eq!(error, AskError::Refused);
+    assert_eq!(error, ListModelsError::Refused);
     assert!(error.looks_dead());
 }
 

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::container::Edge;
+use domain::container::LifecycleEvent;
 use futures_util::{FutureExt, stream};
 use lw_inference_proxy::adapters::docker::engine::EngineError;
-use lw_inference_proxy::adapters::docker::event::{self, ACTIONS, Happening, Line, Network};
+use lw_inference_proxy::adapters::docker::event::{self, ACTIONS, EngineEvent, Line, Network};
 use lw_inference_proxy::adapters::docker::reader::{self, Notes};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -47,7 +47,7 @@ pub fn engine_event(input: &[u8]) {
 }
 
 /// What the reader makes of a stream in pieces of this size: what happened, and whether a line could not be read.
-fn read_in_pieces(stream: &[u8], size: usize) -> (Vec<Happening>, bool) {
+fn read_in_pieces(stream: &[u8], size: usize) -> (Vec<EngineEvent>, bool) {
     let lines = memchr::memchr_iter(b'\n', stream).count();
     let (queue, mut happenings) = mpsc::channel(lines + 1);
     let notes = Arc::<Notes>::default();
@@ -105,9 +105,9 @@ fn says_what_json_says(value: &Value, read: &Line) {
     assert_eq!(happening.network == Network::NewRun, run_changes.contains(&action), "{value}");
     let edge_is_right = match &happening.edge {
         None => !["die", "stop", "oom", "pause", "destroy", "remove", "disconnect"].contains(&action),
-        Some(Edge::Signal(_)) => action == "kill" && text("/Actor/Attributes/signal").is_some(),
-        Some(Edge::Ended { exit_code: None }) => action == "stop" || action == "die",
-        Some(Edge::Ended { exit_code: Some(code) }) => {
+        Some(LifecycleEvent::Signal(_)) => action == "kill" && text("/Actor/Attributes/signal").is_some(),
+        Some(LifecycleEvent::Ended { exit_code: None }) => action == "stop" || action == "die",
+        Some(LifecycleEvent::Ended { exit_code: Some(code) }) => {
             // Zero has no digits left then, whatever its sign.
             let digits = code.unsigned_abs().to_string();
             let same = |text: &str| {
@@ -116,12 +116,12 @@ fn says_what_json_says(value: &Value, read: &Line) {
             };
             action == "die" && text("/Actor/Attributes/exitCode").is_some_and(same)
         }
-        Some(Edge::Removed) => action == "destroy" || action == "remove",
-        Some(Edge::OutOfMemory) => action == "oom",
-        Some(Edge::Paused) => action == "pause",
-        Some(Edge::Unhealthy) => action == "health_status" && detail.trim() == "unhealthy",
-        Some(Edge::LeftNetwork(_)) => action == "disconnect",
-        Some(Edge::Renamed(name)) => action == "rename" && !name.starts_with('/'),
+        Some(LifecycleEvent::Removed) => action == "destroy" || action == "remove",
+        Some(LifecycleEvent::OutOfMemory) => action == "oom",
+        Some(LifecycleEvent::Paused) => action == "pause",
+        Some(LifecycleEvent::Unhealthy) => action == "health_status" && detail.trim() == "unhealthy",
+        Some(LifecycleEvent::LeftNetwork(_)) => action == "disconnect",
+        Some(LifecycleEvent::Renamed(name)) => action == "rename" && !name.starts_with('/'),
     };
     assert!(edge_is_right, "{:?} of {value}", happening.edge);
     // Coming into service needs a look; going out of it may do without.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::container::{ContainerId, Edge, EngineTime, LostAddresses};
+use domain::container::{ContainerId, EngineTime, LifecycleEvent, LostAddresses};
 use domain::labels::{self, ENABLE};
 use domain::signal::Signal;
 
@@ -30,7 +30,7 @@ pub const ACTIONS: [&str; 14] = [
 
 /// Something that happened to a container.
 #[derive(Debug, PartialEq)]
-pub struct Happening {
+pub struct EngineEvent {
     /// To which.
     pub id: ContainerId,
     /// When, by the engine's clock.
@@ -38,7 +38,7 @@ pub struct Happening {
     /// Its name, where the event shows that its labels ask for it to be served, or seem to be meant to.
     pub opted_in: Option<Arc<str>>,
     /// What is known without a look. Which addresses are lost with a network is not: the event only names the network.
-    pub edge: Option<Edge>,
+    pub edge: Option<LifecycleEvent>,
     /// Whether the state may differ now, so that a look is due.
     pub look: bool,
     /// What became of its network, which others may share.
@@ -60,7 +60,7 @@ pub enum Network {
 #[derive(Debug, PartialEq)]
 pub enum Line {
     /// Something that matters.
-    Happened(Happening),
+    Happened(EngineEvent),
     /// Something that does not, such as an action that nobody asked for.
     Other,
     /// Nothing that can be read.
@@ -81,7 +81,7 @@ pub fn read(line: &[u8]) -> Line {
     }
 }
 
-fn happening(event: &Event) -> Option<Happening> {
+fn happening(event: &Event) -> Option<EngineEvent> {
     let at = EngineTime(u64::try_from(event.time_nano).unwrap_or(0));
     let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
     match event.r#type.as_str() {
@@ -90,17 +90,17 @@ fn happening(event: &Event) -> Option<Happening> {
             let id = attribute("container").filter(|id| !id.is_empty())?;
             let edge = match event.action.as_str() {
                 "connect" => None,
-                "disconnect" => Some(Edge::LeftNetwork(LostAddresses::These(Vec::new()))),
+                "disconnect" => Some(LifecycleEvent::LeftNetwork(LostAddresses::These(Vec::new()))),
                 _ => return None,
             };
             let network = Network::Changed(attribute("name").unwrap_or_default().to_owned());
-            Some(Happening { id: ContainerId::new(id), at, opted_in: None, edge, look: true, network })
+            Some(EngineEvent { id: ContainerId::new(id), at, opted_in: None, edge, look: true, network })
         }
         _ => None,
     }
 }
 
-fn of_container(event: &Event, at: EngineTime) -> Option<Happening> {
+fn of_container(event: &Event, at: EngineTime) -> Option<EngineEvent> {
     let Actor { id, attributes } = &event.actor;
     if id.is_empty() {
         return None;
@@ -110,22 +110,26 @@ fn of_container(event: &Event, at: EngineTime) -> Option<Happening> {
     // Attributes hold the labels as well, so each is read only with the action that it belongs to.
     let (edge, look) = match action {
         "start" | "restart" | "unpause" => (None, true),
-        "health_status" => ((detail.trim() == "unhealthy").then_some(Edge::Unhealthy), true),
+        "health_status" => ((detail.trim() == "unhealthy").then_some(LifecycleEvent::Unhealthy), true),
         "kill" => match attribute("signal").and_then(Signal::parse) {
-            Some(signal) => (Some(Edge::Signal(signal)), false),
+            Some(signal) => (Some(LifecycleEvent::Signal(signal)), false),
             None => (None, true),
         },
-        "die" => (Some(Edge::Ended { exit_code: attribute("exitCode").and_then(|code| code.parse().ok()) }), true),
-        "stop" => (Some(Edge::Ended { exit_code: None }), true),
+        "die" => {
+            (Some(LifecycleEvent::Ended { exit_code: attribute("exitCode").and_then(|code| code.parse().ok()) }), true)
+        }
+        "stop" => (Some(LifecycleEvent::Ended { exit_code: None }), true),
         // The end of the container, if this is it, comes up to a third of a second later.
-        "oom" => (Some(Edge::OutOfMemory), false),
-        "pause" => (Some(Edge::Paused), true),
-        "destroy" | "remove" => (Some(Edge::Removed), false),
-        "rename" => (attribute("name").map(|name| Edge::Renamed(Arc::from(name.trim_start_matches('/')))), true),
+        "oom" => (Some(LifecycleEvent::OutOfMemory), false),
+        "pause" => (Some(LifecycleEvent::Paused), true),
+        "destroy" | "remove" => (Some(LifecycleEvent::Removed), false),
+        "rename" => {
+            (attribute("name").map(|name| LifecycleEvent::Renamed(Arc::from(name.trim_start_matches('/')))), true)
+        }
         _ => return None,
     };
     let name = || Arc::from(attribute("name").unwrap_or_default().trim_start_matches('/'));
-    Some(Happening {
+    Some(EngineEvent {
         id: ContainerId::new(id.as_str()),
         at,
         opted_in: labels::concern_us(attribute).then(name),
@@ -161,7 +165,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn container(action: &str, extra: &[(&str, &str)]) -> Happening {
+    fn container(action: &str, extra: &[(&str, &str)]) -> EngineEvent {
         let mut attributes = json!({"name": "c1", "inference.enable": "true"});
         for (name, value) in extra {
             attributes[name] = json!(value);
@@ -175,23 +179,23 @@ mod tests {
 
     #[test]
     fn each_action_is_an_edge_a_look_or_both() {
-        let ended = |exit_code| Some(Edge::Ended { exit_code });
+        let ended = |exit_code| Some(LifecycleEvent::Ended { exit_code });
         for (action, extra, edge, look) in [
             ("start", None, None, true),
             ("restart", None, None, true),
             ("unpause", None, None, true),
             ("health_status: healthy", None, None, true),
-            ("health_status: unhealthy", None, Some(Edge::Unhealthy), true),
+            ("health_status: unhealthy", None, Some(LifecycleEvent::Unhealthy), true),
             ("health_status", None, None, true),
-            ("kill", Some(("signal", "15")), Some(Edge::Signal(Signal::TERM)), false),
+            ("kill", Some(("signal", "15")), Some(LifecycleEvent::Signal(Signal::TERM)), false),
             ("kill", None, None, true),
             ("die", Some(("exitCode", "137")), ended(Some(137)), true),
             ("stop", None, ended(None), true),
-            ("oom", None, Some(Edge::OutOfMemory), false),
-            ("pause", None, Some(Edge::Paused), true),
-            ("destroy", None, Some(Edge::Removed), false),
-            ("remove", None, Some(Edge::Removed), false),
-            ("rename", Some(("name", "/c2")), Some(Edge::Renamed("c2".into())), true),
+            ("oom", None, Some(LifecycleEvent::OutOfMemory), false),
+            ("pause", None, Some(LifecycleEvent::Paused), true),
+            ("destroy", None, Some(LifecycleEvent::Removed), false),
+            ("remove", None, Some(LifecycleEvent::Removed), false),
+            ("rename", Some(("name", "/c2")), Some(LifecycleEvent::Renamed("c2".into())), true),
         ] {
             let happening = container(action, extra.as_slice());
             assert_eq!((happening.edge, happening.look), (edge, look), "{action}");
@@ -209,12 +213,12 @@ mod tests {
     fn podman_says_the_health_beside_the_action() {
         let line = br#"{"Type":"container","Action":"health_status","HealthStatus":"unhealthy","Actor":{"ID":"a"}}"#;
         let Line::Happened(happening) = read(line) else { panic!("unread") };
-        assert_eq!(happening.edge, Some(Edge::Unhealthy));
+        assert_eq!(happening.edge, Some(LifecycleEvent::Unhealthy));
     }
 
     #[test]
     fn network_events_are_about_the_container_in_their_attributes() {
-        let left = Edge::LeftNetwork(LostAddresses::These(Vec::new()));
+        let left = LifecycleEvent::LeftNetwork(LostAddresses::These(Vec::new()));
         for (action, edge) in [("connect", None), ("disconnect", Some(left))] {
             let line = json!({"Type": "network", "Action": action,
                 "Actor": {"ID": "net", "Attributes": {"container": "c", "name": "bridge"}}});

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::container::{Container, ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses};
+use domain::container::{Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, LostAddresses};
 use domain::signal::Signal;
 
 use super::inspections::network_owner;
@@ -60,7 +60,7 @@ pub struct Memory {
     pub has_snapshot: bool,
     /// How long a stop waits where the container says nothing, if that is known of this engine.
     pub default_stop_timeout: Option<Duration>,
-    sent: VecDeque<(ContainerId, EngineTime, Edge)>,
+    sent: VecDeque<(ContainerId, EngineTime, LifecycleEvent)>,
     reasons: HashSet<String>,
 }
 
@@ -149,7 +149,7 @@ impl Memory {
 
     /// Whether this very event was sent before; if not, it counts as sent from now on. A stream that is resumed begins
     /// before its last event.
-    pub fn was_sent(&mut self, id: &ContainerId, at: EngineTime, edge: &Edge) -> bool {
+    pub fn was_sent(&mut self, id: &ContainerId, at: EngineTime, edge: &LifecycleEvent) -> bool {
         if self.sent.iter().any(|(of, when, what)| *when == at && of == id && what == edge) {
             return true;
         }

@@ -96,7 +96,7 @@ impl ContainerSource for DockerSource {
         })
     }
 
-    fn look_again(&self, id: &ContainerId) {
+    fn refresh(&self, id: &ContainerId) {
         self.watches.ask(|requests| requests.ask(id));
     }
 }

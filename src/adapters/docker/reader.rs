@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::engine::EngineError;
-use super::event::{self, Happening, Line};
+use super::event::{self, EngineEvent, Line};
 
 /// The longest line that is read, in bytes. An event carries all labels of its container, so lines can be long.
 const LINE_MAX_BYTES: usize = 1024 * 1024;
@@ -35,7 +35,7 @@ impl Notes {
 /// Reads `stream` to its end into `queue`. Never waits for the other side of the queue.
 pub async fn drain(
     stream: impl Stream<Item = Result<Bytes, EngineError>> + Send,
-    queue: mpsc::Sender<Happening>,
+    queue: mpsc::Sender<EngineEvent>,
     notes: Arc<Notes>,
 ) -> EngineError {
     let mut stream = std::pin::pin!(stream);

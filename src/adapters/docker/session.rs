@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::container::{ContainerEvent, ContainerId, Edge, EngineTime};
+use domain::container::{ContainerEvent, ContainerId, EngineTime, LifecycleEvent};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use self::checks::Checks;
 use self::snapshot::Pending;
 use super::engine::{Engine, EngineError, Ping};
-use super::event::{Happening, Network};
+use super::event::{EngineEvent, Network};
 use super::inspections::{Found, Inspections, Look, Progress};
 use super::known::{COMPOSE_PROJECT, Memory};
 use super::networks::{OwnAddress, Surroundings};
@@ -67,7 +67,7 @@ pub struct Session<'a> {
     out: &'a mpsc::Sender<ContainerEvent>,
     engine: Engine,
     inspections: Inspections,
-    queue: mpsc::Receiver<Happening>,
+    queue: mpsc::Receiver<EngineEvent>,
     reader: JoinSet<EngineError>,
     notes: Arc<Notes>,
     surroundings: Surroundings,
@@ -192,8 +192,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    async fn happened(&mut self, happening: Happening) -> Result<(), End> {
-        let Happening { ref id, at, ref opted_in, ref edge, look, ref network } = happening;
+    async fn happened(&mut self, happening: EngineEvent) -> Result<(), End> {
+        let EngineEvent { ref id, at, ref opted_in, ref edge, look, ref network } = happening;
         self.memory.clock_moves(at, self.replaying);
         self.tell_guests(&happening).await?;
         let known = self.memory.known.contains_key(id);
@@ -210,14 +210,16 @@ impl<'a> Session<'a> {
         }
         if let Some(edge) = edge.clone().filter(|edge| !self.is_over(id, at, edge)) {
             let edge = match (edge, network) {
-                (Edge::LeftNetwork(_), Network::Changed(name)) => Edge::LeftNetwork(self.memory.lost_with(id, name)),
+                (LifecycleEvent::LeftNetwork(_), Network::Changed(name)) => {
+                    LifecycleEvent::LeftNetwork(self.memory.lost_with(id, name))
+                }
                 (edge, _) => edge,
             };
             match edge {
-                Edge::OutOfMemory => self.inspections.put_off(id),
+                LifecycleEvent::OutOfMemory => self.inspections.put_off(id),
                 _ => self.inspections.outdate(id),
             }
-            if edge == Edge::Removed {
+            if edge == LifecycleEvent::Removed {
                 self.memory.forget(id);
                 self.listed.remove(id);
                 self.inspections.forget(id);
@@ -228,7 +230,7 @@ impl<'a> Session<'a> {
             }
             match edge {
                 // Nothing that an inspection finds tells of a signal: it is sent when the container is known.
-                Edge::Signal(signal) if !known => self.memory.signals.note(id, at, signal),
+                LifecycleEvent::Signal(signal) if !known => self.memory.signals.note(id, at, signal),
                 edge => self.tell_edge(id.clone(), at, edge).await?,
             }
             self.happened_during_snapshot(id, at);
@@ -240,12 +242,14 @@ impl<'a> Session<'a> {
     }
 
     /// Whether an event is about what is over: about an earlier run, sent before, or seen in the snapshot already.
-    fn is_over(&mut self, id: &ContainerId, at: EngineTime, edge: &Edge) -> bool {
+    fn is_over(&mut self, id: &ContainerId, at: EngineTime, edge: &LifecycleEvent) -> bool {
         if at == EngineTime(0) {
             return false;
         }
-        let shows_in_snapshot =
-            self.replaying && self.pending.is_none() && at < self.covered_until && !matches!(edge, Edge::Signal(_));
+        let shows_in_snapshot = self.replaying
+            && self.pending.is_none()
+            && at < self.covered_until
+            && !matches!(edge, LifecycleEvent::Signal(_));
         self.memory.is_of_an_older_run(id, at) || shows_in_snapshot || self.memory.was_sent(id, at, edge)
     }
 
@@ -258,7 +262,7 @@ impl<'a> Session<'a> {
                 self.listed.remove(&id);
                 match &mut self.pending {
                     Some(pending) => pending.settled(&id),
-                    None => self.tell_edge(id, at, Edge::Removed).await?,
+                    None => self.tell_edge(id, at, LifecycleEvent::Removed).await?,
                 }
                 Ok(())
             }
@@ -274,7 +278,7 @@ impl<'a> Session<'a> {
                 match (&mut self.pending, told) {
                     (Some(pending), _) => pending.settled(&id),
                     (None, Some(told)) if tell || was_hidden || before.as_ref() != Some(&told) => {
-                        self.tell(ContainerEvent::Observed(told)).await?;
+                        self.tell(ContainerEvent::Inspected(told)).await?;
                         self.tell_signals(&id).await?;
                     }
                     (None, _) => {}
@@ -308,7 +312,7 @@ impl<'a> Session<'a> {
             Some(pending) => pending.failed(id, error.clone()),
             None if before.as_ref() != Some(&why) => {
                 let one = self.uninspected(id, why);
-                self.tell(ContainerEvent::Uninspected(one)).await?;
+                self.tell(ContainerEvent::InspectionFailed(one)).await?;
             }
             None => {}
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::backend_url::BackendUrl;
-use domain::container::{ContainerEvent, ContainerId, Edge};
+use domain::container::{ContainerEvent, ContainerId, LifecycleEvent};
 use futures_util::future::join_all;
 use looks::Looks;
 use ports::activity::{NoActivity, ServerActivity};
@@ -108,7 +108,7 @@ impl ContainerSource for FixedSource {
         self.watches.start(ITEMS_WAITING, looks, |looks, out| keep(posts.collect(), looks, out, self.began))
     }
 
-    fn look_again(&self, id: &ContainerId) {
+    fn refresh(&self, id: &ContainerId) {
         self.watches.ask(|looks| looks.ask(id));
     }
 }
@@ -123,7 +123,7 @@ async fn keep(mut posts: Vec<Post>, looks: Arc<Looks>, out: mpsc::Sender<Contain
     let strangers = async {
         loop {
             let id = looks.stranger().await;
-            let gone = ContainerEvent::Edge { id, at: post::now(began), edge: Edge::Removed };
+            let gone = ContainerEvent::Lifecycle { id, at: post::now(began), edge: LifecycleEvent::Removed };
             if out.send(gone).await.is_err() {
                 return;
             }

@@ -9,7 +9,7 @@ use domain::container::{Condition, Container, ContainerEvent, EngineTime, Reach,
 use domain::labels::InferenceLabels;
 use domain::signal::Signal;
 use ports::activity::{Activity, ServerActivity};
-use ports::upstream::{AskError, Target, UpstreamClient};
+use ports::upstream::{ListModelsError, Target, UpstreamClient};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
@@ -114,7 +114,8 @@ impl Post {
             };
             let before = self.container();
             self.probe().await;
-            if (asked || self.differs(&before)) && out.send(ContainerEvent::Observed(self.container())).await.is_err() {
+            if (asked || self.differs(&before)) && out.send(ContainerEvent::Inspected(self.container())).await.is_err()
+            {
                 return;
             }
         }
@@ -186,7 +187,9 @@ impl Post {
                 Target { address, base_path: self.url.base_path.clone(), origin: self.container.origin.clone() };
             match self.world.upstream.models(&target).await {
                 // It answered 2xx. What it listed is for who asks for its models to judge.
-                Ok(_) | Err(AskError::TooLarge(_) | AskError::NotAList(_) | AskError::Empty) => return Ok(ip),
+                Ok(_) | Err(ListModelsError::TooLarge(_) | ListModelsError::NotAList(_) | ListModelsError::Empty) => {
+                    return Ok(ip);
+                }
                 Err(error) => {
                     let why = format!("GET {}: {error}", target.models_url());
                     failure.get_or_insert(Failure { why, looks_dead: error.looks_dead() });

@@ -249,7 +249,7 @@ impl Server {
         body: RequestBody,
         exchange: Exchange,
     ) -> Result<Response<AnswerBody>, (ErrorAnswer, Exchange)> {
-        // One that has not learnt who serves what will not any more; one that has goes on serving until its last
+        // One that has not discovered who serves what will not any more; one that has goes on serving until its last
         // connection has ended.
         if self.shared().is_stopping() && !self.shared().has_settled() {
             return Err((ErrorAnswer::shutting_down(), exchange));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::{HeaderValue, StatusCode};
-use ports::upstream::{AskError, ListedModel, Target};
+use ports::upstream::{ListModelsError, ListedModel, Target};
 use reqwest::{Client, ClientBuilder, Url};
 
 use super::{BuildError, framing, model_list};
@@ -17,19 +17,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) const LIST_MAX_BYTES: usize = 1024 * 1024;
 
 /// Asks backends, each time on a connection of its own.
-pub(super) struct Asker {
+pub(super) struct ModelsClient {
     client: Client,
     within: Duration,
 }
 
-impl Asker {
+impl ModelsClient {
     pub(super) fn new(within: Duration, user_agent: HeaderValue) -> Result<Self, BuildError> {
         let client = builder(within, user_agent).build().map_err(|error| BuildError(error.to_string()))?;
         Ok(Self { client, within })
     }
 
     /// Asks for the list of models, once.
-    pub(super) async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError> {
+    pub(super) async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, ListModelsError> {
         let fault = |error: reqwest::Error| self.fault(&error);
         let mut request = self.client.get(url(target)?);
         if let Some(origin) = &target.origin {
@@ -37,35 +37,35 @@ impl Asker {
         }
         let mut answer = request.send().await.map_err(fault)?;
         if answer.status() == StatusCode::LOOP_DETECTED {
-            return Err(AskError::Itself);
+            return Err(ListModelsError::Itself);
         }
         if !answer.status().is_success() {
-            return Err(AskError::Status(answer.status().as_u16()));
+            return Err(ListModelsError::Status(answer.status().as_u16()));
         }
         // Where requests would fail, there is nothing to be listed.
-        framing::check_answer(answer.version(), answer.headers_mut()).map_err(AskError::InvalidAnswer)?;
+        framing::check_answer(answer.version(), answer.headers_mut()).map_err(ListModelsError::InvalidAnswer)?;
         let mut list = Vec::new();
         if answer.content_length().is_some_and(|length| length > LIST_MAX_BYTES as u64) {
-            return Err(AskError::TooLarge(LIST_MAX_BYTES));
+            return Err(ListModelsError::TooLarge(LIST_MAX_BYTES));
         }
         while let Some(chunk) = answer.chunk().await.map_err(fault)? {
             if list.len() + chunk.len() > LIST_MAX_BYTES {
-                return Err(AskError::TooLarge(LIST_MAX_BYTES));
+                return Err(ListModelsError::TooLarge(LIST_MAX_BYTES));
             }
             list.extend_from_slice(&chunk);
         }
         model_list::read(&list)
     }
 
-    fn fault(&self, error: &reqwest::Error) -> AskError {
+    fn fault(&self, error: &reqwest::Error) -> ListModelsError {
         if error.is_timeout() {
             let within = if error.is_connect() { CONNECT_TIMEOUT.min(self.within) } else { self.within };
-            return AskError::TimedOut(within.as_secs());
+            return ListModelsError::TimedOut(within.as_secs());
         }
         match io_kind(error) {
-            Some(io::ErrorKind::ConnectionRefused) => AskError::Refused,
-            _ if error.is_connect() => AskError::Unreachable(root(error)),
-            _ => AskError::Broken(root(error)),
+            Some(io::ErrorKind::ConnectionRefused) => ListModelsError::Refused,
+            _ if error.is_connect() => ListModelsError::Unreachable(root(error)),
+            _ => ListModelsError::Broken(root(error)),
         }
     }
 }
@@ -88,7 +88,7 @@ fn builder(within: Duration, user_agent: HeaderValue) -> ClientBuilder {
 }
 
 /// `http://{address}{base_path}/models`, put together from its parts: no text can become a host.
-fn url(target: &Target) -> Result<Url, AskError> {
+fn url(target: &Target) -> Result<Url, ListModelsError> {
     let path = format!("{}/models", target.base_path.as_str());
     let built = Url::parse("http://0.0.0.0/").ok().and_then(|mut url| {
         url.set_ip_host(target.address.ip()).ok()?;
@@ -97,7 +97,7 @@ fn url(target: &Target) -> Result<Url, AskError> {
         let goes_there = url.socket_addrs(|| None).ok()? == [target.address] && url.path() == path;
         goes_there.then_some(url)
     });
-    built.ok_or_else(|| AskError::Unreachable(format!("{} with {path} makes no URL", target.address)))
+    built.ok_or_else(|| ListModelsError::Unreachable(format!("{} with {path} makes no URL", target.address)))
 }
 
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {

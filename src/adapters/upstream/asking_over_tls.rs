@@ -6,7 +6,9 @@ use std::time::Duration;
 use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use ports::upstream::{Answer, AskError, BoxBody, Channel, ListedModel, RequestSlot, SendError, SendFailure, Target};
+use ports::upstream::{
+    Answer, BoxBody, Channel, ListModelsError, ListedModel, RequestSlot, SendError, SendFailure, Target,
+};
 
 use super::asking::LIST_MAX_BYTES;
 use super::model_list;
@@ -17,19 +19,19 @@ pub(super) async fn models(
     target: &Target,
     user_agent: &HeaderValue,
     within: Duration,
-) -> Result<Vec<ListedModel>, AskError> {
+) -> Result<Vec<ListedModel>, ListModelsError> {
     let asked = async {
         let slot = RequestSlot::new(Box::new(request(target, user_agent)?));
         match channel.send(&slot).await {
             Ok(Answer::Response(response)) => read(response).await,
-            Ok(Answer::Tunnel(..)) => Err(AskError::Status(StatusCode::SWITCHING_PROTOCOLS.as_u16())),
+            Ok(Answer::Tunnel(..)) => Err(ListModelsError::Status(StatusCode::SWITCHING_PROTOCOLS.as_u16())),
             Err(error) => Err(fault(error)),
         }
     };
-    tokio::time::timeout(within, asked).await.unwrap_or(Err(AskError::TimedOut(within.as_secs())))
+    tokio::time::timeout(within, asked).await.unwrap_or(Err(ListModelsError::TimedOut(within.as_secs())))
 }
 
-fn request(target: &Target, user_agent: &HeaderValue) -> Result<Request<BoxBody>, AskError> {
+fn request(target: &Target, user_agent: &HeaderValue) -> Result<Request<BoxBody>, ListModelsError> {
     let body: BoxBody = Box::pin(Empty::new().map_err(|never| match never {}));
     let host = target.origin.as_ref().map_or_else(|| target.address.to_string(), |origin| origin.authority.to_string());
     Request::get(format!("{}/models", target.base_path.as_str()))
@@ -37,27 +39,27 @@ fn request(target: &Target, user_agent: &HeaderValue) -> Result<Request<BoxBody>
         .header(USER_AGENT, user_agent)
         .header(ACCEPT, "*/*")
         .body(body)
-        .map_err(|error| AskError::Unreachable(error.to_string()))
+        .map_err(|error| ListModelsError::Unreachable(error.to_string()))
 }
 
-async fn read(response: Response<BoxBody>) -> Result<Vec<ListedModel>, AskError> {
+async fn read(response: Response<BoxBody>) -> Result<Vec<ListedModel>, ListModelsError> {
     match response.status() {
-        StatusCode::LOOP_DETECTED => return Err(AskError::Itself),
-        status if !status.is_success() => return Err(AskError::Status(status.as_u16())),
+        StatusCode::LOOP_DETECTED => return Err(ListModelsError::Itself),
+        status if !status.is_success() => return Err(ListModelsError::Status(status.as_u16())),
         _ => {}
     }
     match Limited::new(response.into_body(), LIST_MAX_BYTES).collect().await {
         Ok(list) => model_list::read(&list.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(AskError::TooLarge(LIST_MAX_BYTES)),
-        Err(error) => Err(AskError::Broken(error.to_string())),
+        Err(error) if error.is::<LengthLimitError>() => Err(ListModelsError::TooLarge(LIST_MAX_BYTES)),
+        Err(error) => Err(ListModelsError::Broken(error.to_string())),
     }
 }
 
-fn fault(error: SendError) -> AskError {
+fn fault(error: SendError) -> ListModelsError {
     match error.failure {
-        SendFailure::Refused => AskError::Refused,
-        SendFailure::ConnectTimeout(millis) => AskError::TimedOut(Duration::from_millis(millis).as_secs()),
-        SendFailure::Unreachable(why) => AskError::Unreachable(why),
-        other => AskError::Broken(other.to_string()),
+        SendFailure::Refused => ListModelsError::Refused,
+        SendFailure::ConnectTimeout(millis) => ListModelsError::TimedOut(Duration::from_millis(millis).as_secs()),
+        SendFailure::Unreachable(why) => ListModelsError::Unreachable(why),
+        other => ListModelsError::Broken(other.to_string()),
     }
 }

@@ -24,9 +24,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::HeaderValue;
-use ports::upstream::{AskError, Channel, ListedModel, Target, UpstreamClient};
+use ports::upstream::{Channel, ListModelsError, ListedModel, Target, UpstreamClient};
 
-use self::asking::Asker;
+use self::asking::ModelsClient;
 use self::channel::HttpChannel;
 use self::pool::{Pool, Tls};
 pub use self::tls::{BackendTls, TlsError};
@@ -88,7 +88,7 @@ pub struct BuildError(String);
 
 /// The way to backends.
 pub struct HttpUpstream {
-    asker: Asker,
+    models_client: ModelsClient,
     tls: Option<BackendTls>,
     settings: UpstreamSettings,
 }
@@ -99,8 +99,8 @@ impl HttpUpstream {
     /// # Errors
     /// The library refuses to be set up.
     pub fn new(settings: UpstreamSettings) -> Result<Self, BuildError> {
-        let asker = Asker::new(settings.ask_timeout, settings.user_agent.clone())?;
-        Ok(Self { asker, tls: None, settings })
+        let models_client = ModelsClient::new(settings.ask_timeout, settings.user_agent.clone())?;
+        Ok(Self { models_client, tls: None, settings })
     }
 
     /// Reaches backends whose URL asks for TLS. Without this they cannot be reached.
@@ -113,9 +113,9 @@ impl HttpUpstream {
 
 #[async_trait]
 impl UpstreamClient for HttpUpstream {
-    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, AskError> {
+    async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, ListModelsError> {
         if target.origin.as_ref().is_none_or(|origin| origin.tls.is_none()) {
-            return self.asker.models(target).await;
+            return self.models_client.models(target).await;
         }
         let UpstreamSettings { user_agent, ask_timeout, .. } = &self.settings;
         asking_over_tls::models(&*self.open(target), target, user_agent, *ask_timeout).await

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ports::upstream::{AskError, ListedModel};
+use ports::upstream::{ListModelsError, ListedModel};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -28,9 +28,9 @@ struct Entry<'a> {
 ///
 /// # Errors
 /// It is no list, or one without a model.
-pub(super) fn read(answer: &[u8]) -> Result<Vec<ListedModel>, AskError> {
+pub(super) fn read(answer: &[u8]) -> Result<Vec<ListedModel>, ListModelsError> {
     let list: List<'_> = serde_json::from_slice(answer)
-        .map_err(|error| AskError::NotAList(error.to_string().chars().take(SHOWN_REASON_CHARS).collect()))?;
+        .map_err(|error| ListModelsError::NotAList(error.to_string().chars().take(SHOWN_REASON_CHARS).collect()))?;
     let mut seen = HashSet::new();
     let models: Vec<ListedModel> = list
         .data
@@ -41,14 +41,14 @@ pub(super) fn read(answer: &[u8]) -> Result<Vec<ListedModel>, AskError> {
             seen.insert(id.clone()).then(|| ListedModel { id, object: Arc::from(object.get()) })
         })
         .collect();
-    if models.is_empty() { Err(AskError::Empty) } else { Ok(models) }
+    if models.is_empty() { Err(ListModelsError::Empty) } else { Ok(models) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ids(answer: &str) -> Result<Vec<String>, AskError> {
+    fn ids(answer: &str) -> Result<Vec<String>, ListModelsError> {
         read(answer.as_bytes()).map(|models| models.into_iter().map(|model| model.id).collect())
     }
 
@@ -71,7 +71,9 @@ mod tests {
         let long = format!("{{\"data\":{}}}", "x".repeat(2000));
         for answer in ["", "[]", "null", "{}", r#"{"data":{}}"#, "<html>", r#"{"data":[]"#, &long] {
             match ids(answer) {
-                Err(AskError::NotAList(reason)) => assert!(reason.chars().count() <= SHOWN_REASON_CHARS, "{reason}"),
+                Err(ListModelsError::NotAList(reason)) => {
+                    assert!(reason.chars().count() <= SHOWN_REASON_CHARS, "{reason}")
+                }
                 other => unreachable!("{answer}: {other:?}"),
             }
         }
@@ -80,13 +82,13 @@ mod tests {
     #[test]
     fn a_list_without_a_model_is_empty() {
         for answer in [r#"{"data":[]}"#, r#"{"object":"list","data":null}"#, r#"{"data":[{"name":"x"}]}"#] {
-            assert_eq!(ids(answer), Err(AskError::Empty));
+            assert_eq!(ids(answer), Err(ListModelsError::Empty));
         }
     }
 
     #[test]
     fn deep_nesting_in_an_entry_does_no_harm() {
         let answer = format!(r#"{{"data":[{{"id":"a","x":{}{}}}]}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        assert!(matches!(ids(&answer), Ok(_) | Err(AskError::Empty | AskError::NotAList(_))));
+        assert!(matches!(ids(&answer), Ok(_) | Err(ListModelsError::Empty | ListModelsError::NotAList(_))));
     }
 }

@@ -23,7 +23,7 @@ pub enum TableEvent<L> {
     /// A container source reports.
     Source(SourceId, ContainerEvent),
     /// A backend answered with its models, and this is the way to it.
-    Learnt {
+    Discovered {
         /// Which container was asked.
         container: ContainerId,
         /// For which generation.
@@ -54,7 +54,7 @@ pub enum TableEvent<L> {
         models: Vec<(String, Arc<str>)>,
     },
     /// A backend did not answer with its models.
-    NotLearnt {
+    DiscoveryFailed {
         /// Which container was asked.
         container: ContainerId,
         /// For which generation.
@@ -67,7 +67,7 @@ pub enum TableEvent<L> {
     /// The last request of a retired backend ended.
     DrainFinished(Registration),
     /// A request could not reach a backend, or its connection broke before an answer.
-    Suspected {
+    Ejected {
         /// Which one.
         registration: Registration,
         /// What happened, in words.
@@ -81,16 +81,16 @@ pub enum TableEvent<L> {
 #[derive(Debug)]
 pub enum Transition<L> {
     /// Ask this container for its models, again and again until it answers or a later transition says otherwise.
-    Discover(Question),
+    Discover(DiscoveryRequest),
     /// Open the way to this backend and answer with [`TableEvent::Resumed`], before the next version is published: the
     /// same run is back, and serves what it listed before.
-    Resume(Question),
+    Resume(DiscoveryRequest),
     /// Ask this backend for its models once.
-    Refresh(Question),
+    RefreshModels(DiscoveryRequest),
     /// Stop asking this container.
     Abandon(ContainerId),
     /// Have the source look at this container.
-    LookAgain(SourceId, ContainerId),
+    RefreshContainer(SourceId, ContainerId),
     /// A backend came into service with these models.
     Registered(Arc<Backend<L>>, Arc<[OfferedModel]>),
     /// The models of a backend in service changed.
@@ -181,7 +181,7 @@ pub enum Transition<L> {
 
 /// A question for models.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct DiscoveryRequest {
     /// Whom.
     pub container: ContainerId,
     /// The container's name, for logs.
@@ -211,8 +211,8 @@ pub enum Warning {
     OtherProject(String),
     /// Its health check has not passed since it was started; the whole sentence.
     NotHealthy(String),
-    /// Its models could not be learnt; why.
-    NotLearnt(Arc<str>),
+    /// Its models could not be discovered; why.
+    DiscoveryFailed(Arc<str>),
     /// It serves, but its models could not be listed again; why.
     NotRefreshed(Arc<str>),
     /// An id that it lists is no name for a model; why.
@@ -237,7 +237,7 @@ impl Warning {
             | Self::NoAddress(_)
             | Self::OtherProject(_)
             | Self::NotHealthy(_)
-            | Self::NotLearnt(_)
+            | Self::DiscoveryFailed(_)
             | Self::NotRefreshed(_)
             | Self::TableFull
             | Self::TakenBack
@@ -251,7 +251,7 @@ impl Warning {
             Self::NoHealthcheck | Self::BadLabel(_) | Self::OtherProject(_) => true,
             Self::NoAddress(_)
             | Self::NotHealthy(_)
-            | Self::NotLearnt(_)
+            | Self::DiscoveryFailed(_)
             | Self::NotRefreshed(_)
             | Self::BadModelName(_)
             | Self::TooManyModels(_)
@@ -273,7 +273,7 @@ impl fmt::Display for Warning {
             Self::NoAddress(why) => write!(f, "it is left out: {why}"),
             Self::OtherProject(why) => write!(f, "it is left alone: {why}"),
             Self::NotHealthy(why) => f.write_str(why),
-            Self::NotLearnt(why) => write!(f, "its models are not known yet, it is asked again: {why}"),
+            Self::DiscoveryFailed(why) => write!(f, "its models are not known yet, it is asked again: {why}"),
             Self::NotRefreshed(why) => {
                 write!(f, "its models could not be listed again; what it listed before is served: {why}")
             }

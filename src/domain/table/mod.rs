@@ -4,14 +4,14 @@
 //! version and what follows; it does nothing by itself.
 
 mod claims;
-mod edge;
+mod discovery;
 mod entry;
 mod event;
 mod history;
-mod learn;
-mod observe;
+mod inspected;
+mod leave;
+mod lifecycle;
 mod rename;
-mod retire;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use claims::{Claim, Resolution};
 pub use entry::{Discovering, Ended, Entry, Ready, Retiring, SourceId, Stale, State, Stopping, Waiting};
-pub use event::{Generation, Question, TableEvent, Transition, Warning};
+pub use event::{DiscoveryRequest, Generation, TableEvent, Transition, Warning};
 pub use history::{History, LastEnd};
 
 use super::backend::{OfferedModel, Registration};
@@ -102,8 +102,8 @@ impl<L> RoutingTable<L> {
         let mut out = Vec::new();
         match event {
             TableEvent::Source(source, event) => self.source_event(source, event, now, &mut out),
-            TableEvent::Learnt { container, generation, address, models, link } => {
-                self.learnt(&container, generation, (address, models, link), now, &mut out);
+            TableEvent::Discovered { container, generation, address, models, link } => {
+                self.discovered(&container, generation, (address, models, link), now, &mut out);
             }
             TableEvent::Resumed { container, generation, link } => {
                 self.resumed(&container, generation, link, now, &mut out);
@@ -111,11 +111,11 @@ impl<L> RoutingTable<L> {
             TableEvent::Refreshed { container, generation, models } => {
                 self.refreshed(&container, generation, models, now, &mut out);
             }
-            TableEvent::NotLearnt { container, generation, failure, looks_dead } => {
-                self.not_learnt(&container, generation, failure, looks_dead, now, &mut out);
+            TableEvent::DiscoveryFailed { container, generation, failure, looks_dead } => {
+                self.discovery_failed(&container, generation, failure, looks_dead, now, &mut out);
             }
             TableEvent::DrainFinished(registration) => self.drain_finished(registration, now, &mut out),
-            TableEvent::Suspected { registration, why } => self.suspected(registration, why, now, &mut out),
+            TableEvent::Ejected { registration, why } => self.eject_registration(registration, why, now, &mut out),
             TableEvent::Tick => self.tick(now, &mut out),
         }
         (self, out)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::entry::{Discovering, Entry, State, Waiting};
-use super::event::{Generation, Question, Transition};
+use super::event::{DiscoveryRequest, Generation, Transition};
 use super::{RoutingTable, Transitions};
 use crate::container::{Addresses, ContainerId, Reach};
 use crate::drain::RetireReason;
@@ -47,7 +47,7 @@ impl<L> RoutingTable<L> {
         for transition in out.drain(asked..).collect::<Vec<_>>() {
             out.push(match transition {
                 Transition::Discover(question) => {
-                    Transition::Resume(Question { address, others: Vec::new(), ..question })
+                    Transition::Resume(DiscoveryRequest { address, others: Vec::new(), ..question })
                 }
                 other => other,
             });
@@ -67,7 +67,7 @@ impl<L> RoutingTable<L> {
         };
         let mut all = asked.iter().map(|ip| SocketAddr::new(ip, labels.port));
         let Some(address) = all.next() else { return };
-        out.push(Transition::Discover(Question {
+        out.push(Transition::Discover(DiscoveryRequest {
             container: id.clone(),
             name: Arc::clone(&entry.container.name),
             generation,

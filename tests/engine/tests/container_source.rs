@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::Stage;
-use domain::container::{Condition, Container, ContainerEvent, ContainerId, Edge, Reach};
+use domain::container::{Condition, Container, ContainerEvent, ContainerId, LifecycleEvent, Reach};
 use domain::signal::Signal;
 use engine_tests::{Engine, Mock, MockContainer, TestNetwork, require_engine};
 use futures_util::StreamExt;
@@ -53,17 +53,19 @@ impl ContainerSource for Ours {
                     let containers: Vec<_> = all.containers.into_iter().filter(|c| ours(c)).collect();
                     Some(ContainerEvent::Snapshot(containers.into()))
                 }
-                ContainerEvent::Uninspected(one) => {
-                    one.name.contains(&mark).then_some(ContainerEvent::Uninspected(one))
+                ContainerEvent::InspectionFailed(one) => {
+                    one.name.contains(&mark).then_some(ContainerEvent::InspectionFailed(one))
                 }
-                ContainerEvent::Observed(container) => ours(&container).then_some(ContainerEvent::Observed(container)),
+                ContainerEvent::Inspected(container) => {
+                    ours(&container).then_some(ContainerEvent::Inspected(container))
+                }
                 other => Some(other),
             })
         }))
     }
 
-    fn look_again(&self, id: &ContainerId) {
-        self.0.look_again(id);
+    fn refresh(&self, id: &ContainerId) {
+        self.0.refresh(id);
     }
 }
 
@@ -236,13 +238,20 @@ async fn a_container_is_seen_from_its_start_to_its_stop() {
     assert!(up.health_check_took.is_some());
 
     mock.stop(None).await;
-    assert_eq!(heard.until_edge(&id).await, Edge::Signal(Signal::QUIT), "the signal comes first");
+    assert_eq!(heard.until_edge(&id).await, LifecycleEvent::Signal(Signal::QUIT), "the signal comes first");
     heard.until_condition(&id, Condition::NotRunning).await;
     let renamed = mock.rename("other").await;
-    assert_eq!(heard.until(|e| matches!(e, ContainerEvent::Edge { edge: Edge::Renamed(_), .. })).await, {
-        let ContainerEvent::Edge { at, .. } = heard.all.last().unwrap() else { unreachable!() };
-        ContainerEvent::Edge { id: id.clone(), at: *at, edge: Edge::Renamed(renamed.as_str().into()) }
-    });
+    assert_eq!(
+        heard.until(|e| matches!(e, ContainerEvent::Lifecycle { edge: LifecycleEvent::Renamed(_), .. })).await,
+        {
+            let ContainerEvent::Lifecycle { at, .. } = heard.all.last().unwrap() else { unreachable!() };
+            ContainerEvent::Lifecycle {
+                id: id.clone(),
+                at: *at,
+                edge: LifecycleEvent::Renamed(renamed.as_str().into()),
+            }
+        }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,8 +262,7 @@ async fn failing_health_is_told_and_its_recovery_too() {
     let id = ContainerId::new(mock.id());
     heard.until_condition(&id, Condition::Healthy).await;
     mock.get("/admin/health?fail").await.unwrap();
-    let unhealthy =
-        |e: &ContainerEvent| matches!(e, ContainerEvent::Edge { id: of, edge: Edge::Unhealthy, .. } if *of == id);
+    let unhealthy = |e: &ContainerEvent| matches!(e, ContainerEvent::Lifecycle { id: of, edge: LifecycleEvent::Unhealthy, .. } if *of == id);
     heard.until(unhealthy).await;
     heard.until_condition(&id, Condition::Unhealthy).await;
     mock.get("/admin/health?ok").await.unwrap();
@@ -268,12 +276,12 @@ async fn a_container_that_is_out_of_memory_is_told_to_be() {
     let mock = Mock::serving("hungry", &["m"]).memory(32 << 20).start_healthy(&engine).await;
     let id = ContainerId::new(mock.id());
     let _ = mock.get("/admin/oom").await;
-    let of = |wanted: Edge| {
+    let of = |wanted: LifecycleEvent| {
         let id = id.clone();
-        move |e: &ContainerEvent| matches!(e, ContainerEvent::Edge { id: of, edge, .. } if *of == id && *edge == wanted)
+        move |e: &ContainerEvent| matches!(e, ContainerEvent::Lifecycle { id: of, edge, .. } if *of == id && *edge == wanted)
     };
-    heard.until(of(Edge::OutOfMemory)).await;
-    heard.until(of(Edge::Ended { exit_code: Some(137) })).await;
+    heard.until(of(LifecycleEvent::OutOfMemory)).await;
+    heard.until(of(LifecycleEvent::Ended { exit_code: Some(137) })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,12 +297,12 @@ async fn networks_decide_where_a_container_is_reached() {
     assert_eq!(format!("{ip}:8000"), here.authority().await);
 
     here.disconnect(network.name()).await;
-    heard.until(|e| matches!(e, ContainerEvent::Edge { id: of, edge: Edge::LeftNetwork(_), .. } if *of == id)).await;
+    heard.until(|e| matches!(e, ContainerEvent::Lifecycle { id: of, edge: LifecycleEvent::LeftNetwork(_), .. } if *of == id)).await;
     heard
-        .until(|e| matches!(e, ContainerEvent::Observed(c) if c.id == id && matches!(c.reach, Reach::Nowhere(_))))
+        .until(|e| matches!(e, ContainerEvent::Inspected(c) if c.id == id && matches!(c.reach, Reach::Nowhere(_))))
         .await;
     here.connect(network.name()).await;
-    heard.until(|e| matches!(e, ContainerEvent::Observed(c) if c.id == id && matches!(c.reach, Reach::At(_)))).await;
+    heard.until(|e| matches!(e, ContainerEvent::Inspected(c) if c.id == id && matches!(c.reach, Reach::At(_)))).await;
 
     let guest = Mock::serving("guest", &["m"])
         .env("PORT", 8001)

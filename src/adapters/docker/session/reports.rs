@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use domain::container::{ContainerEvent, ContainerId, Edge, EngineTime, LostAddresses, Uninspected};
+use domain::container::{ContainerEvent, ContainerId, EngineTime, LifecycleEvent, LostAddresses, Uninspected};
 
 use super::{End, Session};
 use crate::adapters::docker::engine::EngineError;
-use crate::adapters::docker::event::{Happening, Network};
+use crate::adapters::docker::event::{EngineEvent, Network};
 
 impl Session<'_> {
     /// Those that use the network of a container are concerned by what becomes of that.
-    pub(super) async fn tell_guests(&mut self, happening: &Happening) -> Result<(), End> {
-        let Happening { id, at, edge, network, .. } = happening;
+    pub(super) async fn tell_guests(&mut self, happening: &EngineEvent) -> Result<(), End> {
+        let EngineEvent { id, at, edge, network, .. } = happening;
         for guest in self.memory.guests_of(id) {
             let lost = match (network, edge) {
                 (Network::Same, _) => return Ok(()),
@@ -21,7 +21,7 @@ impl Session<'_> {
             };
             if let Some(lost) = lost {
                 self.inspections.outdate(&guest);
-                self.tell_edge(guest.clone(), *at, Edge::LeftNetwork(lost)).await?;
+                self.tell_edge(guest.clone(), *at, LifecycleEvent::LeftNetwork(lost)).await?;
                 self.happened_during_snapshot(&guest, *at);
             }
             self.inspections.want(&guest, true);
@@ -39,7 +39,7 @@ impl Session<'_> {
     pub(super) async fn tell_signals(&mut self, id: &ContainerId) -> Result<(), End> {
         let Some(known) = self.memory.known.get(id) else { return Ok(()) };
         for (at, signal) in self.memory.signals.take(&known.told, self.memory.latest) {
-            self.tell_edge(id.clone(), at, Edge::Signal(signal)).await?;
+            self.tell_edge(id.clone(), at, LifecycleEvent::Signal(signal)).await?;
         }
         Ok(())
     }
@@ -52,8 +52,8 @@ impl Session<'_> {
         }
     }
 
-    pub(super) async fn tell_edge(&self, id: ContainerId, at: EngineTime, edge: Edge) -> Result<(), End> {
-        self.tell(ContainerEvent::Edge { id, at, edge }).await
+    pub(super) async fn tell_edge(&self, id: ContainerId, at: EngineTime, edge: LifecycleEvent) -> Result<(), End> {
+        self.tell(ContainerEvent::Lifecycle { id, at, edge }).await
     }
 
     pub(super) async fn tell(&self, event: ContainerEvent) -> Result<(), End> {

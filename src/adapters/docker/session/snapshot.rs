@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use domain::container::{ContainerEvent, ContainerId, Edge, EngineTime, Snapshot};
+use domain::container::{ContainerEvent, ContainerId, EngineTime, LifecycleEvent, Snapshot};
 
 use super::checks::Listed;
 use super::{End, Session};
@@ -99,7 +99,7 @@ impl Session<'_> {
             Ok(lines) => {
                 for line in lines.split(|byte| *byte == b'\n') {
                     if let Line::Happened(happening) = event::read(line)
-                        && let Some(Edge::Signal(signal)) = happening.edge
+                        && let Some(LifecycleEvent::Signal(signal)) = happening.edge
                     {
                         self.memory.signals.note(&happening.id, happening.at, signal);
                     }

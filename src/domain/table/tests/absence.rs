@@ -46,7 +46,7 @@ fn a_model_whose_container_ended_is_expected_for_ten_seconds() {
 #[test]
 fn a_second_sign_of_the_end_does_not_lengthen_the_wait() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).dies("a").passes(second(9)).edge("a", Edge::Removed);
+    scene.serving(container("a"), &["m"]).dies("a").passes(second(9)).edge("a", LifecycleEvent::Removed);
     assert_eq!(scene.request("m"), "unavailable");
     scene.passes(second(1));
     assert_eq!((scene.request("m"), scene.state("a")), ("unknown".into(), "unknown".into()));
@@ -55,7 +55,7 @@ fn a_second_sign_of_the_end_does_not_lengthen_the_wait() {
 #[test]
 fn a_removed_container_is_forgotten_after_ten_seconds() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge("a", Edge::Removed).passes(second(10));
+    scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::Removed).passes(second(10));
     assert_eq!((scene.state("a"), scene.request("m")), ("unknown".into(), "unknown".into()));
     assert!(scene.table.served.is_empty());
 }
@@ -63,7 +63,7 @@ fn a_removed_container_is_forgotten_after_ten_seconds() {
 #[test]
 fn removed_long_after_its_end_it_is_forgotten_at_once() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).dies("a").passes(second(60)).edge("a", Edge::Removed);
+    scene.serving(container("a"), &["m"]).dies("a").passes(second(60)).edge("a", LifecycleEvent::Removed);
     assert_eq!(scene.state("a"), "unknown");
 }
 
@@ -80,7 +80,7 @@ fn not_ready_goes_before_draining() {
 #[test]
 fn a_recreated_container_inherits_what_is_expected_of_its_name() {
     let mut scene = Scene::new();
-    scene.serving(container("old").named("llm"), &["m"]).dies("old").edge("old", Edge::Removed);
+    scene.serving(container("old").named("llm"), &["m"]).dies("old").edge("old", LifecycleEvent::Removed);
     scene.sees(container("new").named("llm").run(2).starting()).passes(second(600));
     assert_eq!((scene.state("old"), scene.request("m")), ("unknown".into(), "unavailable".into()));
 }
@@ -93,9 +93,9 @@ fn a_container_that_compose_recreates_inherits_though_it_was_made_before_the_old
         let mut scene = Scene::new();
         scene.serving(container("old").named("llm"), &["m"]);
         scene.sees(container("new").named("4f2_llm").run(0).exited());
-        scene.signal("old", 15).dies("old").edge("old", Edge::Removed);
+        scene.signal("old", 15).dies("old").edge("old", LifecycleEvent::Removed);
         if by_edge {
-            scene.edge("new", Edge::Renamed("llm".into()));
+            scene.edge("new", LifecycleEvent::Renamed("llm".into()));
         }
         scene.sees(container("new").named("llm").run(2).starting()).passes(second(600));
         assert_eq!(scene.request("m"), "unavailable", "renamed by an edge: {by_edge}");
@@ -106,15 +106,15 @@ fn a_container_that_compose_recreates_inherits_though_it_was_made_before_the_old
 fn a_container_of_the_same_name_on_another_engine_inherits_nothing() {
     let mut scene = Scene::new();
     scene.serving(container("a").named("llm"), &["m"]).dies("a").passes(second(20));
-    scene.source(1, ContainerEvent::Observed(container("x").named("llm").starting()));
+    scene.source(1, ContainerEvent::Inspected(container("x").named("llm").starting()));
     assert_eq!(scene.request("m"), "unknown");
 }
 
 #[test]
 fn a_renamed_container_that_has_served_keeps_its_own_memory() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).serving(container("b"), &["n"]).dies("b").edge("b", Edge::Removed);
-    scene.edge("a", Edge::Paused).edge("a", Edge::Renamed("b".into())).passes(second(20));
+    scene.serving(container("a"), &["m"]).serving(container("b"), &["n"]).dies("b").edge("b", LifecycleEvent::Removed);
+    scene.edge("a", LifecycleEvent::Paused).edge("a", LifecycleEvent::Renamed("b".into())).passes(second(20));
     assert_eq!((scene.request("m"), scene.request("n")), ("unavailable".into(), "unknown".into()));
 }
 
@@ -128,13 +128,13 @@ fn a_container_that_never_served_is_missed_by_nobody() {
 #[test]
 fn a_model_that_the_successor_in_service_does_not_have_is_unknown_at_once() {
     let mut scene = Scene::new();
-    scene.serving(container("old").named("llm"), &["m", "n"]).dies("old").edge("old", Edge::Removed);
+    scene.serving(container("old").named("llm"), &["m", "n"]).dies("old").edge("old", LifecycleEvent::Removed);
     scene.sees(container("new").named("llm").run(2));
     assert_eq!((scene.request("m"), scene.request("n")), ("unavailable".into(), "unavailable".into()));
     scene.lists("new", &["n"]);
     assert_eq!((scene.request("m"), scene.request("n")), ("unknown".into(), "served by new".into()));
     assert_eq!(scene.state("old"), "unknown", "it is forgotten");
-    scene.edge("new", Edge::Paused);
+    scene.edge("new", LifecycleEvent::Paused);
     assert_eq!((scene.request("m"), scene.request("n")), ("unknown".into(), "unavailable".into()));
 }
 
@@ -142,8 +142,8 @@ fn a_model_that_the_successor_in_service_does_not_have_is_unknown_at_once() {
 fn another_container_in_service_settles_nothing_for_one_that_ended() {
     for (source, name) in [(0, "other"), (1, "llm")] {
         let mut scene = Scene::new();
-        scene.serving(container("old").named("llm"), &["m"]).dies("old").edge("old", Edge::Removed);
-        scene.source(source, ContainerEvent::Observed(container("new").named(name))).lists("new", &["n"]);
+        scene.serving(container("old").named("llm"), &["m"]).dies("old").edge("old", LifecycleEvent::Removed);
+        scene.source(source, ContainerEvent::Inspected(container("new").named(name))).lists("new", &["n"]);
         assert_eq!(scene.request("m"), "unavailable", "{name} of source {source}");
     }
 }
@@ -152,8 +152,8 @@ fn another_container_in_service_settles_nothing_for_one_that_ended() {
 fn a_successor_that_gets_its_name_when_it_serves_already_settles_it_too() {
     let mut scene = Scene::new();
     scene.serving(container("old").named("llm"), &["m"]).serving(container("new").named("llm-new"), &["n"]);
-    scene.dies("old").edge("old", Edge::Removed);
+    scene.dies("old").edge("old", LifecycleEvent::Removed);
     assert_eq!(scene.request("m"), "unavailable");
-    scene.edge("new", Edge::Renamed("llm".into()));
+    scene.edge("new", LifecycleEvent::Renamed("llm".into()));
     assert_eq!(scene.request("m"), "unknown");
 }

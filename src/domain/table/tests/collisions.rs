@@ -21,7 +21,12 @@ fn the_order_of_turning_healthy_counts_and_not_that_of_answering() {
 
 #[test]
 fn when_the_winner_goes_the_earlier_one_serves_in_the_same_step() {
-    for edge in [Edge::Signal(Signal::TERM), Edge::Ended { exit_code: None }, Edge::Unhealthy, Edge::Paused] {
+    for edge in [
+        LifecycleEvent::Signal(Signal::TERM),
+        LifecycleEvent::Ended { exit_code: None },
+        LifecycleEvent::Unhealthy,
+        LifecycleEvent::Paused,
+    ] {
         let mut scene = Scene::new();
         scene.serving(container("a"), &["m"]).serving(container("b"), &["m"]).edge("b", edge.clone());
         assert_eq!(scene.told[1..], ["a took over m"], "{edge:?}");
@@ -51,7 +56,7 @@ fn each_model_has_its_own_order_of_claims() {
 fn healthy_again_the_former_winner_wins_again() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).serving(container("b"), &["m"]);
-    scene.edge("a", Edge::Unhealthy).serving(container("a"), &["m"]);
+    scene.edge("a", LifecycleEvent::Unhealthy).serving(container("a"), &["m"]);
     assert_eq!(scene.request("m"), "served by a, then b", "a is the last that turned healthy now");
 }
 

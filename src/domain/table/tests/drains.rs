@@ -3,7 +3,7 @@
 use super::*;
 use crate::drain::SEVER_GRACE;
 
-fn retired(edge: Edge) -> Scene {
+fn retired(edge: LifecycleEvent) -> Scene {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).edge("a", edge);
     scene
@@ -11,7 +11,7 @@ fn retired(edge: Edge) -> Scene {
 
 #[test]
 fn told_to_stop_its_requests_are_cut_at_the_drain_timeout_and_not_before() {
-    let mut scene = retired(Edge::Unhealthy);
+    let mut scene = retired(LifecycleEvent::Unhealthy);
     assert_eq!(scene.passes(DRAIN - second(1)).told, [""; 0]);
     assert_eq!(scene.passes(second(1)).told, ["1s: cut a"]);
     assert_eq!(scene.passes(second(3600)).told, [""; 0], "cut once");
@@ -19,7 +19,7 @@ fn told_to_stop_its_requests_are_cut_at_the_drain_timeout_and_not_before() {
 
 #[test]
 fn dead_its_waiting_requests_end_after_the_grace_and_the_others_at_the_timeout() {
-    let mut scene = retired(Edge::Ended { exit_code: Some(137) });
+    let mut scene = retired(LifecycleEvent::Ended { exit_code: Some(137) });
     let told = scene.passes(DRAIN).told.clone();
     assert_eq!(told, [format!("{}s: sever a", SEVER_GRACE.as_secs()), format!("{}s: cut a", DRAIN.as_secs())]);
 }
@@ -34,7 +34,7 @@ fn with_a_drain_timeout_below_the_grace_nothing_waits_longer_than_that() {
 
 #[test]
 fn the_last_request_out_ends_the_drain_and_says_how_long_it_took() {
-    let mut scene = retired(Edge::Unhealthy);
+    let mut scene = retired(LifecycleEvent::Unhealthy);
     let registration = scene.table.retiring()[0].backend.registration;
     scene.passes(second(7)).apply(TableEvent::DrainFinished(registration));
     assert_eq!(scene.told, ["removed a after 7s"]);
@@ -45,7 +45,7 @@ fn the_last_request_out_ends_the_drain_and_says_how_long_it_took() {
 
 #[test]
 fn a_death_shortens_a_drain_that_goes_on() {
-    for edge in [Edge::Unhealthy, Edge::Paused, left_all(), Edge::Signal(Signal::TERM)] {
+    for edge in [LifecycleEvent::Unhealthy, LifecycleEvent::Paused, left_all(), LifecycleEvent::Signal(Signal::TERM)] {
         let mut scene = retired(edge.clone());
         scene.passes(second(5)).dies("a");
         let told = scene.passes(second(2)).told.clone();
@@ -55,7 +55,7 @@ fn a_death_shortens_a_drain_that_goes_on() {
 
 #[test]
 fn a_death_does_not_put_the_cut_off() {
-    let mut scene = retired(Edge::Unhealthy);
+    let mut scene = retired(LifecycleEvent::Unhealthy);
     scene.passes(second(50)).dies("a");
     let told = scene.passes(DRAIN).told.clone();
     assert_eq!(told, ["2s: sever a", "10s: cut a"]);
@@ -63,14 +63,14 @@ fn a_death_does_not_put_the_cut_off() {
 
 #[test]
 fn paused_and_then_unhealthy_its_requests_get_a_deadline() {
-    let mut scene = retired(Edge::Paused);
-    scene.edge("a", Edge::Unhealthy);
+    let mut scene = retired(LifecycleEvent::Paused);
+    scene.edge("a", LifecycleEvent::Unhealthy);
     assert_eq!(scene.passes(DRAIN).told, ["60s: cut a"]);
 }
 
 #[test]
 fn seen_unhealthy_right_after_a_pause_its_requests_are_still_kept() {
-    let mut scene = retired(Edge::Paused);
+    let mut scene = retired(LifecycleEvent::Paused);
     let unhealthy = container("a").unhealthy();
     scene.sees(container("a").paused()).sees(unhealthy.clone()).sees(unhealthy);
     assert_eq!(scene.passes(DRAIN).told, [""; 0]);
@@ -78,14 +78,14 @@ fn seen_unhealthy_right_after_a_pause_its_requests_are_still_kept() {
 
 #[test]
 fn the_death_of_a_container_ends_every_earlier_registration_of_it() {
-    let mut scene = retired(Edge::Paused);
+    let mut scene = retired(LifecycleEvent::Paused);
     scene.serving(container("a"), &["m"]).dies("a");
     assert_eq!(scene.passes(second(2)).told, ["2s: sever a", "2s: sever a"]);
 }
 
 #[test]
 fn the_death_of_another_container_concerns_nobody() {
-    let mut scene = retired(Edge::Paused);
+    let mut scene = retired(LifecycleEvent::Paused);
     scene.serving(container("b"), &["n"]).dies("b").passes(second(100));
     assert!(scene.table.retiring().iter().any(|r| r.backend.container.as_str() == "a" && r.cut_at.is_none()));
     assert!(scene.told.iter().all(|said| !said.ends_with(" a")), "{:?}", scene.told);
@@ -113,7 +113,7 @@ fn a_tick_before_its_time_does_nothing() {
 
 #[test]
 fn a_tick_that_comes_late_does_everything_that_was_due() {
-    let mut scene = retired(Edge::Ended { exit_code: None });
+    let mut scene = retired(LifecycleEvent::Ended { exit_code: None });
     scene.now += second(3600);
     scene.apply(TableEvent::Tick);
     assert_eq!(scene.told, ["sever a", "cut a"]);

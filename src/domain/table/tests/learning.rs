@@ -8,7 +8,7 @@ fn a_failure_is_told_once_per_change_and_not_once_per_try() {
     scene.sees(container("a"));
     let tries = ["refused", "refused", "500", "500", "refused"];
     let told: Vec<_> = tries.iter().flat_map(|why| scene.answers_not("a", why).told.clone()).collect();
-    assert_eq!(told, ["refused", "500", "refused"].map(|why| format!("warn of a: not learnt, {why}")));
+    assert_eq!(told, ["refused", "500", "refused"].map(|why| format!("warn of a: not discovered, {why}")));
     assert_eq!(scene.state("a"), "discovering");
     assert_eq!(scene.lists("a", &["m"]).request("m"), "served by a");
 }
@@ -17,7 +17,7 @@ fn a_failure_is_told_once_per_change_and_not_once_per_try() {
 fn the_same_failure_in_a_new_run_is_told_again() {
     let mut scene = Scene::new();
     scene.sees(container("a")).refuses("a").dies("a").sees(container("a").run(2)).refuses("a");
-    assert_eq!(scene.told, ["warn of a: not learnt, refused"]);
+    assert_eq!(scene.told, ["warn of a: not discovered, refused"]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_suspected_backend_that_turns_out_dead_has_its_requests_ended() {
 #[test]
 fn out_of_memory_a_backend_is_asked_again_only_when_a_look_shows_that_it_goes_on() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge("a", Edge::OutOfMemory);
+    scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::OutOfMemory);
     assert_eq!(scene.told, ["retire a keeping its requests"]);
     assert_eq!((scene.state("a"), scene.request("m")), ("out of memory".into(), "unavailable".into()));
     assert_eq!(scene.sees(container("a")).told, ["discover a at 172.20.0.128"]);

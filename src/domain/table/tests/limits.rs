@@ -108,10 +108,16 @@ fn a_refresh_may_use_the_room_that_it_gives_up() {
 #[test]
 fn claims_are_counted_right_through_every_way_out() {
     let mut scene = Scene::new();
-    for edge in [Edge::Unhealthy, Edge::Paused, Edge::OutOfMemory, Edge::Ended { exit_code: None }, Edge::Removed] {
+    for edge in [
+        LifecycleEvent::Unhealthy,
+        LifecycleEvent::Paused,
+        LifecycleEvent::OutOfMemory,
+        LifecycleEvent::Ended { exit_code: None },
+        LifecycleEvent::Removed,
+    ] {
         scene.serving(container("a"), &["m", "n"]).serving(container("b"), &["m"]);
         assert_eq!(scene.table.claim_count, 3);
-        scene.edge("a", edge).edge("b", Edge::Unhealthy);
+        scene.edge("a", edge).edge("b", LifecycleEvent::Unhealthy);
         assert_eq!((scene.table.claim_count, scene.table.claims.len()), (0, 0));
     }
 }
@@ -123,7 +129,7 @@ fn no_more_than_4096_containers_are_kept_in_sight() {
     scene.source(0, ContainerEvent::Snapshot(many.into()));
     assert_eq!(scene.table.entries.len(), MAX_CONTAINERS);
     assert_eq!(scene.told.last().map(String::as_str), Some("warn of c-4096: table full"));
-    scene.edge("c-0000", Edge::Removed).passes(second(10)).sees(container("c-4096"));
+    scene.edge("c-0000", LifecycleEvent::Removed).passes(second(10)).sees(container("c-4096"));
     assert_eq!(scene.state("c-4096"), "discovering");
 }
 

@@ -59,7 +59,7 @@ fn a_bad_label_keeps_its_container_out_with_one_warning_and_no_other() {
 fn a_warning_is_not_told_again_because_the_container_was_something_else_in_between() {
     let mut scene = Scene::new();
     scene.sees(container("a").with_bad_port());
-    for between in [Edge::Unhealthy, Edge::Paused, left_all()] {
+    for between in [LifecycleEvent::Unhealthy, LifecycleEvent::Paused, left_all()] {
         scene.edge("a", between).sees(container("a").with_bad_port());
         assert_eq!(scene.told, [""; 0]);
         assert_eq!(scene.state("a"), "bad label");
@@ -96,7 +96,7 @@ fn unhealthy_it_drains_and_healthy_again_it_is_a_new_registration() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]);
     let first = scene.backend("a");
-    scene.edge("a", Edge::Unhealthy);
+    scene.edge("a", LifecycleEvent::Unhealthy);
     assert_eq!(scene.told, ["retire a within 60s"]);
     assert_eq!(scene.request("m"), "unavailable");
     scene.sees(container("a").unhealthy());
@@ -133,7 +133,7 @@ fn dead_without_a_stop_it_is_removed_at_once() {
 #[test]
 fn paused_it_takes_no_new_requests_and_keeps_those_in_flight() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge("a", Edge::Paused);
+    scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::Paused);
     assert_eq!(scene.told, ["retire a keeping its requests"]);
     assert_eq!(scene.request("m"), "unavailable");
     scene.sees(container("a").paused());
@@ -175,7 +175,7 @@ fn recreated_on_the_same_address_it_is_a_new_backend() {
     let mut scene = Scene::new();
     scene.serving(container("old").named("llm").at([10, 0, 0, 1]), &["m"]);
     let old = scene.backend("old");
-    scene.dies("old").edge("old", Edge::Removed);
+    scene.dies("old").edge("old", LifecycleEvent::Removed);
     scene.serving(container("new").named("llm").at([10, 0, 0, 1]).run(2), &["n"]);
     let new = scene.backend("new");
     assert_eq!(old.address, new.address);
@@ -202,7 +202,7 @@ fn a_look_that_finds_it_as_it_is_changes_nothing() {
 #[test]
 fn renamed_it_serves_on() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge("a", Edge::Renamed("b".into()));
+    scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::Renamed("b".into()));
     assert_eq!((scene.told.len(), scene.request("m")), (0, "served by a".into()));
     assert_eq!(&*scene.entry("a").container.name, "b");
 }
@@ -215,14 +215,14 @@ fn a_new_name_is_the_name_of_its_backends_too() {
         let backend = scene.backend("a");
         assert!(backend.gate.try_enter());
         match by_edge {
-            true => scene.edge("a", Edge::Renamed("new".into())),
+            true => scene.edge("a", LifecycleEvent::Renamed("new".into())),
             false => scene.sees(container("a").named("new")),
         };
         assert_eq!(&*scene.backend("a").name, "new");
         assert_eq!(&*scene.table.models()[0].0.backend.name, "new");
         assert_eq!(scene.backend("a").registration, backend.registration);
         assert_eq!(scene.backend("a").gate.in_flight(), 1, "its gate is the same");
-        scene.edge("a", Edge::Paused).edge("a", Edge::Renamed("newer".into()));
+        scene.edge("a", LifecycleEvent::Paused).edge("a", LifecycleEvent::Renamed("newer".into()));
         assert_eq!(&*scene.table.retiring().last().unwrap().backend.name, "newer");
     }
 }

@@ -75,7 +75,7 @@ impl From {
             Self::Ready => scene.serving(a(), &["m"]),
             Self::Stopping => scene.serving(a(), &["m"]).signal("a", 15),
             Self::Ended => scene.serving(a(), &["m"]).dies("a"),
-            Self::Removed => scene.serving(a(), &["m"]).edge("a", Edge::Removed),
+            Self::Removed => scene.serving(a(), &["m"]).edge("a", LifecycleEvent::Removed),
         };
         assert_eq!(scene.state("a"), self.word(), "the way into {self:?}");
         scene
@@ -83,7 +83,7 @@ impl From {
 }
 
 /// What happens in each state, as a function from the state to the word for the next one.
-fn after(edge: &Edge, next: impl Fn(From) -> &'static str) {
+fn after(edge: &LifecycleEvent, next: impl Fn(From) -> &'static str) {
     for from in ALL {
         let mut scene = from.scene();
         let generation = scene.table.entries.get(&ContainerId::new("a")).map(|entry| entry.generation);
@@ -101,7 +101,7 @@ fn after(edge: &Edge, next: impl Fn(From) -> &'static str) {
 #[test]
 fn a_stop_signal_stops_whatever_runs() {
     for signal in [15, 9] {
-        after(&Edge::Signal(Signal(signal)), |from| match from {
+        after(&LifecycleEvent::Signal(Signal(signal)), |from| match from {
             From::Unknown => "unknown",
             From::Starting | From::Restarting | From::NoHealthcheck | From::BadLabel | From::NoAddress => "stopping",
             From::LeftNetwork | From::Unhealthy | From::Paused | From::Discovering | From::Ready => "stopping",
@@ -114,14 +114,14 @@ fn a_stop_signal_stops_whatever_runs() {
 
 #[test]
 fn another_signal_and_a_new_name_change_nothing() {
-    for edge in [Edge::Signal(Signal(1)), Edge::Renamed("b".into())] {
+    for edge in [LifecycleEvent::Signal(Signal(1)), LifecycleEvent::Renamed("b".into())] {
         after(&edge, From::word);
     }
 }
 
 #[test]
 fn an_end_ends_whatever_there_is() {
-    after(&Edge::Ended { exit_code: None }, |from| match from {
+    after(&LifecycleEvent::Ended { exit_code: None }, |from| match from {
         From::Unknown => "unknown",
         From::Starting | From::Restarting | From::NoHealthcheck | From::BadLabel | From::NoAddress => "ended",
         From::LeftNetwork | From::Unhealthy | From::Paused | From::Discovering | From::Ready => "ended",
@@ -132,7 +132,7 @@ fn an_end_ends_whatever_there_is() {
 
 #[test]
 fn a_removal_removes_whatever_there_is() {
-    after(&Edge::Removed, |from| match from {
+    after(&LifecycleEvent::Removed, |from| match from {
         From::Unknown => "unknown",
         From::Starting | From::Restarting | From::NoHealthcheck | From::BadLabel | From::NoAddress => "removed",
         From::LeftNetwork | From::Unhealthy | From::Paused | From::Discovering | From::Ready => "removed",
@@ -142,7 +142,7 @@ fn a_removal_removes_whatever_there_is() {
 
 #[test]
 fn a_pause_and_an_unhealthy_check_take_out_what_is_not_stopping_or_ended() {
-    for (edge, word) in [(Edge::Paused, "paused"), (Edge::Unhealthy, "unhealthy")] {
+    for (edge, word) in [(LifecycleEvent::Paused, "paused"), (LifecycleEvent::Unhealthy, "unhealthy")] {
         after(&edge, |from| match from {
             From::Unknown => "unknown",
             From::Starting | From::Restarting | From::NoHealthcheck | From::BadLabel | From::NoAddress => word,
@@ -181,7 +181,7 @@ fn lost_addresses_take_out_only_what_uses_one_of_them() {
 
 #[test]
 fn a_kill_for_want_of_memory_takes_a_serving_one_out() {
-    after(&Edge::OutOfMemory, |from| match from {
+    after(&LifecycleEvent::OutOfMemory, |from| match from {
         From::Ready | From::Discovering => "out of memory",
         From::Unknown
         | From::Starting

@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::container::{
-    Addresses, Condition, Container, ContainerEvent, Edge, EngineTime, LostAddresses, Reach, RunEnd, Unreachable,
+    Addresses, Condition, Container, ContainerEvent, EngineTime, LifecycleEvent, LostAddresses, Reach, RunEnd,
+    Unreachable,
 };
 use crate::labels::{self, InferenceLabels};
 use crate::signal::Signal;
@@ -50,12 +51,12 @@ fn at_of(container: &Container) -> [u8; 4] {
 }
 
 /// Every network is left, or the ones on which a container had these addresses.
-fn left_all() -> Edge {
-    Edge::LeftNetwork(LostAddresses::All)
+fn left_all() -> LifecycleEvent {
+    LifecycleEvent::LeftNetwork(LostAddresses::All)
 }
 
-fn left<const N: usize>(ips: [[u8; 4]; N]) -> Edge {
-    Edge::LeftNetwork(LostAddresses::These(ips.map(IpAddr::from).into()))
+fn left<const N: usize>(ips: [[u8; 4]; N]) -> LifecycleEvent {
+    LifecycleEvent::LeftNetwork(LostAddresses::These(ips.map(IpAddr::from).into()))
 }
 
 fn second(n: u64) -> Duration {
@@ -164,7 +165,7 @@ impl Scene {
             self.ends.extend(out.iter().filter_map(end));
             self.told.extend(out.iter().filter(|transition| end(transition).is_none()).map(say::transition));
             events.extend(out.into_iter().filter_map(|transition| match transition {
-                Transition::Resume(Question { container, generation, .. }) => {
+                Transition::Resume(DiscoveryRequest { container, generation, .. }) => {
                     Some(TableEvent::Resumed { container, generation, link: () })
                 }
                 _ => None,
@@ -179,7 +180,7 @@ impl Scene {
 
     fn sees(&mut self, container: Container) -> &mut Self {
         self.engine = self.engine.max(container.started_at.0);
-        self.source(0, ContainerEvent::Observed(container))
+        self.source(0, ContainerEvent::Inspected(container))
     }
 
     fn snapshot<const N: usize>(&mut self, containers: [Container; N]) -> &mut Self {
@@ -187,21 +188,21 @@ impl Scene {
     }
 
     /// Something happens to a container now, by the engine's clock.
-    fn edge(&mut self, id: &str, edge: Edge) -> &mut Self {
+    fn edge(&mut self, id: &str, edge: LifecycleEvent) -> &mut Self {
         self.engine += 1;
         self.edge_at(self.engine, id, edge)
     }
 
-    fn edge_at(&mut self, at: u64, id: &str, edge: Edge) -> &mut Self {
-        self.source(0, ContainerEvent::Edge { id: ContainerId::new(id), at: EngineTime(at), edge })
+    fn edge_at(&mut self, at: u64, id: &str, edge: LifecycleEvent) -> &mut Self {
+        self.source(0, ContainerEvent::Lifecycle { id: ContainerId::new(id), at: EngineTime(at), edge })
     }
 
     fn signal(&mut self, id: &str, signal: u8) -> &mut Self {
-        self.edge(id, Edge::Signal(Signal(signal)))
+        self.edge(id, LifecycleEvent::Signal(Signal(signal)))
     }
 
     fn dies(&mut self, id: &str) -> &mut Self {
-        self.edge(id, Edge::Ended { exit_code: Some(1) })
+        self.edge(id, LifecycleEvent::Ended { exit_code: Some(1) })
     }
 
     fn entry(&self, id: &str) -> &Entry<()> {
@@ -229,7 +230,7 @@ impl Scene {
 
     fn lists_at(&mut self, ip: IpAddr, generation: Generation, id: &str, models: &[&str]) -> &mut Self {
         let (container, models, address) = (ContainerId::new(id), listed(models), (ip, 8000).into());
-        self.apply(TableEvent::Learnt { container, generation, address, models, link: () })
+        self.apply(TableEvent::Discovered { container, generation, address, models, link: () })
     }
 
     fn lists_anew(&mut self, id: &str, models: &[&str]) -> &mut Self {
@@ -247,7 +248,7 @@ impl Scene {
 
     fn fails(&mut self, id: &str, failure: &str, looks_dead: bool) -> &mut Self {
         let (container, generation) = (ContainerId::new(id), self.generation(id));
-        self.apply(TableEvent::NotLearnt { container, generation, failure: failure.into(), looks_dead })
+        self.apply(TableEvent::DiscoveryFailed { container, generation, failure: failure.into(), looks_dead })
     }
 
     /// Brings a container into service with these models.
@@ -267,7 +268,7 @@ impl Scene {
 
     fn suspected(&mut self, id: &str) -> &mut Self {
         let registration = self.backend(id).registration;
-        self.apply(TableEvent::Suspected { registration, why: "refused".into() })
+        self.apply(TableEvent::Ejected { registration, why: "refused".into() })
     }
 
     /// Time passes; the table ticks whenever it asked to. What it told on the way is kept, with the second it came.

@@ -5,14 +5,14 @@ use super::*;
 #[test]
 fn an_edge_of_an_earlier_run_is_dropped() {
     for edge in [
-        Edge::Signal(Signal::TERM),
-        Edge::Signal(Signal::KILL),
-        Edge::Ended { exit_code: Some(0) },
-        Edge::OutOfMemory,
-        Edge::Paused,
-        Edge::Unhealthy,
+        LifecycleEvent::Signal(Signal::TERM),
+        LifecycleEvent::Signal(Signal::KILL),
+        LifecycleEvent::Ended { exit_code: Some(0) },
+        LifecycleEvent::OutOfMemory,
+        LifecycleEvent::Paused,
+        LifecycleEvent::Unhealthy,
         left_all(),
-        Edge::Renamed("other".into()),
+        LifecycleEvent::Renamed("other".into()),
     ] {
         let mut scene = Scene::new();
         scene.serving(container("a").run(2), &["m"]).edge_at(2 * RUN - 1, "a", edge.clone());
@@ -24,20 +24,25 @@ fn an_edge_of_an_earlier_run_is_dropped() {
 #[test]
 fn an_edge_at_the_very_start_of_a_run_belongs_to_it() {
     let mut scene = Scene::new();
-    scene.serving(container("a").run(2), &["m"]).edge_at(2 * RUN, "a", Edge::Signal(Signal::TERM));
+    scene.serving(container("a").run(2), &["m"]).edge_at(2 * RUN, "a", LifecycleEvent::Signal(Signal::TERM));
     assert_eq!(scene.state("a"), "stopping");
 }
 
 #[test]
 fn a_removal_is_never_stale_because_an_id_is_never_given_twice() {
     let mut scene = Scene::new();
-    scene.serving(container("a").run(2), &["m"]).edge_at(0, "a", Edge::Removed);
+    scene.serving(container("a").run(2), &["m"]).edge_at(0, "a", LifecycleEvent::Removed);
     assert_eq!((scene.state("a"), scene.request("m")), ("removed".into(), "unavailable".into()));
 }
 
 #[test]
 fn an_edge_of_a_container_that_nobody_knows_does_nothing() {
-    for edge in [Edge::Removed, Edge::Ended { exit_code: None }, Edge::Signal(Signal::TERM), Edge::Unhealthy] {
+    for edge in [
+        LifecycleEvent::Removed,
+        LifecycleEvent::Ended { exit_code: None },
+        LifecycleEvent::Signal(Signal::TERM),
+        LifecycleEvent::Unhealthy,
+    ] {
         let mut scene = Scene::new();
         scene.edge("stranger", edge);
         assert_eq!((scene.told.len(), scene.table.entries.len()), (0, 0));
@@ -57,9 +62,11 @@ fn what_a_look_finds_is_the_present_also_when_it_began_earlier() {
 #[test]
 fn a_clock_that_went_back_hides_no_edge() {
     let hour = 3_600_000_000_000;
-    for (edge, state) in
-        [(Edge::Signal(Signal::TERM), "stopping"), (Edge::Ended { exit_code: None }, "ended"), (Edge::Paused, "paused")]
-    {
+    for (edge, state) in [
+        (LifecycleEvent::Signal(Signal::TERM), "stopping"),
+        (LifecycleEvent::Ended { exit_code: None }, "ended"),
+        (LifecycleEvent::Paused, "paused"),
+    ] {
         let mut scene = Scene::new();
         let a = Container { started_at: EngineTime(2 * hour), ..container("a") };
         scene.serving(a.clone(), &["m"]).edge_at(hour, "a", edge.clone());
@@ -87,7 +94,7 @@ fn an_answer_to_an_earlier_question_is_void() {
     let mut scene = Scene::new();
     scene.sees(container("a"));
     let first = scene.generation("a");
-    scene.edge("a", Edge::Unhealthy).sees(container("a"));
+    scene.edge("a", LifecycleEvent::Unhealthy).sees(container("a"));
     scene.lists_for(first, "a", &["old"]);
     assert_eq!((scene.told.len(), scene.state("a")), (0, "discovering".into()));
     scene.lists("a", &["new"]);
@@ -101,7 +108,7 @@ fn a_failure_of_an_earlier_question_is_void() {
     let (container, generation) = (ContainerId::new("a"), Generation(0));
     for _ in 0..5 {
         let (container, failure) = (container.clone(), "refused".into());
-        scene.apply(TableEvent::NotLearnt { container, generation, failure, looks_dead: true });
+        scene.apply(TableEvent::DiscoveryFailed { container, generation, failure, looks_dead: true });
         assert_eq!((scene.told.len(), scene.state("a")), (0, "ready".into()));
     }
 }
@@ -120,7 +127,7 @@ fn a_refresh_for_a_registration_that_went_is_void() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]);
     let (container_id, generation) = (ContainerId::new("a"), scene.generation("a"));
-    scene.edge("a", Edge::Unhealthy).sees(container("a")).lists("a", &["m"]);
+    scene.edge("a", LifecycleEvent::Unhealthy).sees(container("a")).lists("a", &["m"]);
     scene.apply(TableEvent::Refreshed { container: container_id, generation, models: listed(&["old"]) });
     assert_eq!((scene.told.len(), scene.models()), (0, vec!["m".to_owned()]));
 }
@@ -128,16 +135,22 @@ fn a_refresh_for_a_registration_that_went_is_void() {
 #[test]
 fn death_and_start_within_a_moment_make_a_new_registration() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge_at(RUN + 500, "a", Edge::Ended { exit_code: Some(137) });
+    scene.serving(container("a"), &["m"]).edge_at(RUN + 500, "a", LifecycleEvent::Ended { exit_code: Some(137) });
     scene.sees(container("a").run(2)).lists("a", &["m"]);
     assert_eq!(scene.request("m"), "served by a");
-    scene.edge_at(RUN + 501, "a", Edge::Ended { exit_code: Some(137) });
+    scene.edge_at(RUN + 501, "a", LifecycleEvent::Ended { exit_code: Some(137) });
     assert_eq!(scene.state("a"), "ready", "the death of the run before is told late");
 }
 
 #[test]
 fn what_is_told_twice_changes_nothing_the_second_time() {
-    for edge in [Edge::Ended { exit_code: None }, Edge::Removed, Edge::Paused, Edge::Unhealthy, left_all()] {
+    for edge in [
+        LifecycleEvent::Ended { exit_code: None },
+        LifecycleEvent::Removed,
+        LifecycleEvent::Paused,
+        LifecycleEvent::Unhealthy,
+        left_all(),
+    ] {
         let mut scene = Scene::new();
         scene.serving(container("a"), &["m"]).edge("a", edge.clone());
         let state = scene.state("a");
@@ -149,9 +162,13 @@ fn what_is_told_twice_changes_nothing_the_second_time() {
 
 #[test]
 fn every_order_of_die_stop_and_destroy_comes_to_the_same() {
-    let [die, stop] = [Edge::Ended { exit_code: Some(0) }, Edge::Ended { exit_code: None }];
-    let orders: [&[&Edge]; 4] =
-        [&[&die, &stop, &Edge::Removed], &[&stop, &die, &Edge::Removed], &[&Edge::Removed, &die], &[&Edge::Removed]];
+    let [die, stop] = [LifecycleEvent::Ended { exit_code: Some(0) }, LifecycleEvent::Ended { exit_code: None }];
+    let orders: [&[&LifecycleEvent]; 4] = [
+        &[&die, &stop, &LifecycleEvent::Removed],
+        &[&stop, &die, &LifecycleEvent::Removed],
+        &[&LifecycleEvent::Removed, &die],
+        &[&LifecycleEvent::Removed],
+    ];
     for order in orders {
         let mut scene = Scene::new();
         scene.serving(container("a"), &["m"]);
@@ -170,6 +187,6 @@ fn a_suspicion_of_a_registration_that_went_is_void() {
     scene.serving(container("a"), &["m"]);
     let registration = scene.backend("a").registration;
     scene.suspected("a").lists("a", &["m"]);
-    scene.apply(TableEvent::Suspected { registration, why: "refused".into() });
+    scene.apply(TableEvent::Ejected { registration, why: "refused".into() });
     assert_eq!((scene.told.len(), scene.state("a")), (0, "ready".into()));
 }

@@ -5,7 +5,7 @@ use super::*;
 const ONE: [u8; 4] = [10, 0, 0, 1];
 const TWO: [u8; 4] = [10, 0, 0, 2];
 
-fn gone(edge: Edge) -> Scene {
+fn gone(edge: LifecycleEvent) -> Scene {
     let mut scene = Scene::new();
     scene.serving(container("a").at(ONE), &["m", "n"]).edge("a", edge);
     scene
@@ -13,7 +13,7 @@ fn gone(edge: Edge) -> Scene {
 
 #[test]
 fn whatever_took_it_out_it_is_back_with_the_look_and_asked_at_once() {
-    for edge in [Edge::Unhealthy, Edge::Paused, left([ONE])] {
+    for edge in [LifecycleEvent::Unhealthy, LifecycleEvent::Paused, left([ONE])] {
         let mut scene = gone(edge.clone());
         let first = scene.table.retiring()[0].backend.registration;
         scene.sees(container("a").at(ONE));
@@ -27,7 +27,7 @@ fn whatever_took_it_out_it_is_back_with_the_look_and_asked_at_once() {
 
 #[test]
 fn a_list_that_never_comes_keeps_it_out_no_more_than_before() {
-    let mut scene = gone(Edge::Unhealthy);
+    let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.sees(container("a").at(ONE));
     for _ in 0..10 {
         scene.passes(REFRESH).answers_not("a", "no answer within 5 s");
@@ -45,14 +45,14 @@ fn moved_in_the_same_run_there_is_no_version_of_the_table_without_it() {
 
 #[test]
 fn back_with_other_addresses_it_takes_the_one_that_it_had() {
-    let mut scene = gone(Edge::Unhealthy);
+    let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.sees(container("a").at_any([TWO, ONE]));
     assert_eq!(scene.backend("a").address, (ONE, 8000).into());
 }
 
 #[test]
 fn another_run_is_asked_first() {
-    let mut scene = gone(Edge::Unhealthy);
+    let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.sees(container("a").run(2).at(ONE));
     assert_eq!(
         (scene.told.as_slice(), scene.state("a")),
@@ -62,7 +62,7 @@ fn another_run_is_asked_first() {
 
 #[test]
 fn one_that_refused_a_connection_is_asked_first() {
-    let mut scene = gone(Edge::Unhealthy);
+    let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.sees(container("a").at(ONE)).suspected("a");
     assert_eq!(scene.state("a"), "discovering");
     scene.sees(container("a").at(ONE));
@@ -76,7 +76,7 @@ fn one_that_refused_a_connection_is_asked_first() {
 
 #[test]
 fn one_that_refused_a_connection_and_takes_them_again_serves_though_its_list_is_slow() {
-    let mut scene = gone(Edge::Unhealthy);
+    let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.sees(container("a").at(ONE)).suspected("a").answers_not("a", "no answer within 5 s");
     assert_eq!(scene.state("a"), "discovering", "once may be chance");
     scene.answers_not("a", "no answer within 5 s");
@@ -94,7 +94,7 @@ fn what_never_served_is_not_taken_into_service_without_a_list() {
 
 #[test]
 fn back_in_service_its_old_drain_has_no_deadline() {
-    let mut scene = gone(Edge::Unhealthy);
+    let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.passes(second(1)).sees(container("a").at(ONE)).lists_anew("a", &["m", "n"]);
     let told = scene.passes(DRAIN + DRAIN).told.join("; ");
     assert!(!told.contains("cut") && !told.contains("sever"), "{told}");
@@ -103,22 +103,22 @@ fn back_in_service_its_old_drain_has_no_deadline() {
 
 #[test]
 fn gone_again_old_and_new_have_the_later_deadline() {
-    let mut scene = gone(Edge::Unhealthy);
-    scene.passes(second(50)).sees(container("a").at(ONE)).edge("a", Edge::Signal(Signal::TERM));
+    let mut scene = gone(LifecycleEvent::Unhealthy);
+    scene.passes(second(50)).sees(container("a").at(ONE)).edge("a", LifecycleEvent::Signal(Signal::TERM));
     let told: Vec<_> = scene.passes(DRAIN).told.iter().filter(|said| said.contains("cut")).cloned().collect();
     assert_eq!(told, ["60s: cut a", "60s: cut a"]);
 }
 
 #[test]
 fn another_run_in_service_lifts_no_deadline() {
-    let mut scene = gone(Edge::Unhealthy);
+    let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.sees(container("a").run(2).at(ONE)).lists("a", &["m"]);
     assert!(scene.table.retiring().iter().all(|retiring| retiring.cut_at.is_some()));
 }
 
 #[test]
 fn back_in_a_full_table_it_waits_like_any_other() {
-    let mut scene = gone(Edge::Unhealthy);
+    let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.table.claim_count = MAX_CLAIMS;
     scene.sees(container("a").at(ONE));
     assert_eq!(scene.state("a"), "too many");
@@ -126,7 +126,7 @@ fn back_in_a_full_table_it_waits_like_any_other() {
 
 #[test]
 fn with_another_port_it_is_asked_there_first() {
-    let mut scene = gone(Edge::Unhealthy);
+    let mut scene = gone(LifecycleEvent::Unhealthy);
     let labels = labels::parse(|name| (name == labels::PORT).then_some("9000"));
     scene.sees(Container { labels, ..container("a").at(ONE) });
     assert_eq!(scene.told, ["discover a at 10.0.0.1"]);

@@ -47,9 +47,9 @@ pub(super) fn transition<L>(transition: &Transition<L>) -> String {
             format!("discover {} at {}", question.container, ips.join(", "))
         }
         Transition::Resume(question) => format!("resume {} at {}", question.container, question.address.ip()),
-        Transition::Refresh(question) => format!("refresh {}", question.container),
+        Transition::RefreshModels(question) => format!("refresh {}", question.container),
         Transition::Abandon(id) => format!("abandon {id}"),
-        Transition::LookAgain(_, id) => format!("look again at {id}"),
+        Transition::RefreshContainer(_, id) => format!("look again at {id}"),
         Transition::Registered(backend, models) => {
             let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
             format!("registered {} with {}", backend.container, names.join(", "))
@@ -92,7 +92,7 @@ fn subject(warning: &Warning) -> String {
         Warning::NoAddress(_) => "no address".to_owned(),
         Warning::OtherProject(_) => "other project".to_owned(),
         Warning::NotHealthy(why) => format!("not healthy, {why}"),
-        Warning::NotLearnt(why) => format!("not learnt, {why}"),
+        Warning::DiscoveryFailed(why) => format!("not discovered, {why}"),
         Warning::NotRefreshed(why) => format!("not refreshed, {why}"),
         Warning::BadModelName(_) => "bad model name".to_owned(),
         Warning::TooManyModels(over) => format!("{over} models too many"),

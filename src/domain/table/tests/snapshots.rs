@@ -104,8 +104,8 @@ fn what_a_snapshot_could_not_inspect_stays_as_it_is_and_is_told_once_per_reason(
     assert_eq!(warned(&scene), 2, "{:?}", scene.told);
     scene.source(0, ContainerEvent::Snapshot(snapshot()));
     assert_eq!(warned(&scene), 0, "{:?}", scene.told);
-    scene.source(0, ContainerEvent::Uninspected(hidden("c", "fails")));
+    scene.source(0, ContainerEvent::InspectionFailed(hidden("c", "fails")));
     assert_eq!(warned(&scene), 1, "{:?}", scene.told);
-    scene.sees(container("a")).edge("c", Edge::Removed);
+    scene.sees(container("a")).edge("c", LifecycleEvent::Removed);
     assert_eq!(scene.table.uninspected().count(), 0);
 }

@@ -120,7 +120,7 @@ fn an_engine_that_only_shows_the_stop_in_its_state_drains_it_too() {
 #[test]
 fn stopped_while_paused_its_requests_get_a_deadline() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge("a", Edge::Paused).signal("a", 15);
+    scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::Paused).signal("a", 15);
     assert_eq!(scene.state("a"), "stopping");
     let told = scene.passes(second(60)).told.clone();
     assert!(told.contains(&"60s: cut a".to_owned()), "{told:?}");
@@ -154,13 +154,13 @@ fn it_is_never_taken_back_in_the_middle_of_a_proper_stop() {
 fn a_signal_that_was_acted_upon_changes_nothing_when_it_is_told_again() {
     let mut scene = Scene::new();
     let told_at = RUN + 5;
-    scene.serving(container("a"), &["m"]).edge_at(told_at, "a", Edge::Signal(Signal::TERM));
+    scene.serving(container("a"), &["m"]).edge_at(told_at, "a", LifecycleEvent::Signal(Signal::TERM));
     scene.passes(DRAIN + READMIT).sees(container("a"));
     assert_eq!(scene.state("a"), "ready");
-    scene.edge_at(told_at, "a", Edge::Signal(Signal::TERM));
+    scene.edge_at(told_at, "a", LifecycleEvent::Signal(Signal::TERM));
     assert_eq!((scene.told.len(), scene.request("m")), (0, "served by a".into()));
     for (at, signal) in [(told_at, Signal::INT), (told_at + 1, Signal::TERM), (told_at - 1, Signal::TERM)] {
-        scene.edge_at(at, "a", Edge::Signal(signal));
+        scene.edge_at(at, "a", LifecycleEvent::Signal(signal));
         assert_eq!(scene.state("a"), "stopping", "{signal} at {at} is another one");
         scene.passes(DRAIN + READMIT).sees(container("a"));
     }
@@ -169,8 +169,11 @@ fn a_signal_that_was_acted_upon_changes_nothing_when_it_is_told_again() {
 #[test]
 fn a_replayed_signal_does_not_put_the_readmission_off() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge_at(RUN + 5, "a", Edge::Signal(Signal::TERM)).passes(second(300));
-    scene.edge_at(RUN + 5, "a", Edge::Signal(Signal::TERM)).passes(second(60)).sees(container("a"));
+    scene
+        .serving(container("a"), &["m"])
+        .edge_at(RUN + 5, "a", LifecycleEvent::Signal(Signal::TERM))
+        .passes(second(300));
+    scene.edge_at(RUN + 5, "a", LifecycleEvent::Signal(Signal::TERM)).passes(second(60)).sees(container("a"));
     assert_eq!(scene.state("a"), "ready");
 }
 
@@ -179,10 +182,10 @@ fn the_memory_of_signals_is_bounded_and_ends_with_the_run() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]);
     for n in 0..1000 {
-        scene.edge_at(RUN + n, "a", Edge::Signal(Signal(1)));
+        scene.edge_at(RUN + n, "a", LifecycleEvent::Signal(Signal(1)));
     }
     assert!(format!("{:?}", scene.entry("a").signals).len() < 1000);
-    scene.edge_at(RUN + 2000, "a", Edge::Signal(Signal::TERM)).sees(container("a").run(2));
-    scene.lists("a", &["m"]).edge_at(2 * RUN + 7, "a", Edge::Signal(Signal::TERM));
+    scene.edge_at(RUN + 2000, "a", LifecycleEvent::Signal(Signal::TERM)).sees(container("a").run(2));
+    scene.lists("a", &["m"]).edge_at(2 * RUN + 7, "a", LifecycleEvent::Signal(Signal::TERM));
     assert_eq!(scene.state("a"), "stopping");
 }

@@ -16,14 +16,14 @@ use crate::model_name::{ModelName, unusable};
 
 /// After so many failed connections in a row to a backend in service it is taken out until it answers again. Its own
 /// health check may have stopped running: some engines forget it when they are restarted.
-const FAILURES_UNTIL_DOUBTED: u8 = 2;
+const FAILURES_UNTIL_EJECTED: u8 = 2;
 
 /// So many empty lists in a row are the truth: its models were taken away. Fewer may be a server that loads another one.
 const EMPTY_LISTS_UNTIL_BELIEVED: u8 = 3;
 
 impl<L> RoutingTable<L> {
     /// A healthy container told its models: it is a backend from here on.
-    pub(super) fn learnt(
+    pub(super) fn discovered(
         &mut self,
         id: &ContainerId,
         generation: Generation,
@@ -34,7 +34,7 @@ impl<L> RoutingTable<L> {
         let (models, left_out) = self.usable(id, listed, generation, out);
         if models.is_empty() {
             let failure = Arc::from("none of the ids that it lists can be used");
-            self.not_learnt(id, generation, failure, false, now, out);
+            self.discovery_failed(id, generation, failure, false, now, out);
             return self.ask_later(id, generation, now);
         }
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
@@ -179,7 +179,7 @@ impl<L> RoutingTable<L> {
         self.claim(&backend, &added, order, out);
     }
 
-    pub(super) fn not_learnt(
+    pub(super) fn discovery_failed(
         &mut self,
         id: &ContainerId,
         generation: Generation,
@@ -197,7 +197,7 @@ impl<L> RoutingTable<L> {
                 // It takes connections and only its list fails: that is no reason to keep out what served in this run.
                 let serves = !looks_dead && failed_before && entry.known_of_this_run().is_some();
                 let elsewhere = looks_dead && entry.has_address_not_asked();
-                self.warn(id, Warning::NotLearnt(failure), out);
+                self.warn(id, Warning::DiscoveryFailed(failure), out);
                 if serves {
                     out.push(Transition::Abandon(id.clone()));
                     self.resume(id, order, now, out);
@@ -208,8 +208,8 @@ impl<L> RoutingTable<L> {
             State::Ready(ready) => {
                 ready.refresh_at = refresh_at;
                 ready.failures = if looks_dead { ready.failures.saturating_add(1) } else { 0 };
-                if ready.failures >= FAILURES_UNTIL_DOUBTED {
-                    self.doubt(id, RetireReason::Suspected(failure.to_string()), now, out);
+                if ready.failures >= FAILURES_UNTIL_EJECTED {
+                    self.eject(id, RetireReason::Ejected(failure.to_string()), now, out);
                 } else if !looks_dead {
                     self.stale(id, failure, now, out);
                 }
@@ -247,7 +247,7 @@ impl<L> RoutingTable<L> {
     }
 
     /// A request found a backend unreachable: the first sign of a death, before the engine knows.
-    pub(super) fn suspected(
+    pub(super) fn eject_registration(
         &mut self,
         registration: Registration,
         why: String,
@@ -255,15 +255,15 @@ impl<L> RoutingTable<L> {
         out: &mut Transitions<L>,
     ) {
         let Some(id) = self.registered(registration).map(|ready| ready.backend.container.clone()) else { return };
-        self.doubt(&id, RetireReason::Suspected(why), now, out);
+        self.eject(&id, RetireReason::Ejected(why), now, out);
     }
 
     /// Takes a backend out of service until the engine was asked about it and it has answered again. It keeps its place
     /// among those that turned healthy.
-    pub(super) fn doubt(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+    pub(super) fn eject(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
         let Some(entry) = self.entries.get(id) else { return };
         let State::Ready(Ready { order, .. }) = entry.state else { return };
-        out.push(Transition::LookAgain(entry.source, id.clone()));
+        out.push(Transition::RefreshContainer(entry.source, id.clone()));
         self.withdraw(id, reason, now, out);
         self.discover(id, order, now, out);
     }
@@ -282,7 +282,7 @@ impl<L> RoutingTable<L> {
         };
         let claimed = match &entry.state {
             State::Ready(ready) => names(&ready.models),
-            // A backend in doubt is asked again: what it served in this run is not to change by the order of its list.
+            // A backend in eject is asked again: what it served in this run is not to change by the order of its list.
             State::Discovering(_) => entry.known_of_this_run().map(|known| names(&known.models)).unwrap_or_default(),
             State::Waiting(_) | State::Stopping(_) | State::Ended(_) => HashSet::new(),
         };

@@ -8,7 +8,9 @@ use super::entry::{ActedUpon, Ended, Entry, KnownModels, SourceId, State, Stoppi
 use super::event::{Generation, Transition, Warning};
 use super::history::History;
 use super::{EXPECTED_BACK_FOR, MAX_CONTAINERS, RoutingTable, Transitions};
-use crate::container::{Addresses, Condition, Container, ContainerEvent, ContainerId, Edge, Reach, RunEnd, Snapshot};
+use crate::container::{
+    Addresses, Condition, Container, ContainerEvent, ContainerId, LifecycleEvent, Reach, RunEnd, Snapshot,
+};
 use crate::drain::RetireReason;
 
 /// What a look at a container comes to.
@@ -33,15 +35,15 @@ impl<L> RoutingTable<L> {
     ) {
         match event {
             ContainerEvent::Snapshot(all) => self.snapshot(source, all, now, out),
-            ContainerEvent::Uninspected(one) => self.not_inspected(source, one, out),
-            ContainerEvent::Observed(container) => self.observed(source, container, now, out),
-            ContainerEvent::Edge { id, at, edge } => {
-                if edge == Edge::Removed {
+            ContainerEvent::InspectionFailed(one) => self.not_inspected(source, one, out),
+            ContainerEvent::Inspected(container) => self.observed(source, container, now, out),
+            ContainerEvent::Lifecycle { id, at, edge } => {
+                if edge == LifecycleEvent::Removed {
                     self.is_inspected(&id);
                 }
                 let stale = self.entries.get(&id).is_none_or(|e| at.is_just_before(e.container.started_at));
-                if (!stale || edge == Edge::Removed) && !self.is_replayed(&id, at, &edge) {
-                    if let Edge::Ended { exit_code } = edge {
+                if (!stale || edge == LifecycleEvent::Removed) && !self.is_replayed(&id, at, &edge) {
+                    if let LifecycleEvent::Ended { exit_code } = edge {
                         self.run_ended(&id, RunEnd { exit_code, out_of_memory: false }, Some(at), out);
                     }
                     self.edge(&id, edge, now, out);
@@ -63,7 +65,7 @@ impl<L> RoutingTable<L> {
             .map(|(id, _)| id.clone())
             .collect();
         for id in missing {
-            self.edge(&id, Edge::Removed, now, out);
+            self.edge(&id, LifecycleEvent::Removed, now, out);
         }
         out.push(Transition::SourceSeen(source, listed.len()));
         self.set_uninspected(source, uninspected, out);

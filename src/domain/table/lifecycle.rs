@@ -5,45 +5,51 @@ use std::time::Instant;
 
 use super::entry::{State, Waiting};
 use super::{RoutingTable, Transitions};
-use crate::container::{ContainerId, Edge, EngineTime, LostAddresses, Reach};
+use crate::container::{ContainerId, EngineTime, LifecycleEvent, LostAddresses, Reach};
 use crate::drain::RetireReason;
 use crate::signal::{Meaning, Signal};
 
 impl<L> RoutingTable<L> {
-    pub(super) fn edge(&mut self, id: &ContainerId, edge: Edge, now: Instant, out: &mut Transitions<L>) {
+    pub(super) fn edge(&mut self, id: &ContainerId, edge: LifecycleEvent, now: Instant, out: &mut Transitions<L>) {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let (stopping, ended) = (matches!(entry.state, State::Stopping(_)), matches!(entry.state, State::Ended(_)));
         match edge {
-            Edge::Signal(signal) if !ended => self.signal(id, signal, now, out),
-            Edge::Ended { exit_code } => self.end(id, RetireReason::Ended(exit_code), false, now, out),
-            Edge::Removed => self.end(id, RetireReason::Removed, true, now, out),
-            Edge::Renamed(name) => {
+            LifecycleEvent::Signal(signal) if !ended => self.signal(id, signal, now, out),
+            LifecycleEvent::Ended { exit_code } => self.end(id, RetireReason::Ended(exit_code), false, now, out),
+            LifecycleEvent::Removed => self.end(id, RetireReason::Removed, true, now, out),
+            LifecycleEvent::Renamed(name) => {
                 Arc::make_mut(&mut entry.container).name = name;
                 self.rename_backends(id);
                 self.inherit(id);
                 self.succeed(id);
             }
-            Edge::Paused if !stopping && !ended => self.suspend(id, Waiting::Paused, RetireReason::Paused, now, out),
-            Edge::Unhealthy if !stopping && !ended => {
+            LifecycleEvent::Paused if !stopping && !ended => {
+                self.suspend(id, Waiting::Paused, RetireReason::Paused, now, out)
+            }
+            LifecycleEvent::Unhealthy if !stopping && !ended => {
                 self.suspend(id, Waiting::Unhealthy, RetireReason::Unhealthy, now, out);
             }
-            Edge::LeftNetwork(lost) if !stopping && !ended => self.left_network(id, &lost, now, out),
+            LifecycleEvent::LeftNetwork(lost) if !stopping && !ended => self.left_network(id, &lost, now, out),
             // Nothing is asked of it meanwhile: if this is its end, the engine says so a third of a second later.
-            Edge::OutOfMemory if matches!(entry.state, State::Ready(_) | State::Discovering(_)) => {
+            LifecycleEvent::OutOfMemory if matches!(entry.state, State::Ready(_) | State::Discovering(_)) => {
                 entry.history.ran_out_of_memory();
                 entry.known = None; // what is left of it has to answer first
                 self.suspend(id, Waiting::OutOfMemory, RetireReason::OutOfMemory, now, out);
             }
-            Edge::OutOfMemory if !ended => entry.history.ran_out_of_memory(),
-            Edge::Signal(_) | Edge::Paused | Edge::Unhealthy | Edge::LeftNetwork(_) | Edge::OutOfMemory => {}
+            LifecycleEvent::OutOfMemory if !ended => entry.history.ran_out_of_memory(),
+            LifecycleEvent::Signal(_)
+            | LifecycleEvent::Paused
+            | LifecycleEvent::Unhealthy
+            | LifecycleEvent::LeftNetwork(_)
+            | LifecycleEvent::OutOfMemory => {}
         }
     }
 
     /// Returns true for a signal that was acted upon before: a stream that is resumed tells the past again. Remembers it
     /// otherwise.
-    pub(super) fn is_replayed(&mut self, id: &ContainerId, at: EngineTime, edge: &Edge) -> bool {
+    pub(super) fn is_replayed(&mut self, id: &ContainerId, at: EngineTime, edge: &LifecycleEvent) -> bool {
         match (self.entries.get_mut(id), edge) {
-            (Some(entry), Edge::Signal(signal)) => !entry.signals.note(at, *signal),
+            (Some(entry), LifecycleEvent::Signal(signal)) => !entry.signals.note(at, *signal),
             _ => false,
         }
     }

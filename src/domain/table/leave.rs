@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::{Entry, Ready, Retiring, State, Waiting};
-use super::event::{Question, Transition};
+use super::event::{DiscoveryRequest, Transition};
 use super::{RoutingTable, Transitions};
 use crate::backend::Registration;
 use crate::container::{ContainerId, EngineTime};
@@ -97,7 +97,7 @@ impl<L> RoutingTable<L> {
         match &mut entry.state {
             State::Ready(ready) => {
                 ready.refresh_at = now + refresh_every;
-                out.push(Transition::Refresh(Question {
+                out.push(Transition::RefreshModels(DiscoveryRequest {
                     container: id.clone(),
                     name: Arc::clone(&ready.backend.name),
                     generation: entry.generation,
@@ -109,7 +109,7 @@ impl<L> RoutingTable<L> {
             }
             State::Stopping(stopping) => {
                 stopping.recheck_at = now + RECHECK_EVERY;
-                out.push(Transition::LookAgain(entry.source, id.clone()));
+                out.push(Transition::RefreshContainer(entry.source, id.clone()));
             }
             State::Ended(ended) => {
                 ended.expected_until = None;
