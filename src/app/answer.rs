@@ -37,7 +37,7 @@ impl Tunnel {
     /// Notes how it ended and how many bytes went to the client.
     pub fn ended(mut self, to_client: u64, complete: bool) {
         self.exchange.handed_over(usize::try_from(to_client).unwrap_or(usize::MAX));
-        self.exchange.ends(match (complete, self.lease.interrupt().is_cut()) {
+        self.exchange.ends(match (complete, self.lease.interrupt().is_force_closed()) {
             (_, true) => Outcome::CutByDrain,
             (true, false) => Outcome::Complete,
             (false, false) => {
@@ -131,7 +131,7 @@ impl Body for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if this.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().is_cut()) {
+        if this.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().is_force_closed()) {
             return this.break_off(BodyError::Cut);
         }
         match this.upstream.as_mut().poll_frame(cx) {
@@ -148,7 +148,7 @@ impl Body for AnswerBody {
                 this.end(Outcome::Complete);
                 Poll::Ready(None)
             }
-            Poll::Pending if this.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().is_severed()) => {
+            Poll::Pending if this.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().must_fail_waiting()) => {
                 this.break_off(BodyError::Broken("the backend is gone".to_owned()))
             }
             Poll::Pending => Poll::Pending,

@@ -58,7 +58,7 @@ impl Interrupt {
         self.flags.fetch_or(STREAMING, Ordering::AcqRel);
     }
 
-    pub(super) fn sever(&self) {
+    pub(super) fn fail_waiting(&self) {
         self.raise(SEVERED);
     }
 
@@ -82,12 +82,12 @@ impl Interrupt {
     }
 
     /// Whether the request must not wait for its backend any more.
-    pub fn is_severed(&self) -> bool {
+    pub fn must_fail_waiting(&self) -> bool {
         self.any(SEVERED)
     }
 
     /// Whether the request must end.
-    pub fn is_cut(&self) -> bool {
+    pub fn is_force_closed(&self) -> bool {
         self.any(CUT)
     }
 

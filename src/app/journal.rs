@@ -61,7 +61,7 @@ impl Journal {
                 });
             }
             Transition::ListsAgain { backend, after } => lists_again(backend, *after),
-            Transition::Retire { backend, models, reason, drain } => self.retired(backend, models, reason, *drain),
+            Transition::LeftService { backend, models, reason, drain } => self.retired(backend, models, reason, *drain),
             Transition::Removed { backend, models, reason, after } => {
                 let drained_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 match backend.link.broken() {
@@ -105,8 +105,8 @@ impl Journal {
             | Transition::RefreshModels(_)
             | Transition::Abandon(_)
             | Transition::RefreshContainer(..)
-            | Transition::Sever(_)
-            | Transition::Cut(_) => {}
+            | Transition::FailWaiting(_)
+            | Transition::ForceClose(_) => {}
         }
     }
 
@@ -141,12 +141,12 @@ impl Journal {
         }
     }
 
-    fn retired(&self, backend: &Backend, models: &[ModelName], reason: &domain::drain::RetireReason, drain: Drain) {
+    fn retired(&self, backend: &Backend, models: &[ModelName], reason: &domain::drain::LeaveReason, drain: Drain) {
         let in_flight = backend.gate.in_flight();
         let how = match drain {
             Drain::Within(timeout) => format!("requests in flight may finish within {} s", timeout.as_secs_f32()),
             Drain::Kept => "requests in flight are kept".to_owned(),
-            Drain::Severed(_) => "requests in flight are lost with it".to_owned(),
+            Drain::WaitingFailed(_) => "requests in flight are lost with it".to_owned(),
         };
         info!(container = %backend.name, id = %backend.container, address = %backend.address,
             models = names(models), %reason, in_flight, how, "backend out of service");

@@ -52,8 +52,8 @@ impl Link {
     }
 
     /// Ends the requests that wait for a byte of the backend.
-    pub(super) fn sever(&self) {
-        self.in_flight.each(Interrupt::sever);
+    pub(super) fn fail_waiting(&self) {
+        self.in_flight.each(Interrupt::fail_waiting);
     }
 
     /// Ends every request in flight, and says how many there were.

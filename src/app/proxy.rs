@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use domain::drain::RetireReason;
+use domain::drain::LeaveReason;
 use domain::model_name::ModelName;
 use domain::table::Resolution;
 use http::header::{CONTENT_TYPE, HOST};
@@ -54,7 +54,7 @@ pub enum Refusal {
     /// What the backend sent is no answer by the rules of the protocol: why.
     InvalidAnswer(String),
     /// The drain deadline came before the answer; why the backend went, if that is still known.
-    Cut(Option<RetireReason>),
+    Cut(Option<LeaveReason>),
     /// The request's own body failed.
     RequestBody(BodyError),
     /// The target cannot be written as one.
@@ -266,7 +266,7 @@ impl Proxy {
     }
 
     /// Why the backend of a lease went out of service.
-    fn reason(&self, lease: &Lease) -> Option<RetireReason> {
+    fn reason(&self, lease: &Lease) -> Option<LeaveReason> {
         let registration = lease.backend().registration;
         let published = self.shared.load();
         let mut retiring = published.table.retiring().iter();
@@ -281,7 +281,7 @@ async fn attempt(lease: &Lease, slot: &RequestSlot) -> Tried {
     let mut send = pin!(lease.backend().link.channel().send(slot));
     let (interrupt, gate) = (lease.interrupt(), &lease.backend().gate);
     poll_fn(|cx| {
-        if interrupt.is_cut() {
+        if interrupt.is_force_closed() {
             return Poll::Ready(Tried::Interrupted { cut: true });
         }
         // Asked first: what the poll below finds connected may have been connected later.
@@ -294,7 +294,7 @@ async fn attempt(lease: &Lease, slot: &RequestSlot) -> Tried {
                 Poll::Ready(Tried::Answered(answer))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Tried::Failed(error.failure)),
-            Poll::Pending if interrupt.is_severed() => Poll::Ready(Tried::Interrupted { cut: false }),
+            Poll::Pending if interrupt.must_fail_waiting() => Poll::Ready(Tried::Interrupted { cut: false }),
             Poll::Pending => Poll::Pending,
         }
     })

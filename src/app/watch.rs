@@ -191,7 +191,7 @@ impl Watch {
                     source.refresh(&container);
                 }
             }
-            Transition::Retire { backend, .. } => {
+            Transition::LeftService { backend, .. } => {
                 if let Some(refreshing) = self.refreshing.remove(&backend.container) {
                     refreshing.task.abort();
                 }
@@ -203,8 +203,8 @@ impl Watch {
                     Closed::Already => {}
                 }
             }
-            Transition::Sever(backend) => backend.link.sever(),
-            Transition::Cut(backend) => {
+            Transition::FailWaiting(backend) => backend.link.fail_waiting(),
+            Transition::ForceClose(backend) => {
                 let cut = backend.link.cut();
                 self.journal.cut(&backend, cut);
             }

@@ -7,7 +7,7 @@ use super::signal::Signal;
 
 /// How long requests of a dead backend may wait for what the network still holds of their answers. Its sockets are
 /// closed already; this only ends what would never notice.
-pub const SEVER_GRACE: Duration = Duration::from_secs(2);
+pub const WAITING_GRACE: Duration = Duration::from_secs(2);
 
 /// The shortest wait before a container that was told to stop, and still runs, is looked at again, beyond its own stop
 /// timeout.
@@ -17,7 +17,7 @@ const LEAST_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a backend goes out of service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RetireReason {
+pub enum LeaveReason {
     /// It was sent a signal that asks it to end.
     StopSignal(Signal),
     /// The engine says that a stop is under way.
@@ -50,7 +50,7 @@ pub enum RetireReason {
     Unusable,
 }
 
-impl fmt::Display for RetireReason {
+impl fmt::Display for LeaveReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StopSignal(signal) => write!(f, "it was sent {signal}"),
@@ -82,7 +82,7 @@ pub enum Drain {
     Kept,
     /// The backend is dead: what waits for it is ended after the grace; what still hands over bytes may go on within
     /// this time.
-    Severed(Duration),
+    WaitingFailed(Duration),
 }
 
 /// The rules of draining.
@@ -96,22 +96,22 @@ pub struct DrainPolicy {
 
 impl DrainPolicy {
     /// What becomes of the requests in flight of a backend that goes for this reason.
-    pub fn drain_for(&self, reason: &RetireReason) -> Drain {
+    pub fn drain_for(&self, reason: &LeaveReason) -> Drain {
         match reason {
-            RetireReason::StopSignal(_) | RetireReason::Stopping | RetireReason::Unhealthy | RetireReason::Unusable => {
+            LeaveReason::StopSignal(_) | LeaveReason::Stopping | LeaveReason::Unhealthy | LeaveReason::Unusable => {
                 Drain::Within(self.timeout)
             }
-            RetireReason::Paused
-            | RetireReason::Unresponsive
-            | RetireReason::NoNetwork
-            | RetireReason::Moved
-            | RetireReason::OutOfMemory
-            | RetireReason::Ejected(_) => Drain::Kept,
-            RetireReason::Killed
-            | RetireReason::Ended(_)
-            | RetireReason::Removed
-            | RetireReason::NewRun
-            | RetireReason::Restarting => Drain::Severed(self.timeout),
+            LeaveReason::Paused
+            | LeaveReason::Unresponsive
+            | LeaveReason::NoNetwork
+            | LeaveReason::Moved
+            | LeaveReason::OutOfMemory
+            | LeaveReason::Ejected(_) => Drain::Kept,
+            LeaveReason::Killed
+            | LeaveReason::Ended(_)
+            | LeaveReason::Removed
+            | LeaveReason::NewRun
+            | LeaveReason::Restarting => Drain::WaitingFailed(self.timeout),
         }
     }
 

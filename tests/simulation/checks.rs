@@ -23,7 +23,7 @@ fn a_run_in_service_has_no_deadline(proxy: &Proxy) {
         let of_it = |r: &&Retiring<()>| r.backend.container == *id && r.backend.started_at == ready.backend.started_at;
         for retiring in proxy.table.retiring().iter().filter(of_it) {
             assert_eq!(
-                (retiring.cut_at, retiring.sever_at),
+                (retiring.force_close_at, retiring.fail_waiting_at),
                 (None, None),
                 "{id} serves, and its requests have a deadline"
             );

@@ -103,7 +103,7 @@ impl Proxy {
                 assert!(newest, "registration {} came out of order or twice", backend.registration);
                 self.backends.insert(backend.registration, (backend, false, false));
             }
-            Transition::Retire { backend, .. } => {
+            Transition::LeftService { backend, .. } => {
                 let (_, retired, _) = self.backends.get_mut(&backend.registration).expect("retired, never registered");
                 assert!(!std::mem::replace(retired, true), "retired twice");
                 match backend.gate.close() {
@@ -112,8 +112,8 @@ impl Proxy {
                     Closed::Already => panic!("a gate was closed before its backend was retired"),
                 }
             }
-            Transition::Sever(backend) => self.cut(&backend, true),
-            Transition::Cut(backend) => self.cut(&backend, false),
+            Transition::FailWaiting(backend) => self.cut(&backend, true),
+            Transition::ForceClose(backend) => self.cut(&backend, false),
             Transition::Removed { backend, .. } => {
                 let (_, retired, removed) = self.backends.get_mut(&backend.registration).expect("never registered");
                 assert!(*retired && !std::mem::replace(removed, true), "removed twice, or without being retired");

@@ -31,7 +31,8 @@ const ALLOWED: &[Allowed] = &[
         why: "a backend that closes with an upload unread may take its response along: what came of it, or 502",
         applies: |_, plan, _, proxied| {
             let closes = plan.response.begins == Begins::EarlyThenCloses;
-            closes && (is_whole(proxied, &[plan.response.status, 502]) || is_cut(proxied, plan.response.status))
+            closes
+                && (is_whole(proxied, &[plan.response.status, 502]) || is_force_closed(proxied, plan.response.status))
         },
     },
     Allowed {
@@ -39,7 +40,7 @@ const ALLOWED: &[Allowed] = &[
         applies: |_, plan, _, proxied| {
             let is_hidden = plan.request.version == Version::Http10
                 && matches!(plan.response.ending, Ending::BrokenAt(_, How::Fin));
-            is_hidden && is_cut(proxied, plan.response.status)
+            is_hidden && is_force_closed(proxied, plan.response.status)
         },
     },
     Allowed {
@@ -50,7 +51,7 @@ const ALLOWED: &[Allowed] = &[
             let is_sent_whole = matches!(plan.response.ending, Ending::Complete);
             let came =
                 matches!(proxied, Got::Response(seen) if seen.is_right && seen.bytes == plan.response.body.letters());
-            let direct_was_cut = is_cut(direct, plan.response.status);
+            let direct_was_cut = is_force_closed(direct, plan.response.status);
             closes && is_sent_whole && direct_was_cut && came && is_whole(proxied, &[plan.response.status])
         },
     },
@@ -60,7 +61,7 @@ fn is_whole(got: &Got, statuses: &[u16]) -> bool {
     matches!(got, Got::Response(seen) if seen.cut.is_none() && statuses.contains(&seen.status))
 }
 
-fn is_cut(got: &Got, status: u16) -> bool {
+fn is_force_closed(got: &Got, status: u16) -> bool {
     matches!(got, Got::Response(seen) if seen.cut.is_some() && seen.is_right && seen.status == status)
 }
 

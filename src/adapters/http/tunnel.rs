@@ -22,7 +22,7 @@ pub(super) async fn carry(socket: &mut TcpStream, mut early: &[u8], mut tunnel: 
         let mut copy = pin!(copy_bidirectional_with_sizes(&mut client, &mut tunnel.upstream, BUFFER, BUFFER));
         poll_fn(|cx| {
             interrupt.register(cx.waker());
-            match interrupt.is_cut() || interrupt.is_aborted() {
+            match interrupt.is_force_closed() || interrupt.is_aborted() {
                 true => Poll::Ready(None),
                 false => copy.as_mut().poll(cx).map(Some),
             }

@@ -14,7 +14,7 @@ pub(super) fn add<L>(containers: &mut Vec<ContainerLine>, retiring: &Retiring<L>
     let backend = &retiring.backend;
     let in_flight = backend.gate.in_flight();
     let requests = if in_flight == 1 { "request" } else { "requests" };
-    let until = match retiring.cut_at.or(retiring.sever_at) {
+    let until = match retiring.force_close_at.or(retiring.fail_waiting_at) {
         Some(at) => format!("{} left", span(at.saturating_duration_since(now))),
         None => "kept".to_owned(),
     };

@@ -10,7 +10,7 @@ use super::event::{Generation, Transition, Warning};
 use super::{Entry, MAX_CLAIMS, MAX_MODELS_PER_BACKEND, RoutingTable, Transitions};
 use crate::backend::{Backend, OfferedModel, Registration};
 use crate::container::{ContainerId, Reach};
-use crate::drain::RetireReason;
+use crate::drain::LeaveReason;
 use crate::gate::Gate;
 use crate::model_name::{ModelName, unusable};
 
@@ -209,7 +209,7 @@ impl<L> RoutingTable<L> {
                 ready.refresh_at = refresh_at;
                 ready.failures = if looks_dead { ready.failures.saturating_add(1) } else { 0 };
                 if ready.failures >= FAILURES_UNTIL_EJECTED {
-                    self.eject(id, RetireReason::Ejected(failure.to_string()), now, out);
+                    self.eject(id, LeaveReason::Ejected(failure.to_string()), now, out);
                 } else if !looks_dead {
                     self.stale(id, failure, now, out);
                 }
@@ -255,12 +255,12 @@ impl<L> RoutingTable<L> {
         out: &mut Transitions<L>,
     ) {
         let Some(id) = self.registered(registration).map(|ready| ready.backend.container.clone()) else { return };
-        self.eject(&id, RetireReason::Ejected(why), now, out);
+        self.eject(&id, LeaveReason::Ejected(why), now, out);
     }
 
     /// Takes a backend out of service until the engine was asked about it and it has answered again. It keeps its place
     /// among those that turned healthy.
-    pub(super) fn eject(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+    pub(super) fn eject(&mut self, id: &ContainerId, reason: LeaveReason, now: Instant, out: &mut Transitions<L>) {
         let Some(entry) = self.entries.get(id) else { return };
         let State::Ready(Ready { order, .. }) = entry.state else { return };
         out.push(Transition::RefreshContainer(entry.source, id.clone()));

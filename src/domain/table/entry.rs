@@ -8,7 +8,7 @@ use super::event::{Generation, Warning};
 use super::history::History;
 use crate::backend::{Backend, OfferedModel, Registration};
 use crate::container::{Addresses, Container, EngineTime, Unreachable};
-use crate::drain::RetireReason;
+use crate::drain::LeaveReason;
 use crate::labels::LabelError;
 use crate::model_name::ModelName;
 use crate::signal::Signal;
@@ -219,7 +219,7 @@ impl<L> Clone for Ready<L> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopping {
     /// What told it.
-    pub reason: RetireReason,
+    pub reason: LeaveReason,
     /// When it is looked at, if nothing is heard of it.
     pub recheck_at: Instant,
     /// From when on it is taken back, if it is healthy then.
@@ -243,13 +243,13 @@ pub struct Retiring<L> {
     /// What it served.
     pub models: Arc<[ModelName]>,
     /// Why it went.
-    pub reason: RetireReason,
+    pub reason: LeaveReason,
     /// Since when.
     pub since: Instant,
     /// When requests that wait for it are ended.
-    pub sever_at: Option<Instant>,
+    pub fail_waiting_at: Option<Instant>,
     /// When all that is still in flight is cut.
-    pub cut_at: Option<Instant>,
+    pub force_close_at: Option<Instant>,
 }
 
 impl<L> Clone for Retiring<L> {
@@ -259,8 +259,8 @@ impl<L> Clone for Retiring<L> {
             models: Arc::clone(&self.models),
             reason: self.reason.clone(),
             since: self.since,
-            sever_at: self.sever_at,
-            cut_at: self.cut_at,
+            fail_waiting_at: self.fail_waiting_at,
+            force_close_at: self.force_close_at,
         }
     }
 }

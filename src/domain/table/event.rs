@@ -9,7 +9,7 @@ use super::entry::SourceId;
 use crate::backend::{Backend, OfferedModel, Registration};
 use crate::backend_url::Origin;
 use crate::container::{ContainerEvent, ContainerId, RunEnd};
-use crate::drain::{Drain, RetireReason};
+use crate::drain::{Drain, LeaveReason};
 use crate::labels::BasePath;
 use crate::model_name::ModelName;
 
@@ -110,20 +110,20 @@ pub enum Transition<L> {
         after: Duration,
     },
     /// Close the gate of a backend; its requests in flight go on as the drain says.
-    Retire {
+    LeftService {
         /// The backend.
         backend: Arc<Backend<L>>,
         /// Its models.
         models: Arc<[ModelName]>,
         /// Why.
-        reason: RetireReason,
+        reason: LeaveReason,
         /// How.
         drain: Drain,
     },
     /// End the requests that wait for a byte of this dead backend.
-    Sever(Arc<Backend<L>>),
+    FailWaiting(Arc<Backend<L>>),
     /// Cut every request in flight of this backend: its drain deadline has come.
-    Cut(Arc<Backend<L>>),
+    ForceClose(Arc<Backend<L>>),
     /// A retired backend's last request ended.
     Removed {
         /// The backend.
@@ -131,7 +131,7 @@ pub enum Transition<L> {
         /// The models that it served.
         models: Arc<[ModelName]>,
         /// Why it had gone.
-        reason: RetireReason,
+        reason: LeaveReason,
         /// How long the drain took.
         after: Duration,
     },

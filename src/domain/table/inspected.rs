@@ -11,18 +11,18 @@ use super::{EXPECTED_BACK_FOR, MAX_CONTAINERS, RoutingTable, Transitions};
 use crate::container::{
     Addresses, Condition, Container, ContainerEvent, ContainerId, LifecycleEvent, Reach, RunEnd, Snapshot,
 };
-use crate::drain::RetireReason;
+use crate::drain::LeaveReason;
 
 /// What a look at a container comes to.
 enum Verdict {
     /// It can be asked for its models there.
     Serve(Addresses),
     /// It cannot serve now; what becomes of its requests in flight is in the reason.
-    Wait(Waiting, RetireReason),
+    Wait(Waiting, LeaveReason),
     /// It does not run.
-    End(RetireReason),
+    End(LeaveReason),
     /// It is being stopped.
-    Stop(RetireReason),
+    Stop(LeaveReason),
 }
 
 impl<L> RoutingTable<L> {
@@ -190,7 +190,7 @@ impl<L> RoutingTable<L> {
     /// Puts a container where the last look says that it belongs.
     fn judge(&mut self, id: &ContainerId, new_run: bool, now: Instant, out: &mut Transitions<L>) {
         let Some(entry) = self.entries.get(id) else { return };
-        let reason = new_run.then_some(RetireReason::NewRun);
+        let reason = new_run.then_some(LeaveReason::NewRun);
         match entry.verdict(new_run) {
             None => {}
             Some(Verdict::Serve(addresses)) => self.serve(id, &addresses, reason, now, out),
@@ -212,14 +212,14 @@ impl<L> RoutingTable<L> {
             Some(Verdict::Stop(why)) => {
                 self.stop(id, why, now, out);
                 if let Some(new_run) = reason {
-                    self.hasten(id, &new_run, now);
+                    self.shorten_drain(id, &new_run, now);
                 }
             }
         }
     }
 
     /// Told to stop: out of service until it has ended, or has been healthy for long after.
-    pub(super) fn stop(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+    pub(super) fn stop(&mut self, id: &ContainerId, reason: LeaveReason, now: Instant, out: &mut Transitions<L>) {
         self.withdraw(id, reason.clone(), now, out);
         let drain = self.rules.drain;
         let Some(entry) = self.entries.get_mut(id) else { return };
@@ -235,7 +235,7 @@ impl<L> RoutingTable<L> {
     pub(super) fn end(
         &mut self,
         id: &ContainerId,
-        reason: RetireReason,
+        reason: LeaveReason,
         removed: bool,
         now: Instant,
         out: &mut Transitions<L>,
@@ -281,13 +281,13 @@ impl<L> RoutingTable<L> {
     }
 
     /// Takes whatever a container has in service, or is about to have, out of it.
-    pub(super) fn withdraw(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
-        self.hasten(id, &reason, now);
+    pub(super) fn withdraw(&mut self, id: &ContainerId, reason: LeaveReason, now: Instant, out: &mut Transitions<L>) {
+        self.shorten_drain(id, &reason, now);
         self.take_out(id, reason, now, out);
     }
 
     /// As [`Self::withdraw`], but leaves the time of what went before as it is.
-    fn take_out(&mut self, id: &ContainerId, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+    fn take_out(&mut self, id: &ContainerId, reason: LeaveReason, now: Instant, out: &mut Transitions<L>) {
         let generation = Generation(self.next_sequence());
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.generation = generation;
@@ -295,7 +295,7 @@ impl<L> RoutingTable<L> {
             State::Discovering(_) => out.push(Transition::Abandon(id.clone())),
             State::Ready(ready) => {
                 let ready = ready.clone();
-                self.retire(ready, reason, now, out);
+                self.leave_service(ready, reason, now, out);
             }
             State::Waiting(_) | State::Stopping(_) | State::Ended(_) => {}
         }
@@ -309,26 +309,26 @@ impl<L> Entry<L> {
         let container = &self.container;
         let serving = matches!(self.state, State::Ready(_) | State::Discovering(_)) && !new_run;
         match container.condition {
-            Condition::NotRunning => return Some(Verdict::End(RetireReason::Ended(None))),
-            Condition::Restarting => return wait(Waiting::Restarting, RetireReason::Restarting),
-            Condition::Stopping => return Some(Verdict::Stop(RetireReason::Stopping)),
-            Condition::Paused => return wait(Waiting::Paused, RetireReason::Paused),
-            Condition::Unresponsive => return wait(Waiting::Unresponsive, RetireReason::Unresponsive),
+            Condition::NotRunning => return Some(Verdict::End(LeaveReason::Ended(None))),
+            Condition::Restarting => return wait(Waiting::Restarting, LeaveReason::Restarting),
+            Condition::Stopping => return Some(Verdict::Stop(LeaveReason::Stopping)),
+            Condition::Paused => return wait(Waiting::Paused, LeaveReason::Paused),
+            Condition::Unresponsive => return wait(Waiting::Unresponsive, LeaveReason::Unresponsive),
             Condition::NoHealthcheck | Condition::Starting | Condition::Unhealthy | Condition::Healthy => {}
         }
         if let (true, Reach::Nowhere(why)) = (self.is_foreign(), &container.reach) {
-            return wait(Waiting::NoAddress(why.clone()), RetireReason::NoNetwork);
+            return wait(Waiting::NoAddress(why.clone()), LeaveReason::NoNetwork);
         }
         if let Err(error) = &container.labels {
-            return wait(Waiting::BadLabel(error.clone()), RetireReason::Unusable);
+            return wait(Waiting::BadLabel(error.clone()), LeaveReason::Unusable);
         }
         match (container.condition, &container.reach) {
-            (Condition::NoHealthcheck, _) => wait(Waiting::NoHealthcheck, RetireReason::Unusable),
-            (Condition::Unhealthy, _) => wait(Waiting::Unhealthy, RetireReason::Unhealthy),
+            (Condition::NoHealthcheck, _) => wait(Waiting::NoHealthcheck, LeaveReason::Unusable),
+            (Condition::Unhealthy, _) => wait(Waiting::Unhealthy, LeaveReason::Unhealthy),
             // An engine that was restarted under its containers calls them "starting" again: they still serve, as long
             // as they are reached.
-            (Condition::Starting, _) if !serving => wait(Waiting::Starting, RetireReason::Unusable),
-            (_, Reach::Nowhere(why)) => wait(Waiting::NoAddress(why.clone()), RetireReason::NoNetwork),
+            (Condition::Starting, _) if !serving => wait(Waiting::Starting, LeaveReason::Unusable),
+            (_, Reach::Nowhere(why)) => wait(Waiting::NoAddress(why.clone()), LeaveReason::NoNetwork),
             (_, Reach::At(addresses)) => match &self.state {
                 // Being asked already, there.
                 State::Discovering(discovering) if serving && addresses.contains(discovering.asked.first()) => None,

@@ -8,7 +8,7 @@ use super::event::{DiscoveryRequest, Transition};
 use super::{RoutingTable, Transitions};
 use crate::backend::Registration;
 use crate::container::{ContainerId, EngineTime};
-use crate::drain::{Drain, RetireReason, SEVER_GRACE};
+use crate::drain::{Drain, LeaveReason, WAITING_GRACE};
 
 /// How long until a container that still runs after its stop signal is looked at once more.
 const RECHECK_EVERY: Duration = Duration::from_secs(30);
@@ -17,7 +17,13 @@ const STARTS_LONG: Duration = Duration::from_secs(600);
 
 impl<L> RoutingTable<L> {
     /// Takes a backend out of service. Its claims go at once; its requests in flight as the policy says.
-    pub(super) fn retire(&mut self, ready: Ready<L>, reason: RetireReason, now: Instant, out: &mut Transitions<L>) {
+    pub(super) fn leave_service(
+        &mut self,
+        ready: Ready<L>,
+        reason: LeaveReason,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
         let backend = ready.backend;
         let models: Arc<[_]> = ready.models.iter().map(|model| model.name.clone()).collect();
         let drain = self.rules.drain.drain_for(&reason);
@@ -26,35 +32,35 @@ impl<L> RoutingTable<L> {
             models: Arc::clone(&models),
             reason: reason.clone(),
             since: now,
-            sever_at: None,
-            cut_at: None,
+            fail_waiting_at: None,
+            force_close_at: None,
         });
         if let Some(retiring) = self.retiring.last_mut() {
-            retiring.hasten(drain, now);
+            retiring.shorten_drain(drain, now);
         }
-        out.push(Transition::Retire { backend: Arc::clone(&backend), models: Arc::clone(&models), reason, drain });
+        out.push(Transition::LeftService { backend: Arc::clone(&backend), models: Arc::clone(&models), reason, drain });
         self.disclaim(&backend, models.iter(), out);
     }
 
     /// The container of backends that are on their way out died, or was told to stop: their time is shorter now.
-    pub(super) fn hasten(&mut self, container: &ContainerId, reason: &RetireReason, now: Instant) {
+    pub(super) fn shorten_drain(&mut self, container: &ContainerId, reason: &LeaveReason, now: Instant) {
         let drain = self.rules.drain.drain_for(reason);
         for retiring in self.retiring.iter_mut().filter(|r| r.backend.container == *container) {
-            retiring.hasten(drain, now);
+            retiring.shorten_drain(drain, now);
         }
     }
 
     /// Whether requests of a container are kept because it was paused.
     pub(super) fn keeps_for_a_pause(&self, id: &ContainerId) -> bool {
-        self.retiring.iter().any(|r| r.backend.container == *id && r.reason == RetireReason::Paused)
+        self.retiring.iter().any(|r| r.backend.container == *id && r.reason == LeaveReason::Paused)
     }
 
     /// The same run is back in service: what went before may take as long as it takes. If the container goes again,
-    /// [`Self::hasten`] sets new deadlines.
+    /// [`Self::shorten_drain`] sets new deadlines.
     pub(super) fn lift_deadlines(&mut self, container: &ContainerId, run: EngineTime) {
         let of_it = |r: &&mut Retiring<L>| r.backend.container == *container && r.backend.started_at == run;
         for retiring in self.retiring.iter_mut().filter(of_it) {
-            (retiring.cut_at, retiring.sever_at) = (None, None);
+            (retiring.force_close_at, retiring.fail_waiting_at) = (None, None);
         }
     }
 
@@ -80,13 +86,13 @@ impl<L> RoutingTable<L> {
 
     fn tick_retiring(&mut self, now: Instant, out: &mut Transitions<L>) {
         for retiring in &mut self.retiring {
-            if retiring.sever_at.is_some_and(|at| at <= now) {
-                retiring.sever_at = None;
-                out.push(Transition::Sever(Arc::clone(&retiring.backend)));
+            if retiring.fail_waiting_at.is_some_and(|at| at <= now) {
+                retiring.fail_waiting_at = None;
+                out.push(Transition::FailWaiting(Arc::clone(&retiring.backend)));
             }
-            if retiring.cut_at.is_some_and(|at| at <= now) {
-                retiring.cut_at = None;
-                out.push(Transition::Cut(Arc::clone(&retiring.backend)));
+            if retiring.force_close_at.is_some_and(|at| at <= now) {
+                retiring.force_close_at = None;
+                out.push(Transition::ForceClose(Arc::clone(&retiring.backend)));
             }
         }
     }
@@ -144,17 +150,17 @@ impl<L> Entry<L> {
 
 impl<L> Retiring<L> {
     /// Brings the end nearer; never puts it off.
-    fn hasten(&mut self, drain: Drain, now: Instant) {
+    fn shorten_drain(&mut self, drain: Drain, now: Instant) {
         let sooner = |old: Option<Instant>, wait: Duration| {
             let at = now + wait;
             Some(old.map_or(at, |old| old.min(at)))
         };
         match drain {
             Drain::Kept => {}
-            Drain::Within(timeout) => self.cut_at = sooner(self.cut_at, timeout),
-            Drain::Severed(timeout) => {
-                self.sever_at = sooner(self.sever_at, SEVER_GRACE.min(timeout));
-                self.cut_at = sooner(self.cut_at, timeout);
+            Drain::Within(timeout) => self.force_close_at = sooner(self.force_close_at, timeout),
+            Drain::WaitingFailed(timeout) => {
+                self.fail_waiting_at = sooner(self.fail_waiting_at, WAITING_GRACE.min(timeout));
+                self.force_close_at = sooner(self.force_close_at, timeout);
             }
         }
     }

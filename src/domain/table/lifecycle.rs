@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::entry::{State, Waiting};
 use super::{RoutingTable, Transitions};
 use crate::container::{ContainerId, EngineTime, LifecycleEvent, LostAddresses, Reach};
-use crate::drain::RetireReason;
+use crate::drain::LeaveReason;
 use crate::signal::{Meaning, Signal};
 
 impl<L> RoutingTable<L> {
@@ -15,8 +15,8 @@ impl<L> RoutingTable<L> {
         let (stopping, ended) = (matches!(entry.state, State::Stopping(_)), matches!(entry.state, State::Ended(_)));
         match edge {
             LifecycleEvent::Signal(signal) if !ended => self.signal(id, signal, now, out),
-            LifecycleEvent::Ended { exit_code } => self.end(id, RetireReason::Ended(exit_code), false, now, out),
-            LifecycleEvent::Removed => self.end(id, RetireReason::Removed, true, now, out),
+            LifecycleEvent::Ended { exit_code } => self.end(id, LeaveReason::Ended(exit_code), false, now, out),
+            LifecycleEvent::Removed => self.end(id, LeaveReason::Removed, true, now, out),
             LifecycleEvent::Renamed(name) => {
                 Arc::make_mut(&mut entry.container).name = name;
                 self.rename_backends(id);
@@ -24,17 +24,17 @@ impl<L> RoutingTable<L> {
                 self.succeed(id);
             }
             LifecycleEvent::Paused if !stopping && !ended => {
-                self.suspend(id, Waiting::Paused, RetireReason::Paused, now, out)
+                self.suspend(id, Waiting::Paused, LeaveReason::Paused, now, out)
             }
             LifecycleEvent::Unhealthy if !stopping && !ended => {
-                self.suspend(id, Waiting::Unhealthy, RetireReason::Unhealthy, now, out);
+                self.suspend(id, Waiting::Unhealthy, LeaveReason::Unhealthy, now, out);
             }
             LifecycleEvent::LeftNetwork(lost) if !stopping && !ended => self.left_network(id, &lost, now, out),
             // Nothing is asked of it meanwhile: if this is its end, the engine says so a third of a second later.
             LifecycleEvent::OutOfMemory if matches!(entry.state, State::Ready(_) | State::Discovering(_)) => {
                 entry.history.ran_out_of_memory();
                 entry.known = None; // what is left of it has to answer first
-                self.suspend(id, Waiting::OutOfMemory, RetireReason::OutOfMemory, now, out);
+                self.suspend(id, Waiting::OutOfMemory, LeaveReason::OutOfMemory, now, out);
             }
             LifecycleEvent::OutOfMemory if !ended => entry.history.ran_out_of_memory(),
             LifecycleEvent::Signal(_)
@@ -68,7 +68,7 @@ impl<L> RoutingTable<L> {
             Arc::make_mut(&mut entry.container).reach = Reach::At(left);
         }
         if in_use {
-            self.suspend(id, Waiting::LeftNetwork, RetireReason::NoNetwork, now, out);
+            self.suspend(id, Waiting::LeftNetwork, LeaveReason::NoNetwork, now, out);
         }
     }
 
@@ -76,8 +76,8 @@ impl<L> RoutingTable<L> {
         let Some(entry) = self.entries.get(id) else { return };
         match signal.meaning(entry.container.stop_signal) {
             Meaning::Other => {}
-            Meaning::Stop => self.stop(id, RetireReason::StopSignal(signal), now, out),
-            Meaning::Kill => self.stop(id, RetireReason::Killed, now, out),
+            Meaning::Stop => self.stop(id, LeaveReason::StopSignal(signal), now, out),
+            Meaning::Kill => self.stop(id, LeaveReason::Killed, now, out),
         }
     }
 
@@ -85,7 +85,7 @@ impl<L> RoutingTable<L> {
         &mut self,
         id: &ContainerId,
         waiting: Waiting,
-        reason: RetireReason,
+        reason: LeaveReason,
         now: Instant,
         out: &mut Transitions<L>,
     ) {

@@ -130,7 +130,8 @@ impl<L> RoutingTable<L> {
             State::Discovering(discovering) => discovering.ask_at,
             State::Waiting(_) => entry.warn_of_health_at(),
         });
-        let retiring = self.retiring.iter().flat_map(|retiring| [retiring.sever_at, retiring.cut_at]).flatten();
+        let retiring =
+            self.retiring.iter().flat_map(|retiring| [retiring.fail_waiting_at, retiring.force_close_at]).flatten();
         entries.chain(retiring).min()
     }
 

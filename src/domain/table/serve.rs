@@ -8,7 +8,7 @@ use super::entry::{Discovering, Entry, State, Waiting};
 use super::event::{DiscoveryRequest, Generation, Transition};
 use super::{RoutingTable, Transitions};
 use crate::container::{Addresses, ContainerId, Reach};
-use crate::drain::RetireReason;
+use crate::drain::LeaveReason;
 
 impl<L> RoutingTable<L> {
     /// A healthy container: asked for its models, unless it serves already just as it is.
@@ -16,7 +16,7 @@ impl<L> RoutingTable<L> {
         &mut self,
         id: &ContainerId,
         addresses: &Addresses,
-        new_run: Option<RetireReason>,
+        new_run: Option<LeaveReason>,
         now: Instant,
         out: &mut Transitions<L>,
     ) {
@@ -28,7 +28,7 @@ impl<L> RoutingTable<L> {
         {
             return;
         }
-        self.withdraw(id, new_run.unwrap_or(RetireReason::Moved), now, out);
+        self.withdraw(id, new_run.unwrap_or(LeaveReason::Moved), now, out);
         let order = self.next_sequence();
         self.resume(id, order, now, out);
     }

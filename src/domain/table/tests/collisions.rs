@@ -38,7 +38,7 @@ fn when_the_winner_goes_the_earlier_one_serves_in_the_same_step() {
 fn when_the_one_behind_goes_nobody_takes_over() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).serving(container("b"), &["m"]).dies("a");
-    assert_eq!(scene.told, ["retire a as dead"]);
+    assert_eq!(scene.told, ["left service a as dead"]);
     assert_eq!(scene.request("m"), "served by b");
 }
 

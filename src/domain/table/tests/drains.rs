@@ -1,7 +1,7 @@
 //! Backends on their way out: what is cut, what is severed, what is kept, and when it is over.
 
 use super::*;
-use crate::drain::SEVER_GRACE;
+use crate::drain::WAITING_GRACE;
 
 fn retired(edge: LifecycleEvent) -> Scene {
     let mut scene = Scene::new();
@@ -14,14 +14,14 @@ fn told_to_stop_its_requests_are_cut_at_the_drain_timeout_and_not_before() {
     let mut scene = retired(LifecycleEvent::Unhealthy);
     assert_eq!(scene.passes(DRAIN - second(1)).told, [""; 0]);
     assert_eq!(scene.passes(second(1)).told, ["1s: cut a"]);
-    assert_eq!(scene.passes(second(3600)).told, [""; 0], "cut once");
+    assert_eq!(scene.passes(second(3600)).told, [""; 0], "force-close once");
 }
 
 #[test]
 fn dead_its_waiting_requests_end_after_the_grace_and_the_others_at_the_timeout() {
     let mut scene = retired(LifecycleEvent::Ended { exit_code: Some(137) });
     let told = scene.passes(DRAIN).told.clone();
-    assert_eq!(told, [format!("{}s: sever a", SEVER_GRACE.as_secs()), format!("{}s: cut a", DRAIN.as_secs())]);
+    assert_eq!(told, [format!("{}s: fail_waiting a", WAITING_GRACE.as_secs()), format!("{}s: cut a", DRAIN.as_secs())]);
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn with_a_drain_timeout_below_the_grace_nothing_waits_longer_than_that() {
     let mut scene = Scene::new();
     scene.table.rules.drain.timeout = second(1);
     scene.serving(container("a"), &["m"]).dies("a");
-    assert_eq!(scene.passes(second(1)).told, ["1s: sever a", "1s: cut a"]);
+    assert_eq!(scene.passes(second(1)).told, ["1s: fail_waiting a", "1s: cut a"]);
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_death_shortens_a_drain_that_goes_on() {
         let mut scene = retired(edge.clone());
         scene.passes(second(5)).dies("a");
         let told = scene.passes(second(2)).told.clone();
-        assert_eq!(told, ["2s: sever a"], "{edge:?}");
+        assert_eq!(told, ["2s: fail_waiting a"], "{edge:?}");
     }
 }
 
@@ -58,7 +58,7 @@ fn a_death_does_not_put_the_cut_off() {
     let mut scene = retired(LifecycleEvent::Unhealthy);
     scene.passes(second(50)).dies("a");
     let told = scene.passes(DRAIN).told.clone();
-    assert_eq!(told, ["2s: sever a", "10s: cut a"]);
+    assert_eq!(told, ["2s: fail_waiting a", "10s: cut a"]);
 }
 
 #[test]
@@ -80,14 +80,14 @@ fn seen_unhealthy_right_after_a_pause_its_requests_are_still_kept() {
 fn the_death_of_a_container_ends_every_earlier_registration_of_it() {
     let mut scene = retired(LifecycleEvent::Paused);
     scene.serving(container("a"), &["m"]).dies("a");
-    assert_eq!(scene.passes(second(2)).told, ["2s: sever a", "2s: sever a"]);
+    assert_eq!(scene.passes(second(2)).told, ["2s: fail_waiting a", "2s: fail_waiting a"]);
 }
 
 #[test]
 fn the_death_of_another_container_concerns_nobody() {
     let mut scene = retired(LifecycleEvent::Paused);
     scene.serving(container("b"), &["n"]).dies("b").passes(second(100));
-    assert!(scene.table.retiring().iter().any(|r| r.backend.container.as_str() == "a" && r.cut_at.is_none()));
+    assert!(scene.table.retiring().iter().any(|r| r.backend.container.as_str() == "a" && r.force_close_at.is_none()));
     assert!(scene.told.iter().all(|said| !said.ends_with(" a")), "{:?}", scene.told);
 }
 
@@ -101,7 +101,7 @@ fn the_next_wake_is_the_earliest_thing_that_time_brings() {
     scene.signal("a", 15);
     assert_eq!(wake(&scene), Some(second(15)), "the look after the stop timeout");
     scene.dies("a");
-    assert_eq!(wake(&scene), Some(SEVER_GRACE));
+    assert_eq!(wake(&scene), Some(WAITING_GRACE));
 }
 
 #[test]
@@ -116,5 +116,5 @@ fn a_tick_that_comes_late_does_everything_that_was_due() {
     let mut scene = retired(LifecycleEvent::Ended { exit_code: None });
     scene.now += second(3600);
     scene.apply(TableEvent::Tick);
-    assert_eq!(scene.told, ["sever a", "cut a"]);
+    assert_eq!(scene.told, ["fail waiting of a", "force-close a"]);
 }

@@ -101,7 +101,7 @@ fn two_refused_refreshes_in_a_row_put_a_backend_in_doubt_and_an_answer_brings_it
     scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).refuses("a").lists_anew("a", &["m"]).refuses("a");
     assert_eq!((scene.state("a"), scene.told.len()), ("ready".into(), 0), "not two in a row");
     scene.refuses("a");
-    assert_eq!(scene.told, ["look again at a", "retire a keeping its requests", "discover a at 10.0.0.1"]);
+    assert_eq!(scene.told, ["refresh container a", "left service a keeping its requests", "discover a at 10.0.0.1"]);
     assert_eq!(scene.request("m"), "unavailable");
     assert_eq!(scene.lists("a", &["m"]).request("m"), "served by a");
 }
@@ -156,7 +156,7 @@ fn an_empty_list_is_the_truth_when_it_lasts() {
 fn a_suspected_backend_is_looked_at_and_asked_before_it_serves_again() {
     let mut scene = Scene::new();
     scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).suspected("a");
-    assert_eq!(scene.told, ["look again at a", "retire a keeping its requests", "discover a at 10.0.0.1"]);
+    assert_eq!(scene.told, ["refresh container a", "left service a keeping its requests", "discover a at 10.0.0.1"]);
     assert_eq!(scene.request("m"), "unavailable");
     scene.sees(container("a").at([10, 0, 0, 1]));
     assert_eq!(
@@ -173,14 +173,14 @@ fn a_suspected_backend_that_turns_out_dead_has_its_requests_ended() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).suspected("a").dies("a");
     assert_eq!(scene.told, ["abandon a"]);
-    assert_eq!(scene.passes(second(2)).told, ["2s: sever a"]);
+    assert_eq!(scene.passes(second(2)).told, ["2s: fail_waiting a"]);
 }
 
 #[test]
 fn out_of_memory_a_backend_is_asked_again_only_when_a_look_shows_that_it_goes_on() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::OutOfMemory);
-    assert_eq!(scene.told, ["retire a keeping its requests"]);
+    assert_eq!(scene.told, ["left service a keeping its requests"]);
     assert_eq!((scene.state("a"), scene.request("m")), ("out of memory".into(), "unavailable".into()));
     assert_eq!(scene.sees(container("a")).told, ["discover a at 172.20.0.128"]);
     assert_eq!(scene.lists("a", &["m"]).request("m"), "served by a");

@@ -97,7 +97,7 @@ fn unhealthy_it_drains_and_healthy_again_it_is_a_new_registration() {
     scene.serving(container("a"), &["m"]);
     let first = scene.backend("a");
     scene.edge("a", LifecycleEvent::Unhealthy);
-    assert_eq!(scene.told, ["retire a within 60s"]);
+    assert_eq!(scene.told, ["left service a within 60s"]);
     assert_eq!(scene.request("m"), "unavailable");
     scene.sees(container("a").unhealthy());
     assert_eq!(scene.told, [""; 0]);
@@ -111,14 +111,14 @@ fn unhealthy_it_drains_and_healthy_again_it_is_a_new_registration() {
 fn unhealthy_seen_only_by_a_look_drains_as_well() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).sees(container("a").unhealthy());
-    assert_eq!(scene.told, ["retire a within 60s"]);
+    assert_eq!(scene.told, ["left service a within 60s"]);
 }
 
 #[test]
 fn killed_it_is_removed_at_once() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).signal("a", 9);
-    assert_eq!(scene.told, ["retire a as dead"]);
+    assert_eq!(scene.told, ["left service a as dead"]);
     assert_ne!(scene.request("m"), "served by a");
 }
 
@@ -126,7 +126,7 @@ fn killed_it_is_removed_at_once() {
 fn dead_without_a_stop_it_is_removed_at_once() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).dies("a");
-    assert_eq!(scene.told, ["retire a as dead"]);
+    assert_eq!(scene.told, ["left service a as dead"]);
     assert_eq!(scene.state("a"), "ended");
 }
 
@@ -134,7 +134,7 @@ fn dead_without_a_stop_it_is_removed_at_once() {
 fn paused_it_takes_no_new_requests_and_keeps_those_in_flight() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::Paused);
-    assert_eq!(scene.told, ["retire a keeping its requests"]);
+    assert_eq!(scene.told, ["left service a keeping its requests"]);
     assert_eq!(scene.request("m"), "unavailable");
     scene.sees(container("a").paused());
     assert_eq!(scene.told, [""; 0]);
@@ -148,7 +148,7 @@ fn paused_it_takes_no_new_requests_and_keeps_those_in_flight() {
 fn off_the_shared_network_it_keeps_its_requests_and_is_back_when_it_is_reached_again() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).edge("a", left_all());
-    assert_eq!(scene.told, ["retire a keeping its requests"]);
+    assert_eq!(scene.told, ["left service a keeping its requests"]);
     assert_eq!(scene.request("m"), "unavailable");
     scene.sees(container("a").nowhere());
     assert_eq!(scene.told, ["warn of a: no address"]);
@@ -187,7 +187,7 @@ fn recreated_on_the_same_address_it_is_a_new_backend() {
 fn moved_to_another_address_it_is_a_new_backend() {
     let mut scene = Scene::new();
     scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).sees(container("a").at([10, 0, 0, 2]));
-    assert_eq!(scene.told, ["retire a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
+    assert_eq!(scene.told, ["left service a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
 }
 
 #[test]

@@ -59,9 +59,9 @@ fn a_look_at_a_serving_container_says_what_becomes_of_its_requests() {
         let mut scene = Scene::new();
         scene.serving(container("a"), &["m"]).sees(container("a").is(condition));
         let expected = match condition {
-            Condition::NotRunning | Condition::Restarting => Some("retire a as dead"),
-            Condition::Paused | Condition::Unresponsive => Some("retire a keeping its requests"),
-            Condition::Stopping | Condition::NoHealthcheck | Condition::Unhealthy => Some("retire a within 60s"),
+            Condition::NotRunning | Condition::Restarting => Some("left service a as dead"),
+            Condition::Paused | Condition::Unresponsive => Some("left service a keeping its requests"),
+            Condition::Stopping | Condition::NoHealthcheck | Condition::Unhealthy => Some("left service a within 60s"),
             Condition::Starting | Condition::Healthy => None,
         };
         assert_eq!(scene.told.first().map(String::as_str), expected, "{condition:?}");
@@ -74,7 +74,7 @@ fn a_new_run_ends_the_old_registration_as_dead_whatever_the_look_shows() {
         let mut scene = Scene::new();
         scene.serving(container("a"), &["m"]).sees(container("a").run(2).is(condition));
         assert_eq!(scene.state("a"), fresh(condition), "{condition:?}");
-        let severed = scene.table.retiring().iter().all(|retiring| retiring.sever_at.is_some());
+        let severed = scene.table.retiring().iter().all(|retiring| retiring.fail_waiting_at.is_some());
         assert!(severed && scene.table.retiring().len() == 1, "{condition:?}");
         assert_eq!(scene.table.active(), 0);
     }
@@ -103,7 +103,7 @@ fn called_starting_again_in_a_new_run_it_waits() {
 fn called_starting_again_but_moved_it_serves_where_it_is_now() {
     let mut scene = Scene::new();
     scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).sees(container("a").starting().at([10, 0, 0, 2]));
-    assert_eq!(scene.told, ["retire a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
+    assert_eq!(scene.told, ["left service a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
     assert_eq!(scene.backend("a").address, ([10, 0, 0, 2], 8000).into());
 }
 
@@ -111,7 +111,7 @@ fn called_starting_again_but_moved_it_serves_where_it_is_now() {
 fn called_starting_again_but_out_of_reach_it_takes_no_new_requests() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).sees(container("a").starting().nowhere());
-    assert_eq!(scene.told, ["retire a keeping its requests", "warn of a: no address"]);
+    assert_eq!(scene.told, ["left service a keeping its requests", "warn of a: no address"]);
 }
 
 #[test]

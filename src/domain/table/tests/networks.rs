@@ -36,7 +36,7 @@ fn a_network_that_is_not_in_use_is_left_without_a_word() {
     scene.sees(container("a").at(ONE));
     assert_eq!((scene.told.len(), scene.request("m")), (0, "served by a".into()));
     scene.edge("a", left([ONE]));
-    assert_eq!(scene.told, ["retire a keeping its requests"]);
+    assert_eq!(scene.told, ["left service a keeping its requests"]);
 }
 
 #[test]

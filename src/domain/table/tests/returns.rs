@@ -39,7 +39,7 @@ fn a_list_that_never_comes_keeps_it_out_no_more_than_before() {
 fn moved_in_the_same_run_there_is_no_version_of_the_table_without_it() {
     let mut scene = Scene::new();
     scene.serving(container("a").at(ONE), &["m"]).sees(container("a").at(TWO));
-    assert_eq!(scene.told, ["retire a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
+    assert_eq!(scene.told, ["left service a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
     assert_eq!(scene.backend("a").address, (TWO, 8000).into());
 }
 
@@ -97,7 +97,7 @@ fn back_in_service_its_old_drain_has_no_deadline() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.passes(second(1)).sees(container("a").at(ONE)).lists_anew("a", &["m", "n"]);
     let told = scene.passes(DRAIN + DRAIN).told.join("; ");
-    assert!(!told.contains("cut") && !told.contains("sever"), "{told}");
+    assert!(!told.contains("cut") && !told.contains("fail_waiting"), "{told}");
     assert_eq!(scene.table.retiring().len(), 1, "the requests from before go on");
 }
 
@@ -113,7 +113,7 @@ fn gone_again_old_and_new_have_the_later_deadline() {
 fn another_run_in_service_lifts_no_deadline() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.sees(container("a").run(2).at(ONE)).lists("a", &["m"]);
-    assert!(scene.table.retiring().iter().all(|retiring| retiring.cut_at.is_some()));
+    assert!(scene.table.retiring().iter().all(|retiring| retiring.force_close_at.is_some()));
 }
 
 #[test]

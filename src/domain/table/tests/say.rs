@@ -49,7 +49,7 @@ pub(super) fn transition<L>(transition: &Transition<L>) -> String {
         Transition::Resume(question) => format!("resume {} at {}", question.container, question.address.ip()),
         Transition::RefreshModels(question) => format!("refresh {}", question.container),
         Transition::Abandon(id) => format!("abandon {id}"),
-        Transition::RefreshContainer(_, id) => format!("look again at {id}"),
+        Transition::RefreshContainer(_, id) => format!("refresh container {id}"),
         Transition::Registered(backend, models) => {
             let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
             format!("registered {} with {}", backend.container, names.join(", "))
@@ -60,9 +60,11 @@ pub(super) fn transition<L>(transition: &Transition<L>) -> String {
         Transition::ListsAgain { backend, after } => {
             format!("{} lists again after {}s", backend.container, after.as_secs())
         }
-        Transition::Retire { backend, drain, .. } => format!("retire {} {}", backend.container, manner(*drain)),
-        Transition::Sever(backend) => format!("sever {}", backend.container),
-        Transition::Cut(backend) => format!("cut {}", backend.container),
+        Transition::LeftService { backend, drain, .. } => {
+            format!("left service {} {}", backend.container, manner(*drain))
+        }
+        Transition::FailWaiting(backend) => format!("fail waiting of {}", backend.container),
+        Transition::ForceClose(backend) => format!("force-close {}", backend.container),
         Transition::Removed { backend, after, .. } => {
             format!("removed {} after {}s", backend.container, after.as_secs())
         }
@@ -81,7 +83,7 @@ fn manner(drain: Drain) -> String {
     match drain {
         Drain::Within(time) => format!("within {}s", time.as_secs()),
         Drain::Kept => "keeping its requests".to_owned(),
-        Drain::Severed(_) => "as dead".to_owned(),
+        Drain::WaitingFailed(_) => "as dead".to_owned(),
     }
 }
 

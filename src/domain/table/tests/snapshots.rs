@@ -12,7 +12,7 @@ fn what_is_listed_is_looked_at_and_what_is_not_listed_is_gone() {
         (scene.state("a"), scene.state("b"), scene.state("c")),
         ("removed".into(), "ready".into(), "discovering".into())
     );
-    assert_eq!(scene.told[..2], ["retire a as dead", "saw 2 of source 0"]);
+    assert_eq!(scene.told[..2], ["left service a as dead", "saw 2 of source 0"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ fn its_own_stop_signal_and_term_int_and_quit_drain_it_at_once() {
     for (own, sent) in [(15, 15), (15, 2), (15, 3), (3, 3), (3, 15), (10, 10), (37, 37), (1, 1)] {
         let mut scene = Scene::new();
         scene.serving(container("a").stopped_by(Signal(own)), &["m"]).signal("a", sent);
-        assert_eq!(scene.told, ["retire a within 60s"], "signal {sent} to a container that is stopped by {own}");
+        assert_eq!(scene.told, ["left service a within 60s"], "signal {sent} to a container that is stopped by {own}");
         assert_eq!((scene.state("a"), scene.request("m")), ("stopping".into(), "draining".into()));
     }
 }
@@ -76,7 +76,7 @@ fn taken_back_and_told_to_stop_again_it_drains_again() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).signal("a", 15).passes(DRAIN + READMIT).sees(container("a"));
     scene.signal("a", 15);
-    assert_eq!(scene.told, ["retire a within 60s"]);
+    assert_eq!(scene.told, ["left service a within 60s"]);
     scene.passes(DRAIN + READMIT).sees(container("a"));
     assert_eq!(scene.told[0], "warn of a: taken back", "told each time it happens");
 }
@@ -96,7 +96,7 @@ fn its_end_seen_only_by_a_look_ends_the_stop() {
         let mut scene = Scene::new();
         scene.serving(container("a"), &["m"]).signal("a", 15).sees(container("a").is(condition));
         assert_eq!(scene.state("a"), state);
-        assert!(scene.table.retiring()[0].sever_at.is_some(), "what waits for the dead is ended");
+        assert!(scene.table.retiring()[0].fail_waiting_at.is_some(), "what waits for the dead is ended");
     }
 }
 
@@ -113,7 +113,7 @@ fn an_engine_that_only_shows_the_stop_in_its_state_drains_it_too() {
     scene.serving(container("a"), &["m"]).sees(container("a").is(Condition::Stopping));
     assert_eq!(
         (scene.told.as_slice(), scene.state("a")),
-        (["retire a within 60s".to_owned()].as_slice(), "stopping".into())
+        (["left service a within 60s".to_owned()].as_slice(), "stopping".into())
     );
 }
 
@@ -131,7 +131,7 @@ fn a_kill_in_the_middle_of_a_stop_shortens_the_drain() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).signal("a", 15).passes(second(10)).signal("a", 9);
     let told = scene.passes(second(2)).told.clone();
-    assert_eq!(told, ["2s: sever a"]);
+    assert_eq!(told, ["2s: fail_waiting a"]);
 }
 
 #[test]
