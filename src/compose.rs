@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use app::activity::ActivityBook;
 use app::settings::{MAX_CONNECTIONS, Settings};
-use app::stop;
+use app::shutdown;
 use domain::backend_url::BackendUrl;
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
@@ -32,7 +32,7 @@ const DEMO_MODELS: [&str; 2] = ["sample/small", "sample/large"];
 const DEMO_DRAIN: Duration = Duration::from_secs(2);
 
 /// What the proxy reaches the world through.
-pub struct Outside {
+pub struct Adapters {
     /// The way to backends.
     pub upstream: Arc<dyn UpstreamClient>,
     /// Where backends are discovered from.
@@ -44,7 +44,7 @@ pub struct Outside {
 }
 
 /// Makes it. Opens nothing yet.
-pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
+pub fn build_adapters(settings: &Settings) -> Result<Adapters, Box<dyn Error>> {
     settings.check_sources()?;
     let user_agent = user_agent()?;
     let ways = UpstreamSettings { user_agent: user_agent.clone(), ..upstream_settings(settings) };
@@ -74,7 +74,7 @@ pub fn outside(settings: &Settings) -> Result<Outside, Box<dyn Error>> {
         let source = FixedSource::new(backends, upstream, FixedSettings::default());
         sources.push(Arc::new(source.with_activity(Arc::clone(&activity) as _)));
     }
-    Ok(Outside { upstream, sources, activity, user_agent })
+    Ok(Adapters { upstream, sources, activity, user_agent })
 }
 
 /// The program and its version, and a number that no other process has: by it the proxy knows its own questions, whatever
@@ -133,7 +133,7 @@ impl Demo {
 pub async fn sample(port: u16, models: Vec<String>) -> io::Result<()> {
     let sample = Sample::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), models).await?;
     cli::out::print(&format!("a sample server listens on {}\n", sample.address()?))?;
-    sample.serve(stop::at_a_signal()?).await
+    sample.serve(shutdown::on_signal()?).await
 }
 
 /// As many client connections as are wanted, or as there are descriptors for. Only who asked for more is warned: a

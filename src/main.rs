@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use app::Table;
 use app::proxy::Proxy;
+use app::route_store::RouteStore;
 use app::settings::Settings;
-use app::shared::Shared;
-use app::stop::Stop;
-use app::watch::Watch;
-use compose::{Demo, Outside, outside};
+use app::shutdown::Stop;
+use app::watcher::Watcher;
+use compose::{Adapters, Demo, build_adapters};
 use lw_inference_proxy::adapters::cli::demo::DemoLines;
 use lw_inference_proxy::adapters::cli::report_text::Ink;
 use lw_inference_proxy::adapters::cli::{self, EX_USAGE, Task, doctor, healthcheck, logging, status};
@@ -42,14 +42,16 @@ fn main() -> ExitCode {
     };
     let ink = Ink::of_stdout(cli::variable);
     match task {
-        Task::Serve => match outside(&settings) {
-            Ok(outside) => on_runtime(serve(settings, outside)),
+        Task::Serve => match build_adapters(&settings) {
+            Ok(build_adapters) => on_runtime(serve(settings, build_adapters)),
             Err(error) => refuse(&*error),
         },
         Task::Healthcheck(patient) => ended(healthcheck::healthcheck(&settings, &patient)),
         Task::Status => status::status(&settings, ink),
-        Task::Doctor => match outside(&settings) {
-            Ok(outside) => on_runtime(async move { doctor::doctor(&settings, &outside.sources, ink).await }),
+        Task::Doctor => match build_adapters(&settings) {
+            Ok(build_adapters) => {
+                on_runtime(async move { doctor::doctor(&settings, &build_adapters.sources, ink).await })
+            }
             Err(error) => refuse(&*error),
         },
         Task::Demo => on_runtime(demo(settings, ink)),
@@ -87,7 +89,7 @@ fn on_runtime(task: impl Future<Output = ExitCode>) -> ExitCode {
     code
 }
 
-async fn serve(settings: Settings, outside: Outside) -> ExitCode {
+async fn serve(settings: Settings, build_adapters: Adapters) -> ExitCode {
     let otel = match OtelSettings::read(cli::variable) {
         Ok(otel) => otel,
         Err(error) => return refuse(&error),
@@ -99,7 +101,7 @@ async fn serve(settings: Settings, outside: Outside) -> ExitCode {
         Ok(started) => started,
         Err(error) => return refuse(&error),
     };
-    let ended = run(settings, outside, telemetry).await;
+    let ended = run(settings, build_adapters, telemetry).await;
     last_telemetry.flush(TELEMETRY_FLUSH).await;
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -116,8 +118,8 @@ async fn demo(mut settings: Settings, ink: Ink) -> ExitCode {
     let shown = async {
         let demo = Demo::start(&mut settings).await?;
         logging::start(&settings)?;
-        let outside = outside(&settings)?;
-        run(settings, outside, lines).await?;
+        let build_adapters = build_adapters(&settings)?;
+        run(settings, build_adapters, lines).await?;
         demo.end().await;
         cli::out::print("The demonstration is over.\n")?;
         Ok::<_, Box<dyn Error>>(())
@@ -125,23 +127,27 @@ async fn demo(mut settings: Settings, ink: Ink) -> ExitCode {
     ended(shown.await)
 }
 
-async fn run(settings: Settings, outside: Outside, telemetry: Arc<dyn Telemetry>) -> Result<(), Box<dyn Error>> {
+async fn run(
+    settings: Settings,
+    build_adapters: Adapters,
+    telemetry: Arc<dyn Telemetry>,
+) -> Result<(), Box<dyn Error>> {
     let stop = Stop::on_signals(settings.stop_delay, settings.drain_timeout)?;
     let bound = Bound::bind(SocketAddr::new(settings.bind, settings.port))?;
     info!(address = %bound.address()?, version = env!("CARGO_PKG_VERSION"), "listening");
 
-    let (shared, queue) = Shared::new(Table::new(settings.table_rules()));
+    let (shared, queue) = RouteStore::new(Table::new(settings.table_rules()));
     let tasks = TaskTracker::new();
-    let watch = Watch::new(
+    let watch = Watcher::new(
         Arc::clone(&shared),
         queue,
-        outside.sources,
-        outside.upstream,
+        build_adapters.sources,
+        build_adapters.upstream,
         Arc::clone(&telemetry),
         tasks.clone(),
-        stop.all_over.clone(),
+        stop.finished.clone(),
     )
-    .with_activity(outside.activity);
+    .with_activity(build_adapters.activity);
     tasks.spawn(watch.run());
     let http = HttpSettings {
         max_buffered_body: settings.max_buffered_body,
@@ -149,13 +155,13 @@ async fn run(settings: Settings, outside: Outside, telemetry: Arc<dyn Telemetry>
         max_connections: compose::connections(settings.max_connections),
         stop_delay: settings.stop_delay,
         status: settings.status,
-        own_user_agent: Some(outside.user_agent),
+        own_user_agent: Some(build_adapters.user_agent),
         ..HttpSettings::default()
     };
     let server = Server::new(Proxy::new(Arc::clone(&shared), telemetry), http, stop.abort.clone());
     let serving = async {
         let left = bound.serve(server, stop.stop_accepting.clone()).await;
-        stop.all_over.cancel();
+        stop.finished.cancel();
         left
     };
     let (left, ()) = tokio::join!(serving, stop.conduct(&shared));

@@ -11,7 +11,7 @@ use domain::model_name::ModelName;
 use fake_telemetry::{FakeTelemetry, Report};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use ports::telemetry::{
-    Arrival, Attempt, NoTelemetry, Outcome, RequestFinished, RequestRecord, TableAction, TableChange, Telemetry,
+    Attempt, NoTelemetry, Outcome, RequestFinished, RequestRecord, RequestStart, TableAction, TableChange, Telemetry,
 };
 
 /// How many requests are reported where it matters that no report waits for anybody. More than any queue holds.
@@ -29,7 +29,7 @@ const ACTIONS: [TableAction; 5] = [
 ];
 
 fn arrive(telemetry: &dyn Telemetry, headers: &HeaderMap) -> Option<Box<dyn RequestRecord>> {
-    telemetry.request(&Arrival {
+    telemetry.request(&RequestStart {
         method: &Method::POST,
         path: "/v1/chat/completions",
         headers,

@@ -12,7 +12,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::interrupt::Interrupt;
+use super::cancel::RequestCancel;
 
 /// After how long without a byte for any of its requests a server is asked in spite of them. A long prompt on a slow
 /// machine takes minutes before its first byte.
@@ -29,7 +29,7 @@ pub(super) struct InFlight {
 
 #[derive(Debug, Default)]
 struct Requests {
-    interrupts: Slab<Arc<Interrupt>>,
+    interrupts: Slab<Arc<RequestCancel>>,
     /// What those who have left had received here, less what those who are here had received elsewhere before.
     others: u64,
 }
@@ -43,18 +43,18 @@ struct Server {
 
 impl InFlight {
     /// Counts one more request.
-    pub(super) fn enter(&self, interrupt: &Arc<Interrupt>) -> usize {
+    pub(super) fn enter(&self, cancel: &Arc<RequestCancel>) -> usize {
         let mut requests = self.lock();
-        interrupt.begin_request();
-        requests.others = requests.others.wrapping_sub(interrupt.received());
-        requests.interrupts.insert(Arc::clone(interrupt))
+        cancel.begin_request();
+        requests.others = requests.others.wrapping_sub(cancel.received());
+        requests.interrupts.insert(Arc::clone(cancel))
     }
 
     /// One request is over.
     pub(super) fn leave(&self, key: usize) {
         let mut requests = self.lock();
-        if let Some(interrupt) = requests.interrupts.try_remove(key) {
-            requests.others = requests.others.wrapping_add(interrupt.received());
+        if let Some(cancel) = requests.interrupts.try_remove(key) {
+            requests.others = requests.others.wrapping_add(cancel.received());
         }
         let empty = requests.interrupts.is_empty();
         drop(requests);
@@ -64,15 +64,15 @@ impl InFlight {
     }
 
     /// Does this to every request in flight, and says how many there were.
-    pub(super) fn each(&self, end: impl Fn(&Interrupt)) -> usize {
+    pub(super) fn each(&self, end: impl Fn(&RequestCancel)) -> usize {
         let requests = self.lock();
-        requests.interrupts.iter().for_each(|(_, interrupt)| end(interrupt));
+        requests.interrupts.iter().for_each(|(_, cancel)| end(cancel));
         requests.interrupts.len()
     }
 
     fn activity(&self) -> Activity {
         let requests = self.lock();
-        let received = requests.interrupts.iter().map(|(_, interrupt)| interrupt.received());
+        let received = requests.interrupts.iter().map(|(_, cancel)| cancel.received());
         let progress = received.fold(requests.others, u64::wrapping_add);
         Activity { in_flight: requests.interrupts.len(), progress }
     }

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use super::Backend;
-use super::interrupt::Interrupt;
+use super::cancel::RequestCancel;
 
 /// Counts as one request in flight from its making to its drop; there is no other way to count.
 #[derive(Debug)]
 pub struct Lease {
     backend: Arc<Backend>,
-    interrupt: Arc<Interrupt>,
+    cancel: Arc<RequestCancel>,
     key: usize,
 }
 
 impl Lease {
     /// Takes a lease, unless the backend's gate is closed.
-    pub(super) fn take(backend: &Arc<Backend>, interrupt: &Arc<Interrupt>) -> Option<Self> {
+    pub(super) fn take(backend: &Arc<Backend>, cancel: &Arc<RequestCancel>) -> Option<Self> {
         if !backend.gate.try_enter() {
             return None;
         }
-        let key = backend.link.enlist(interrupt);
-        Some(Self { backend: Arc::clone(backend), interrupt: Arc::clone(interrupt), key })
+        let key = backend.link.enlist(cancel);
+        Some(Self { backend: Arc::clone(backend), cancel: Arc::clone(cancel), key })
     }
 
     /// Whose it is.
@@ -36,8 +36,8 @@ impl Lease {
     }
 
     /// How the request is told to end.
-    pub fn interrupt(&self) -> &Arc<Interrupt> {
-        &self.interrupt
+    pub fn cancel(&self) -> &Arc<RequestCancel> {
+        &self.cancel
     }
 }
 

@@ -10,7 +10,7 @@ use ports::upstream::Channel;
 use tokio::sync::Notify;
 
 use super::activity::InFlight;
-use super::interrupt::Interrupt;
+use super::cancel::RequestCancel;
 
 /// What the table keeps with each backend for the application.
 #[derive(Clone)]
@@ -48,17 +48,17 @@ impl Link {
 
     /// Has the requests in flight look whether their backend is still in service.
     pub(super) fn look(&self) {
-        self.in_flight.each(Interrupt::look);
+        self.in_flight.each(RequestCancel::look);
     }
 
     /// Ends the requests that wait for a byte of the backend.
     pub(super) fn fail_waiting(&self) {
-        self.in_flight.each(Interrupt::fail_waiting);
+        self.in_flight.each(RequestCancel::fail_waiting);
     }
 
     /// Ends every request in flight, and says how many there were.
     pub(super) fn cut(&self) -> usize {
-        self.in_flight.each(Interrupt::cut)
+        self.in_flight.each(RequestCancel::cut)
     }
 
     /// Notes a request that the backend broke off while it drained.
@@ -75,8 +75,8 @@ impl Link {
         self.drained.notify_one();
     }
 
-    pub(super) fn enlist(&self, interrupt: &Arc<Interrupt>) -> usize {
-        self.in_flight.enter(interrupt)
+    pub(super) fn enlist(&self, cancel: &Arc<RequestCancel>) -> usize {
+        self.in_flight.enter(cancel)
     }
 
     pub(super) fn dismiss(&self, key: usize) {

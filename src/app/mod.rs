@@ -1,20 +1,20 @@
 //! What runs the proxy: the loop that keeps the routing table, the use case that carries a request, and the drains.
 
 pub mod activity;
-pub mod answer;
+pub mod cancel;
 pub mod discovery;
-pub mod exchange;
-pub mod interrupt;
-pub mod journal;
 pub mod lease;
+pub mod leased_body;
 pub mod link;
 pub mod proxy;
+pub mod request_tracker;
+pub mod route_store;
 pub mod settings;
-pub mod shared;
+pub mod shutdown;
 pub mod status;
-pub mod stop;
 pub mod target;
-pub mod watch;
+pub mod transition_log;
+pub mod watcher;
 
 use domain::table::RoutingTable;
 

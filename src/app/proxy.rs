@@ -15,11 +15,11 @@ use ports::telemetry::{Outcome, Telemetry};
 use ports::upstream::{Answer, BodyError, BoxBody, BoxRequest, RequestSlot, SendFailure};
 
 use super::Backend;
-use super::answer::{AnswerBody, Carried, Noted, Tunnel};
-use super::exchange::Exchange;
-use super::interrupt::Interrupt;
+use super::cancel::RequestCancel;
 use super::lease::Lease;
-use super::shared::{Published, Shared};
+use super::leased_body::{Forwarded, LeasedBody, ObservedTunnel, Tunnel};
+use super::request_tracker::RequestTracker;
+use super::route_store::{RouteSnapshot, RouteStore};
 use super::target::{self, API_PREFIX};
 
 /// At how many backends one request is tried. Only one that did not take it is followed by another.
@@ -29,9 +29,9 @@ const START_WAIT: Duration = Duration::from_secs(5);
 /// How often one request looks at the table, where it changes each time while a backend is chosen.
 const MAX_LOOKS: usize = 3;
 
-/// Why a request was not carried.
+/// Why a request was not forwarded.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum ProxyError {
     /// Nobody serves the model.
     Unknown {
         /// Some of what is served.
@@ -63,7 +63,7 @@ pub enum Refusal {
 
 /// Carries requests.
 pub struct Proxy {
-    shared: Arc<Shared>,
+    routes: Arc<RouteStore>,
     telemetry: Arc<dyn Telemetry>,
 }
 
@@ -95,14 +95,14 @@ impl Tries {
 }
 
 impl Proxy {
-    /// Carries requests by the table in `shared`.
-    pub fn new(shared: Arc<Shared>, telemetry: Arc<dyn Telemetry>) -> Self {
-        Self { shared, telemetry }
+    /// Carries requests by the table in `routes`.
+    pub fn new(routes: Arc<RouteStore>, telemetry: Arc<dyn Telemetry>) -> Self {
+        Self { routes, telemetry }
     }
 
     /// What the proxy knows.
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub fn routes(&self) -> &Arc<RouteStore> {
+        &self.routes
     }
 
     /// Where requests are reported.
@@ -114,69 +114,69 @@ impl Proxy {
     ///
     /// # Errors
     /// The refusal, and the record of the request, for whoever answers in the backend's place.
-    pub async fn carry(
+    pub async fn forward(
         &self,
         model: &ModelName,
         mut request: BoxRequest,
-        interrupt: &Arc<Interrupt>,
-        mut exchange: Exchange,
-    ) -> Result<Carried, (Refusal, Exchange)> {
+        cancel: &Arc<RequestCancel>,
+        mut tracker: RequestTracker,
+    ) -> Result<Forwarded, (ProxyError, RequestTracker)> {
         let (mut asked, mut asked_host) = (None, None);
         let mut tries = Tries::default();
         loop {
-            let mut lease = self.lease(model, &tries, interrupt, &mut exchange);
-            if matches!(lease, Err(Refusal::Unavailable)) && !self.shared.has_settled() {
+            let mut lease = self.lease(model, &tries, cancel, &mut tracker);
+            if matches!(lease, Err(ProxyError::Unavailable)) && !self.routes.has_settled() {
                 // A proxy before us that does not ask whether we are ready sends requests from the first moment on.
-                let _ = Box::pin(tokio::time::timeout(START_WAIT, self.shared.until_settled())).await;
-                lease = self.lease(model, &tries, interrupt, &mut exchange);
+                let _ = Box::pin(tokio::time::timeout(START_WAIT, self.routes.until_settled())).await;
+                lease = self.lease(model, &tries, cancel, &mut tracker);
             }
             let lease = match lease {
                 Ok(lease) => lease,
-                Err(Refusal::Unreachable) => {
-                    let refusal = tries.invalid.map_or(Refusal::Unreachable, Refusal::InvalidAnswer);
-                    return Err((refusal, exchange));
+                Err(ProxyError::Unreachable) => {
+                    let refusal = tries.invalid.map_or(ProxyError::Unreachable, ProxyError::InvalidAnswer);
+                    return Err((refusal, tracker));
                 }
-                Err(refusal) => return Err((refusal, exchange)),
+                Err(refusal) => return Err((refusal, tracker)),
             };
-            if aim(&mut request, &mut asked, lease.backend()).is_none() {
-                return Err((Refusal::Target, exchange));
+            if rewrite_uri(&mut request, &mut asked, lease.backend()).is_none() {
+                return Err((ProxyError::Target, tracker));
             }
-            name_host(request.headers_mut(), &mut asked_host, lease.backend().link.host());
-            exchange.attempt(&lease, request.headers_mut());
+            set_host(request.headers_mut(), &mut asked_host, lease.backend().link.host());
+            tracker.attempt(&lease, request.headers_mut());
             let slot = RequestSlot::new(request);
             let tried = attempt(&lease, &slot).await;
             match (tried, slot.take()) {
-                (Tried::Answered(answer), _) => return Ok(carried(answer, lease, exchange)),
+                (Tried::Answered(answer), _) => return Ok(forwarded(answer, lease, tracker)),
                 (Tried::Failed(SendFailure::RequestBody(error)), _) => {
-                    return Err((Refusal::RequestBody(error), exchange));
+                    return Err((ProxyError::RequestBody(error), tracker));
                 }
                 (tried, Some(again)) => {
-                    if let Err(refusal) = self.not_taken(tried, lease.backend(), &mut tries, &mut exchange) {
-                        return Err((refusal, exchange));
+                    if let Err(refusal) = self.not_taken(tried, lease.backend(), &mut tries, &mut tracker) {
+                        return Err((refusal, tracker));
                     }
                     request = again;
                 }
                 (Tried::Failed(failure), None) => {
-                    exchange.attempt_failed(lease.backend(), &failure.to_string());
-                    exchange.ends(Outcome::BackendBroke);
+                    tracker.attempt_failed(lease.backend(), &failure.to_string());
+                    tracker.ends(Outcome::BackendBroke);
                     lease.broke();
                     let refusal = match failure {
-                        SendFailure::InvalidAnswer(why) => Refusal::InvalidAnswer(why),
-                        _ => Refusal::Unreachable,
+                        SendFailure::InvalidAnswer(why) => ProxyError::InvalidAnswer(why),
+                        _ => ProxyError::Unreachable,
                     };
-                    return Err((refusal, exchange));
+                    return Err((refusal, tracker));
                 }
                 (Tried::Interrupted { cut }, None) => {
                     let (refusal, outcome) = match cut {
-                        true => (Refusal::Cut(self.reason(&lease)), Outcome::CutByDrain),
-                        false => (Refusal::Unreachable, Outcome::BackendBroke),
+                        true => (ProxyError::Cut(self.reason(&lease)), Outcome::CutByDrain),
+                        false => (ProxyError::Unreachable, Outcome::BackendBroke),
                     };
                     if !cut {
                         lease.broke();
                     }
-                    exchange.attempt_failed(lease.backend(), "it was ended while it waited for an answer");
-                    exchange.ends(outcome);
-                    return Err((refusal, exchange));
+                    tracker.attempt_failed(lease.backend(), "it was ended while it waited for an answer");
+                    tracker.ends(outcome);
+                    return Err((refusal, tracker));
                 }
             }
         }
@@ -188,21 +188,21 @@ impl Proxy {
         tried: Tried,
         backend: &Arc<Backend>,
         tries: &mut Tries,
-        exchange: &mut Exchange,
-    ) -> Result<(), Refusal> {
+        tracker: &mut RequestTracker,
+    ) -> Result<(), ProxyError> {
         match tried {
             Tried::Failed(failure) => {
-                exchange.attempt_failed(backend, &failure.to_string());
+                tracker.attempt_failed(backend, &failure.to_string());
                 if matches!(failure, SendFailure::TooManyConnections(_)) {
-                    return Err(Refusal::Busy);
+                    return Err(ProxyError::Busy);
                 }
-                self.shared.eject(backend.registration, failure.to_string());
+                self.routes.eject(backend.registration, failure.to_string());
                 tries.failed = true;
                 if let SendFailure::InvalidAnswer(why) = failure {
                     tries.invalid = Some(why);
                 }
             }
-            _ => exchange.attempt_failed(backend, "it left service before there was a connection to it"),
+            _ => tracker.attempt_failed(backend, "it left service before there was a connection to it"),
         }
         tries.backends.push(Arc::clone(backend));
         Ok(())
@@ -214,53 +214,53 @@ impl Proxy {
         &self,
         model: &ModelName,
         tries: &Tries,
-        interrupt: &Arc<Interrupt>,
-        exchange: &mut Exchange,
-    ) -> Result<Lease, Refusal> {
-        let mut published = self.shared.load();
+        cancel: &Arc<RequestCancel>,
+        tracker: &mut RequestTracker,
+    ) -> Result<Lease, ProxyError> {
+        let mut published = self.routes.load();
         for _ in 1..MAX_LOOKS {
-            let lease = self.lease_by(&published, model, tries, interrupt, exchange);
+            let lease = self.lease_by(&published, model, tries, cancel, tracker);
             if lease.is_ok() {
                 return lease;
             }
-            let now = self.shared.load();
+            let now = self.routes.load();
             if Arc::ptr_eq(&published, &now) {
                 return lease;
             }
             published = now;
         }
-        self.lease_by(&published, model, tries, interrupt, exchange)
+        self.lease_by(&published, model, tries, cancel, tracker)
     }
 
     fn lease_by(
         &self,
-        published: &Published,
+        published: &RouteSnapshot,
         model: &ModelName,
         tries: &Tries,
-        interrupt: &Arc<Interrupt>,
-        exchange: &mut Exchange,
-    ) -> Result<Lease, Refusal> {
+        cancel: &Arc<RequestCancel>,
+        tracker: &mut RequestTracker,
+    ) -> Result<Lease, ProxyError> {
         let table = &published.table;
         match table.resolve(model.as_str()) {
             Resolution::Claimed(claims) => {
                 if let Some(claim) = claims.first().filter(|_| tries.backends.is_empty()) {
-                    exchange.routed(&claim.model);
+                    tracker.routed(&claim.model);
                 }
                 let mut backends = claims.iter().map(|claim| &claim.backend).filter(|backend| tries.allow(backend));
-                let lease = backends.find_map(|backend| Lease::take(backend, interrupt));
-                lease.ok_or(if tries.failed { Refusal::Unreachable } else { Refusal::Draining })
+                let lease = backends.find_map(|backend| Lease::take(backend, cancel));
+                lease.ok_or(if tries.failed { ProxyError::Unreachable } else { ProxyError::Draining })
             }
-            _ if tries.failed => Err(Refusal::Unreachable),
-            Resolution::Draining => Err(Refusal::Draining),
-            Resolution::Unavailable => Err(Refusal::Unavailable),
+            _ if tries.failed => Err(ProxyError::Unreachable),
+            Resolution::Draining => Err(ProxyError::Draining),
+            Resolution::Unavailable => Err(ProxyError::Unavailable),
             // What was served a moment ago is not unknown.
-            Resolution::Unknown if !self.shared.has_settled() || !tries.backends.is_empty() => {
-                Err(Refusal::Unavailable)
+            Resolution::Unknown if !self.routes.has_settled() || !tries.backends.is_empty() => {
+                Err(ProxyError::Unavailable)
             }
             Resolution::Unknown => {
                 let (names, more) = published.first_names().clone();
                 let left_out = published.is_left_out(model.as_str());
-                Err(Refusal::Unknown { names, more, starting: published.starting(), left_out })
+                Err(ProxyError::Unknown { names, more, starting: published.starting(), left_out })
             }
         }
     }
@@ -268,7 +268,7 @@ impl Proxy {
     /// Why the backend of a lease went out of service.
     fn reason(&self, lease: &Lease) -> Option<LeaveReason> {
         let registration = lease.backend().registration;
-        let published = self.shared.load();
+        let published = self.routes.load();
         let mut retiring = published.table.retiring().iter();
         retiring.find(|retiring| retiring.backend.registration == registration).map(|found| found.reason.clone())
     }
@@ -279,9 +279,9 @@ impl Proxy {
 /// its address may be that of another container.
 async fn attempt(lease: &Lease, slot: &RequestSlot) -> Tried {
     let mut send = pin!(lease.backend().link.channel().send(slot));
-    let (interrupt, gate) = (lease.interrupt(), &lease.backend().gate);
+    let (cancel, gate) = (lease.cancel(), &lease.backend().gate);
     poll_fn(|cx| {
-        if interrupt.is_force_closed() {
+        if cancel.is_force_closed() {
             return Poll::Ready(Tried::Interrupted { cut: true });
         }
         // Asked first: what the poll below finds connected may have been connected later.
@@ -290,39 +290,39 @@ async fn attempt(lease: &Lease, slot: &RequestSlot) -> Tried {
         }
         match send.as_mut().poll(cx) {
             Poll::Ready(Ok(answer)) => {
-                interrupt.note_received();
+                cancel.note_received();
                 Poll::Ready(Tried::Answered(answer))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Tried::Failed(error.failure)),
-            Poll::Pending if interrupt.must_fail_waiting() => Poll::Ready(Tried::Interrupted { cut: false }),
+            Poll::Pending if cancel.must_fail_waiting() => Poll::Ready(Tried::Interrupted { cut: false }),
             Poll::Pending => Poll::Pending,
         }
     })
     .await
 }
 
-fn carried(answer: Answer, lease: Lease, mut exchange: Exchange) -> Carried {
+fn forwarded(answer: Answer, lease: Lease, mut tracker: RequestTracker) -> Forwarded {
     match answer {
         Answer::Response(response) => {
             let streamed = response
                 .headers()
                 .get(CONTENT_TYPE)
                 .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-            exchange.answered(response.status(), streamed);
-            Carried::Response(response.map(|body| AnswerBody::new(body, lease, exchange)))
+            tracker.answered(response.status(), streamed);
+            Forwarded::Response(response.map(|body| LeasedBody::new(body, lease, tracker)))
         }
         Answer::Tunnel(head, upstream) => {
-            exchange.answered(head.status(), true);
-            lease.interrupt().begin_streaming();
-            let upstream = Box::new(Noted { upstream, interrupt: Arc::clone(lease.interrupt()) });
-            Carried::Tunnel(head, Tunnel { upstream, lease, exchange })
+            tracker.answered(head.status(), true);
+            lease.cancel().begin_streaming();
+            let upstream = Box::new(ObservedTunnel { upstream, cancel: Arc::clone(lease.cancel()) });
+            Forwarded::Tunnel(head, Tunnel { upstream, lease, tracker })
         }
     }
 }
 
 /// Aims a request at a backend; `None` if its target cannot be written. What the caller asked for moves to `asked` when
 /// the request gets another target, so that it can be aimed again.
-fn aim(request: &mut http::Request<BoxBody>, asked: &mut Option<Uri>, backend: &Backend) -> Option<()> {
+fn rewrite_uri(request: &mut http::Request<BoxBody>, asked: &mut Option<Uri>, backend: &Backend) -> Option<()> {
     if asked.is_none() && backend.base_path.as_str() == API_PREFIX && request.uri().authority().is_none() {
         // It is what it has to be.
         return request.uri().path_and_query().map(drop);
@@ -334,7 +334,7 @@ fn aim(request: &mut http::Request<BoxBody>, asked: &mut Option<Uri>, backend: &
 
 /// Puts the backend's own name into `Host`. What the client sent there moves to `asked`, and comes back for a backend
 /// without a name of its own.
-fn name_host(headers: &mut HeaderMap, asked: &mut Option<Option<HeaderValue>>, host: Option<&HeaderValue>) {
+fn set_host(headers: &mut HeaderMap, asked: &mut Option<Option<HeaderValue>>, host: Option<&HeaderValue>) {
     match host {
         Some(host) => {
             let before = headers.insert(HOST, host.clone());
@@ -360,7 +360,7 @@ mod tests {
             let mut asked = None;
             for host in [None, Some("box.example:8080"), Some("other.example"), None, Some("box.example:8080"), None] {
                 let value = host.map(HeaderValue::from_static);
-                name_host(&mut headers, &mut asked, value.as_ref());
+                set_host(&mut headers, &mut asked, value.as_ref());
                 let sent = headers.get(HOST).and_then(|sent| sent.to_str().ok());
                 assert_eq!(sent, host.or(client));
             }

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode};
 pub trait Telemetry: Send + Sync {
     /// A request arrived. The answer follows the request until it ends; `None` where nothing is recorded, so that a
     /// proxy without telemetry pays nothing.
-    fn request(&self, arrival: &Arrival<'_>) -> Option<Box<dyn RequestRecord>>;
+    fn request(&self, arrival: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>>;
 
     /// The routing table changed.
     fn table_changed(&self, change: &TableChange);
@@ -25,7 +25,7 @@ pub trait Telemetry: Send + Sync {
 pub struct NoTelemetry;
 
 impl Telemetry for NoTelemetry {
-    fn request(&self, _: &Arrival<'_>) -> Option<Box<dyn RequestRecord>> {
+    fn request(&self, _: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>> {
         None
     }
 
@@ -35,7 +35,7 @@ impl Telemetry for NoTelemetry {
 }
 
 /// A request as it arrived.
-pub struct Arrival<'a> {
+pub struct RequestStart<'a> {
     /// Its method.
     pub method: &'a Method,
     /// Its path, without the query. Not safe as a label.

@@ -67,7 +67,7 @@ async fn rule_07_the_base_path_takes_the_place_of_v1_and_nothing_else_changes() 
         let labels = Ok(InferenceLabels { port: backend.address().port(), base_path: BasePath::parse(base).unwrap() });
         // A second container at the same address: the last one to become healthy serves.
         stage.source.put(Container { labels, ..container("b1") });
-        let moved = |shared: &app::shared::Shared| {
+        let moved = |shared: &app::route_store::RouteStore| {
             let published = shared.load();
             let models = published.table.models();
             models.first().is_some_and(|(claim, _)| claim.backend.base_path.as_str() == base.trim_end_matches('/'))
@@ -84,7 +84,7 @@ async fn rule_07_without_a_base_path_no_target_begins_with_two_slashes() {
     let stage = Stage::before(backend.address()).await;
     let labels = Ok(InferenceLabels { port: backend.address().port(), base_path: BasePath::parse("/").unwrap() });
     stage.source.put(Container { labels, ..container("b1") });
-    let moved = |shared: &app::shared::Shared| {
+    let moved = |shared: &app::route_store::RouteStore| {
         shared.load().table.models().first().is_some_and(|(claim, _)| claim.backend.base_path.as_str().is_empty())
     };
     stage.until("the base path", moved).await;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use app::Table;
 use app::activity::ActivityBook;
 use app::proxy::Proxy;
-use app::shared::Shared;
-use app::watch::Watch;
+use app::route_store::RouteStore;
+use app::watcher::Watcher;
 use domain::backend_url::BackendUrl;
 use domain::drain::DrainPolicy;
 use domain::table::TableRules;
@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 pub struct Stage {
     pub address: SocketAddr,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<RouteStore>,
     stop: CancellationToken,
 }
 
@@ -54,7 +54,7 @@ impl Stage {
         let name = HeaderValue::from_static("the proxy of this test");
         let ways = UpstreamSettings { user_agent: name.clone(), ..UpstreamSettings::default() };
         let drain = DrainPolicy { timeout: DRAIN, readmit_after: Duration::from_secs(300) };
-        let (shared, queue) = Shared::new(Table::new(TableRules { drain, refresh_every: 2 * PROBE_EVERY }));
+        let (shared, queue) = RouteStore::new(Table::new(TableRules { drain, refresh_every: 2 * PROBE_EVERY }));
         let upstream = HttpUpstream::new(ways).unwrap();
         let upstream: Arc<dyn UpstreamClient> = Arc::new(match tls {
             Some(tls) => upstream.with_tls(tls),
@@ -71,7 +71,7 @@ impl Stage {
         let source = Arc::new(source.with_activity(Arc::clone(&activity) as _));
         let (telemetry, stop) = (Arc::new(NoTelemetry), CancellationToken::new());
         let tasks = TaskTracker::new();
-        let watch = Watch::new(
+        let watch = Watcher::new(
             Arc::clone(&shared),
             queue,
             vec![source],
@@ -95,7 +95,7 @@ impl Stage {
         stage
     }
 
-    pub async fn until(&self, what: &str, holds: impl Fn(&Shared) -> bool) {
+    pub async fn until(&self, what: &str, holds: impl Fn(&RouteStore) -> bool) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         soon(what, async {
             while !holds(&self.shared) {

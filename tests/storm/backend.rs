@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::bytes;
-use super::plan::{Begins, Body, Ending, Exchange, How, Server};
+use super::plan::{Begins, Body, Ending, How, RequestTracker, Server};
 use super::play::{Arrived, NOTICED, Play, Registry, Step, reaches};
 use super::support::dice::Dice;
 use super::support::raw_backend::{Peer, RawBackend};
@@ -116,7 +116,7 @@ async fn read_body(peer: &mut Peer, step: &Step, head: &str, arrived: &mut Arriv
 /// A planned response, as this server says it to this request.
 struct Reply<'a> {
     server: Server,
-    plan: &'a Exchange,
+    plan: &'a RequestTracker,
     body: Body,
     is_bodiless: bool,
     /// Whether a header tells the client that the connection ends, or stays.
@@ -124,7 +124,7 @@ struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    fn of(server: Server, plan: &'a Exchange, head: &str) -> Self {
+    fn of(server: Server, plan: &'a RequestTracker, head: &str) -> Self {
         let lower = head.to_ascii_lowercase();
         let is_10 = lower.lines().next().unwrap_or_default().ends_with("http/1.0");
         let asks_to_keep = lower.contains("\r\nconnection: keep-alive\r\n");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::bytes;
-use super::plan::{Behind, Ending, Exchange, Leave, When};
+use super::plan::{Behind, Ending, Leave, RequestTracker, When};
 use super::play::{Got, Play, STEP, Seen, reaches};
 use super::response;
 use super::wire::{Stop, Wire};
@@ -159,7 +159,7 @@ async fn asked(wire: &mut Wire, play: &Play, at: usize, head: Vec<u8>, body: Vec
 }
 
 async fn leaves(mut wire: Wire, play: &Play, at: usize, leave: Leave, head: &[u8], body: &[u8]) -> Got {
-    let (exchange, step): (&Exchange, _) = (&play.visit.exchanges[at], &play.steps[at]);
+    let (exchange, step): (&RequestTracker, _) = (&play.visit.exchanges[at], &play.steps[at]);
     let sent = match leave.when {
         When::InHead => head[..head.len() / 2].to_vec(),
         When::InUpload => [head, &body[..body.len() / 2]].concat(),

@@ -1,8 +1,8 @@
 //! Plans, drawn from a seed: the same number of the same seed is the same visit everywhere.
 
 use super::plan::{
-    Begins, Behind, Body, Ending, Exchange, How, Leave, ModelAt, Request, Response, Segments, Server, Version, Visit,
-    When,
+    Begins, Behind, Body, Ending, How, Leave, ModelAt, Request, RequestTracker, Response, Segments, Server, Version,
+    Visit, When,
 };
 use super::support::dice::Dice;
 
@@ -46,7 +46,7 @@ pub fn visit(seed: u64, number: u64) -> Visit {
     }
 }
 
-fn single(server: Server, exchange: Exchange) -> Visit {
+fn single(server: Server, exchange: RequestTracker) -> Visit {
     Visit { server, exchanges: vec![exchange], is_pipelined: false, reads_slowly: false }
 }
 
@@ -84,10 +84,10 @@ fn shortened(body: Body, most: usize) -> Body {
     }
 }
 
-fn exchange(dice: &mut Dice, server: Server) -> Exchange {
+fn exchange(dice: &mut Dice, server: Server) -> RequestTracker {
     let request = request(dice);
     let response = response(dice, server, &request);
-    Exchange { request, response, leave: None }
+    RequestTracker { request, response, leave: None }
 }
 
 fn request(dice: &mut Dice) -> Request {

@@ -1,6 +1,6 @@
 //! What came through the proxy, held against what came from the backend itself; where the two may differ stands in a table.
 
-use super::plan::{Begins, Body, Ending, Exchange, How, Server, Version, When};
+use super::plan::{Begins, Body, Ending, How, RequestTracker, Server, Version, When};
 use super::play::{Arrived, Got, Play, Seen};
 
 /// Something that was not as it should be.
@@ -15,7 +15,7 @@ pub struct Difference {
 /// Where the proxy may differ from a direct connection, and why.
 struct Allowed {
     why: &'static str,
-    applies: fn(Server, &Exchange, &Got, &Got) -> bool,
+    applies: fn(Server, &RequestTracker, &Got, &Got) -> bool,
 }
 
 const ALLOWED: &[Allowed] = &[
@@ -123,7 +123,7 @@ fn hung(got: &Got) -> Result<(), Wrong> {
 }
 
 /// What the client got, but for what concerns the connection.
-fn same(plan: &Exchange, direct: &Got, proxied: &Got) -> Result<(), Wrong> {
+fn same(plan: &RequestTracker, direct: &Got, proxied: &Got) -> Result<(), Wrong> {
     let both = || format!("directly {direct:?}, through the proxy {proxied:?}");
     let (one, other) = match (direct, proxied) {
         (Got::Response(one), Got::Response(other)) => (one, other),
@@ -150,7 +150,7 @@ fn same(plan: &Exchange, direct: &Got, proxied: &Got) -> Result<(), Wrong> {
 }
 
 /// Whether the client's connection stays where it can, and ends in order.
-fn connection(plan: &Exchange, seen: &Seen) -> Result<(), Wrong> {
+fn connection(plan: &RequestTracker, seen: &Seen) -> Result<(), Wrong> {
     if seen.closed == Some(How::Reset) {
         return Err(("reset behind a complete response", format!("{seen:?}")));
     }
@@ -168,7 +168,7 @@ fn connection(plan: &Exchange, seen: &Seen) -> Result<(), Wrong> {
 }
 
 /// What the backend saw of the request.
-fn arrived(plan: &Exchange, direct: &[Arrived], play: &Play, at: usize) -> Result<(), Wrong> {
+fn arrived(plan: &RequestTracker, direct: &[Arrived], play: &Play, at: usize) -> Result<(), Wrong> {
     let step = &play.steps[at];
     let arrivals = step.arrivals();
     let both = || format!("directly {direct:?}, through the proxy {arrivals:?}");

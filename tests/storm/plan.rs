@@ -53,7 +53,7 @@ impl Server {
 #[derive(Debug, Clone)]
 pub struct Visit {
     pub server: Server,
-    pub exchanges: Vec<Exchange>,
+    pub exchanges: Vec<RequestTracker>,
     /// All requests are sent before the first response is read.
     pub is_pipelined: bool,
     /// The client reads little at a time, with pauses, into a small buffer.
@@ -61,7 +61,7 @@ pub struct Visit {
 }
 
 #[derive(Debug, Clone)]
-pub struct Exchange {
+pub struct RequestTracker {
     pub request: Request,
     pub response: Response,
     pub leave: Option<Leave>,
@@ -218,7 +218,7 @@ impl Visit {
     }
 }
 
-impl Exchange {
+impl RequestTracker {
     fn simpler(&self) -> Vec<Self> {
         let with = |change: &dyn Fn(&mut Self)| {
             let mut simpler = self.clone();

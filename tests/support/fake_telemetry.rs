@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use http::HeaderMap;
-use ports::telemetry::{Arrival, Attempt, RequestFinished, RequestRecord, TableChange, Telemetry};
+use ports::telemetry::{Attempt, RequestFinished, RequestRecord, RequestStart, TableChange, Telemetry};
 
 /// What was reported, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ impl FakeTelemetry {
 }
 
 impl Telemetry for FakeTelemetry {
-    fn request(&self, _: &Arrival<'_>) -> Option<Box<dyn RequestRecord>> {
+    fn request(&self, _: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>> {
         Some(Box::new(FakeRecord(self.clone())))
     }
 

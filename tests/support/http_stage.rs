@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use app::Table;
 use app::proxy::Proxy;
-use app::shared::Shared;
-use app::watch::Watch;
+use app::route_store::RouteStore;
+use app::watcher::Watcher;
 use async_trait::async_trait;
 use domain::container::{Container, ContainerId};
 use domain::drain::DrainPolicy;
@@ -76,7 +76,7 @@ impl Default for Tuning {
 pub struct Stage {
     pub address: SocketAddr,
     pub source: FakeContainerSource,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<RouteStore>,
     pub known: Arc<Known>,
     pub stop_accepting: CancellationToken,
     pub abort: CancellationToken,
@@ -95,14 +95,14 @@ impl Stage {
         let carries = tuning.carries.unwrap_or_else(|| Arc::new(HttpUpstream::new(tuning.upstream).unwrap()));
         let known = Arc::new(Known { lists: Mutex::default(), carries });
         let source = FakeContainerSource::default();
-        let (shared, queue) = Shared::new(Table::new(tuning.rules));
+        let (shared, queue) = RouteStore::new(Table::new(tuning.rules));
         let (abort, all_over, stop_accepting) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let telemetry = tuning.telemetry.unwrap_or_else(|| Arc::new(NoTelemetry));
         let sources: Vec<Arc<dyn ContainerSource>> = vec![Arc::new(source.clone())];
         let upstream: Arc<dyn UpstreamClient> = Arc::clone(&known) as _;
         let tasks = TaskTracker::new();
-        let watch = Watch::new(
+        let watch = Watcher::new(
             Arc::clone(&shared),
             queue,
             sources,
@@ -141,7 +141,7 @@ impl Stage {
     }
 
     /// Waits until the table is as a test wants it.
-    pub async fn until(&self, what: &str, holds: impl Fn(&Shared) -> bool) {
+    pub async fn until(&self, what: &str, holds: impl Fn(&RouteStore) -> bool) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         soon(what, async {
             while !holds(&self.shared) {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use app::status::Level;
 use http::{HeaderMap, Method};
-use ports::telemetry::{Arrival, Attempt, Outcome, RequestFinished, RequestRecord, TableChange, Telemetry};
+use ports::telemetry::{Attempt, Outcome, RequestFinished, RequestRecord, RequestStart, TableChange, Telemetry};
 
 use super::out;
 use super::report_text::{Ink, clean};
@@ -64,7 +64,7 @@ impl DemoLines {
 }
 
 impl Telemetry for DemoLines {
-    fn request(&self, arrival: &Arrival<'_>) -> Option<Box<dyn RequestRecord>> {
+    fn request(&self, arrival: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>> {
         // The page at /status loads itself anew every few seconds; that is not what one wants to see.
         if !arrival.path.starts_with("/v1/") {
             return None;

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use app::answer::AnswerBody as Carried;
+use app::leased_body::LeasedBody as Forwarded;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
@@ -38,7 +38,7 @@ struct Broken {
 
 enum Source {
     Here(Full<Bytes>),
-    Carried(Carried),
+    Forwarded(Forwarded),
     Routed(axum::body::Body),
 }
 
@@ -48,9 +48,9 @@ impl AnswerBody {
         Self { source: Source::Here(Full::new(bytes)), connection: None, broken: None, unread: Unread::default() }
     }
 
-    /// Carried from a backend.
-    pub fn carried(body: Carried) -> Self {
-        Self { source: Source::Carried(body), connection: None, broken: None, unread: Unread::default() }
+    /// Forwarded from a backend.
+    pub fn carried(body: Forwarded) -> Self {
+        Self { source: Source::Forwarded(body), connection: None, broken: None, unread: Unread::default() }
     }
 
     /// From the router.
@@ -62,7 +62,7 @@ impl AnswerBody {
     pub fn is_own(&self) -> bool {
         match self.source {
             Source::Here(_) | Source::Routed(_) => true,
-            Source::Carried(_) => false,
+            Source::Forwarded(_) => false,
         }
     }
 
@@ -107,7 +107,7 @@ impl Body for AnswerBody {
             return Poll::Pending;
         }
         match &mut this.source {
-            Source::Carried(body) => match (Pin::new(body).poll_frame(cx), &this.connection) {
+            Source::Forwarded(body) => match (Pin::new(body).poll_frame(cx), &this.connection) {
                 (Poll::Ready(Some(Ok(frame))), _) => {
                     this.unread.bytes += frame.data_ref().map_or(0, Bytes::len);
                     Poll::Ready(Some(Ok(frame)))
@@ -125,7 +125,7 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Carried(body) => body.is_end_stream(),
+            Source::Forwarded(body) => body.is_end_stream(),
             Source::Here(body) => body.is_end_stream(),
             Source::Routed(body) => body.is_end_stream(),
         }
@@ -133,7 +133,7 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Carried(body) => body.size_hint(),
+            Source::Forwarded(body) => body.size_hint(),
             Source::Here(body) => body.size_hint(),
             Source::Routed(body) => body.size_hint(),
         }

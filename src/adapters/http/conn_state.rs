@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
 
-use app::answer::Tunnel;
-use app::interrupt::Interrupt;
+use app::cancel::RequestCancel;
+use app::leased_body::Tunnel;
 use http::HeaderValue;
 use hyper::body::Incoming;
 
@@ -43,7 +43,7 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     /// The peer as it is noted for backends: written once, not for each request.
     pub(super) client: HeaderValue,
-    pub(super) interrupt: Arc<Interrupt>,
+    pub(super) cancel: Arc<RequestCancel>,
     pub(super) request: Arc<RequestProgress>,
     pub(super) idle: IdleAge,
     pub(super) flushes: Flushes,
@@ -63,7 +63,7 @@ impl Connection {
         Self {
             peer,
             client: forward::client(peer.ip()),
-            interrupt: Arc::new(Interrupt::new()),
+            cancel: Arc::new(RequestCancel::new()),
             request: Arc::default(),
             idle: IdleAge::default(),
             flushes: Flushes::default(),

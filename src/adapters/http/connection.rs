@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use app::answer::Tunnel;
+use app::leased_body::Tunnel;
 use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
@@ -63,14 +63,14 @@ pub(super) async fn serve(
     };
     match next {
         Next::Tunnel(tunnel, early) => {
-            Box::pin(tunnel::carry(&mut socket, &early, *tunnel, &connection.interrupt)).await;
+            Box::pin(tunnel::carry(&mut socket, &early, *tunnel, &connection.cancel)).await;
         }
         Next::Close(may_send) => {
             connection.begin_closing();
             let mut lingers = Box::pin(linger(&mut socket, may_send));
             poll_fn(|cx| {
-                connection.interrupt.register(cx.waker());
-                match connection.interrupt.is_aborted() {
+                connection.cancel.register(cx.waker());
+                match connection.cancel.is_aborted() {
                     true => Poll::Ready(()),
                     false => lingers.as_mut().poll(cx),
                 }
@@ -89,7 +89,7 @@ async fn speak(
     socket: &TcpStream,
     connection: &Arc<Connection>,
 ) -> Next {
-    let (shared, mut ending) = (Arc::clone(server.shared()), Ending::new(server.settings().stop_delay));
+    let (routes, mut ending) = (Arc::clone(server.routes()), Ending::new(server.settings().stop_delay));
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, connection) = (Arc::clone(&server), Arc::clone(connection));
         let (mut parts, body) = request.into_parts();
@@ -104,9 +104,9 @@ async fn speak(
     let ring = Waker::from(Arc::clone(&bell));
     let mut left = pin!(client_left(socket));
     let spoken = poll_fn(|cx| {
-        connection.interrupt.register(cx.waker());
+        connection.cancel.register(cx.waker());
         bell.is_heard_by(cx.waker());
-        if connection.interrupt.is_aborted() {
+        if connection.cancel.is_aborted() {
             return Poll::Ready(None);
         }
         let before = connection.state();
@@ -129,8 +129,8 @@ async fn speak(
         if connection.has_expired() {
             return Poll::Ready(Some(Ok(())));
         }
-        let (now, closing) = (connection.state(), connection.interrupt.is_closing());
-        if closing || shared.is_stopping() {
+        let (now, closing) = (connection.state(), connection.cancel.is_closing());
+        if closing || routes.is_stopping() {
             ending.look(before, now);
         }
         // What was on its way when the listener closed has had its time.

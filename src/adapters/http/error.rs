@@ -1,6 +1,6 @@
 //! The errors that the proxy answers by itself, in the shape of the caller's dialect.
 
-use app::proxy::Refusal;
+use app::proxy::ProxyError;
 use body_model::FindError;
 use bytes::Bytes;
 use domain::model_name::InvalidModelName;
@@ -128,21 +128,21 @@ impl ErrorAnswer {
     }
 
     /// The use case did not carry the request.
-    pub fn refusal(refusal: &Refusal, model: &str) -> Self {
+    pub fn refusal(refusal: &ProxyError, model: &str) -> Self {
         match refusal {
-            Refusal::Unknown { left_out: true, .. } => {
+            ProxyError::Unknown { left_out: true, .. } => {
                 let message = format!("the model `{model}` is left out: there are too many models; status says more");
                 Self { param: Some("model"), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message) }
             }
-            Refusal::Unknown { names, more, starting, .. } => {
+            ProxyError::Unknown { names, more, starting, .. } => {
                 let message = not_found(model, names, *more) + &still_starting(*starting);
                 Self { param: Some("model"), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message) }
             }
-            Refusal::Draining => Self::soon(
+            ProxyError::Draining => Self::soon(
                 "model_draining",
                 format!("the backend of the model `{model}` is draining; send the request again"),
             ),
-            Refusal::Cut(reason) => {
+            ProxyError::Cut(reason) => {
                 let why = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
                 Self::soon(
                     "model_draining",
@@ -152,25 +152,25 @@ impl ErrorAnswer {
                     ),
                 )
             }
-            Refusal::Unavailable => Self::soon(
+            ProxyError::Unavailable => Self::soon(
                 "model_unavailable",
                 format!("the model `{model}` is known but its backend is not ready; send the request again"),
             ),
-            Refusal::Busy => Self::soon(
+            ProxyError::Busy => Self::soon(
                 "model_unavailable",
                 format!("the backend of the model `{model}` has as many connections as it may; send the request again"),
             ),
-            Refusal::Unreachable => {
+            ProxyError::Unreachable => {
                 let message = format!("the backend of the model `{model}` did not answer");
                 Self::new(StatusCode::BAD_GATEWAY, "backend_unreachable", message)
             }
-            Refusal::InvalidAnswer(why) => {
+            ProxyError::InvalidAnswer(why) => {
                 let message =
                     format!("the backend of the model `{model}` sent an answer that is not valid HTTP: {why}");
                 Self::new(StatusCode::BAD_GATEWAY, "backend_unreachable", message)
             }
-            Refusal::RequestBody(error) => Self::body(error),
-            Refusal::Target => Self::malformed("the request's target cannot be passed on"),
+            ProxyError::RequestBody(error) => Self::body(error),
+            ProxyError::Target => Self::malformed("the request's target cannot be passed on"),
         }
     }
 

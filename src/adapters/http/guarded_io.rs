@@ -1,4 +1,4 @@
-//! A client's socket, with the deadlines that hyper does not keep and the interrupt that ends a stalled answer.
+//! A client's socket, with the deadlines that hyper does not keep and the cancel that ends a stalled answer.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -79,7 +79,7 @@ impl<'a> GuardedIo<'a> {
         mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         // An answer that the client does not read is ended here: its body is not asked for more while the socket is full.
-        if self.connection.interrupt.must_break() {
+        if self.connection.cancel.must_break() {
             return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
         loop {

@@ -84,13 +84,13 @@ impl Bound {
         let ageing = open.age(server.settings().idle_timeout);
         stop_accepting.run_until_cancelled(join(accept(&self.listener, admit), ageing)).await;
         accept_waiting(self.listener, admit);
-        open.each(|connection| connection.interrupt.close());
+        open.each(|connection| connection.cancel.close());
         tasks.close();
         if server.abort().run_until_cancelled(tasks.wait()).await.is_some() {
             return 0;
         }
         let cut = open.count(Connection::is_in_use);
-        open.each(|connection| connection.interrupt.abort());
+        open.each(|connection| connection.cancel.abort());
         tasks.wait().await;
         cut
     }
@@ -198,7 +198,7 @@ impl Open {
             tokio::time::sleep(round).await;
             self.each(|connection| {
                 if connection.grows_older() {
-                    connection.interrupt.look();
+                    connection.cancel.look();
                 }
             });
         }

@@ -1,7 +1,7 @@
 //! The list of models, in one form that the OpenAI and the Anthropic clients both read.
 
 use app::Table;
-use app::shared::Published;
+use app::route_store::RouteSnapshot;
 use bytes::Bytes;
 use domain::backend::OfferedModel;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 const NO_TIME: &str = "1970-01-01T00:00:00Z";
 
 /// The answer to `GET /v1/models`, made once for each version of the table.
-pub fn list(published: &Published) -> Bytes {
+pub fn list(published: &RouteSnapshot) -> Bytes {
     published.models_answer.get_or_init(|| made(&published.table)).clone()
 }
 

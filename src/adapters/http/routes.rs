@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use app::shared::Shared;
+use app::route_store::RouteStore;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -34,7 +34,7 @@ pub fn is_ours(method: &Method, path: &str) -> bool {
 }
 
 /// The router, with or without `/status`.
-pub fn router(shared: Arc<Shared>, with_status: bool) -> Router {
+pub fn router(routes: Arc<RouteStore>, with_status: bool) -> Router {
     let router = match with_status {
         true => Router::new().route("/status", get(status).fallback(nothing)),
         false => Router::new(),
@@ -46,27 +46,27 @@ pub fn router(shared: Arc<Shared>, with_status: bool) -> Router {
         .route("/v1/models/", get(list))
         .route("/v1/models/{*id}", get(one))
         .fallback(any(nothing))
-        .with_state(shared)
+        .with_state(routes)
 }
 
 async fn healthz() -> Response {
     answer(StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#))
 }
 
-async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    match (shared.is_ready(), shared.is_stopping()) {
+async fn readyz(State(routes): State<Arc<RouteStore>>) -> Response {
+    match (routes.is_ready(), routes.is_stopping()) {
         (true, _) => answer(StatusCode::OK, Bytes::from_static(br#"{"status":"ready"}"#)),
         (false, true) => answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"stopping"}"#)),
         (false, false) => answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(br#"{"status":"starting"}"#)),
     }
 }
 
-async fn list(State(shared): State<Arc<Shared>>) -> Response {
-    answer(StatusCode::OK, models::list(&shared.load()))
+async fn list(State(routes): State<Arc<RouteStore>>) -> Response {
+    answer(StatusCode::OK, models::list(&routes.load()))
 }
 
-async fn one(State(shared): State<Arc<Shared>>, id: Result<Path<String>, PathRejection>) -> Response {
-    let published = shared.load();
+async fn one(State(routes): State<Arc<RouteStore>>, id: Result<Path<String>, PathRejection>) -> Response {
+    let published = routes.load();
     // Ids are UTF-8: what is not is the id of no model.
     let one = |id: &str| models::one(&published.table, id);
     // An id may end with a slash; else it is one that the caller put behind it.
@@ -77,8 +77,8 @@ async fn one(State(shared): State<Arc<Shared>>, id: Result<Path<String>, PathRej
 }
 
 /// A page for whom asks for HTML, as browsers do; JSON for everybody else.
-async fn status(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let report = shared.report();
+async fn status(State(routes): State<Arc<RouteStore>>, headers: HeaderMap) -> Response {
+    let report = routes.report();
     let html = |value: &HeaderValue| value.as_bytes().windows(9).any(|part| part == b"text/html");
     let mut response = match headers.get_all(ACCEPT).iter().any(html) {
         true => status_page::answer(&report),

@@ -4,10 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::answer::Carried;
-use app::exchange::Exchange;
+use app::leased_body::Forwarded;
 use app::proxy::Proxy;
-use app::shared::Shared;
+use app::request_tracker::RequestTracker;
+use app::route_store::RouteStore;
 use axum::Router;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -15,7 +15,7 @@ use http::header::{CONNECTION, DATE, EXPECT, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
-use ports::telemetry::Arrival;
+use ports::telemetry::RequestStart;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -91,7 +91,7 @@ impl Server {
     /// A server that carries through `proxy`. Everything that it has open ends at `abort`.
     pub fn new(proxy: Proxy, settings: HttpSettings, abort: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
-            router: routes::router(Arc::clone(proxy.shared()), settings.status),
+            router: routes::router(Arc::clone(proxy.routes()), settings.status),
             limits: SearchLimits {
                 buffered_body: settings.max_buffered_body,
                 buffer_budget: BufferBudget::new(settings.max_buffered_total),
@@ -105,8 +105,8 @@ impl Server {
     }
 
     /// What the proxy knows.
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        self.proxy.shared()
+    pub(super) fn routes(&self) -> &Arc<RouteStore> {
+        self.proxy.routes()
     }
 
     /// Ends everything that is open.
@@ -135,9 +135,9 @@ impl Server {
         let id_text = id.to_str().unwrap_or_default();
         let dialect = Dialect::of(&parts.uri, noted);
         let (version, expects) = (parts.version, noted.any(Noted::STAYS_BEHIND) && parts.headers.contains_key(EXPECT));
-        let exchange = Exchange::begin(
+        let tracker = RequestTracker::begin(
             self.proxy.telemetry(),
-            &Arrival {
+            &RequestStart {
                 method: &parts.method,
                 path: parts.uri.path(),
                 headers: &parts.headers,
@@ -147,7 +147,7 @@ impl Server {
         );
         // Pinned here, and the head by reference: what is handed down by value is copied at each step.
         let answered = {
-            let answered = pin!(self.dispatch(connection, parts, noted, &id, body, exchange));
+            let answered = pin!(self.dispatch(connection, parts, noted, &id, body, tracker));
             std::panic::AssertUnwindSafe(answered).catch_unwind().await
         };
         let mut response = match answered {
@@ -163,7 +163,7 @@ impl Server {
             }
             .into_response(dialect, id_text),
         };
-        if self.proxy.shared().is_stopping() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if self.proxy.routes().is_stopping() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, CLOSE);
         }
         if connection.request.is_unread() {
@@ -184,19 +184,19 @@ impl Server {
         noted: Noted,
         id: &HeaderValue,
         body: RequestBody,
-        mut exchange: Exchange,
+        mut tracker: RequestTracker,
     ) -> Result<Response<AnswerBody>, ErrorAnswer> {
         let answered = match framing::check(parts, noted) {
-            Err(error) => Err((error, exchange)),
+            Err(error) => Err((error, tracker)),
             Ok(()) if routes::is_ours(&parts.method, parts.uri.path()) => {
                 let answered = self.remembered(parts).await;
-                exchange.answered_here(answered.as_ref().map_or_else(|error| error.status, Response::status));
+                tracker.answered_here(answered.as_ref().map_or_else(|error| error.status, Response::status));
                 return answered;
             }
-            Ok(()) => self.carry(connection, parts, noted, id, body, exchange).await,
+            Ok(()) => self.carry(connection, parts, noted, id, body, tracker).await,
         };
-        answered.map_err(|(error, mut exchange)| {
-            exchange.answered_here(error.status);
+        answered.map_err(|(error, mut tracker)| {
+            tracker.answered_here(error.status);
             error
         })
     }
@@ -247,27 +247,27 @@ impl Server {
         noted: Noted,
         id: &HeaderValue,
         body: RequestBody,
-        exchange: Exchange,
-    ) -> Result<Response<AnswerBody>, (ErrorAnswer, Exchange)> {
+        tracker: RequestTracker,
+    ) -> Result<Response<AnswerBody>, (ErrorAnswer, RequestTracker)> {
         // One that has not discovered who serves what will not any more; one that has goes on serving until its last
         // connection has ended.
-        if self.shared().is_stopping() && !self.shared().has_settled() {
-            return Err((ErrorAnswer::shutting_down(), exchange));
+        if self.routes().is_stopping() && !self.routes().has_settled() {
+            return Err((ErrorAnswer::shutting_down(), tracker));
         }
         let (model, body) = match name_model(parts, noted, body, &self.limits).await {
             Ok(named) => named,
-            Err(error) => return Err((error, exchange)),
+            Err(error) => return Err((error, tracker)),
         };
         let switch = forward::prepare_request(parts.version, &mut parts.headers, noted, &connection.client, id);
         let request = Box::new(with_head(parts, body as _));
-        match self.proxy.carry(&model, request, &connection.interrupt, exchange).await {
-            Err((refusal, exchange)) => Err((ErrorAnswer::refusal(&refusal, model.as_str()), exchange)),
-            Ok(Carried::Response(mut response)) => {
+        match self.proxy.forward(&model, request, &connection.cancel, tracker).await {
+            Err((refusal, tracker)) => Err((ErrorAnswer::refusal(&refusal, model.as_str()), tracker)),
+            Ok(Forwarded::Response(mut response)) => {
                 let status = response.status();
                 forward::prepare_answer(status, response.headers_mut());
                 Ok(response.map(AnswerBody::carried))
             }
-            Ok(Carried::Tunnel(head, upstream)) => {
+            Ok(Forwarded::Tunnel(head, upstream)) => {
                 let mut response = head.map(|()| AnswerBody::here(Bytes::new()));
                 forward::prepare_answer(StatusCode::SWITCHING_PROTOCOLS, response.headers_mut());
                 // Its bytes go both ways when the client has the head.

@@ -5,8 +5,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use app::answer::Tunnel;
-use app::interrupt::Interrupt;
+use app::cancel::RequestCancel;
+use app::leased_body::Tunnel;
 use tokio::io::{AsyncReadExt, copy_bidirectional_with_sizes, join};
 use tokio::net::TcpStream;
 
@@ -15,14 +15,14 @@ const BUFFER: usize = 8 * 1024;
 
 /// Carries until one side is done with both directions, breaks, or is told to end. `early` came from the client before
 /// the switch.
-pub(super) async fn carry(socket: &mut TcpStream, mut early: &[u8], mut tunnel: Tunnel, interrupt: &Interrupt) {
+pub(super) async fn carry(socket: &mut TcpStream, mut early: &[u8], mut tunnel: Tunnel, cancel: &RequestCancel) {
     let copied = {
         let (reads, writes) = socket.split();
         let mut client = join(AsyncReadExt::chain(&mut early, reads), writes);
         let mut copy = pin!(copy_bidirectional_with_sizes(&mut client, &mut tunnel.upstream, BUFFER, BUFFER));
         poll_fn(|cx| {
-            interrupt.register(cx.waker());
-            match interrupt.is_force_closed() || interrupt.is_aborted() {
+            cancel.register(cx.waker());
+            match cancel.is_force_closed() || cancel.is_aborted() {
                 true => Poll::Ready(None),
                 false => copy.as_mut().poll(cx).map(Some),
             }

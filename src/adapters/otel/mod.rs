@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use exporters::OtelError;
 use metrics::Metrics;
 use opentelemetry::InstrumentationScope;
-use ports::telemetry::{Arrival, NoTelemetry, RequestRecord, TableChange, Telemetry};
+use ports::telemetry::{NoTelemetry, RequestRecord, RequestStart, TableChange, Telemetry};
 use providers::Providers;
 use record::Record;
 pub use settings::{BatchSettings, OtelSettings, SamplerSetting, SignalSettings};
@@ -79,7 +79,7 @@ pub fn start(settings: Option<&OtelSettings>) -> Result<(Arc<dyn Telemetry>, Flu
 }
 
 impl Telemetry for OtelTelemetry {
-    fn request(&self, arrival: &Arrival<'_>) -> Option<Box<dyn RequestRecord>> {
+    fn request(&self, arrival: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>> {
         if endpoint::is_probe(arrival.path) {
             return None;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use ports::telemetry::{Arrival, Attempt, RequestFinished, RequestRecord};
+use ports::telemetry::{Attempt, RequestFinished, RequestRecord, RequestStart};
 
 use super::Signals;
 use super::endpoint::{self, Endpoint};
@@ -19,7 +19,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(signals: &Arc<Signals>, arrival: &Arrival<'_>) -> Self {
+    pub(super) fn begin(signals: &Arc<Signals>, arrival: &RequestStart<'_>) -> Self {
         let (method, endpoint) = (endpoint::method(arrival.method), endpoint::endpoint(arrival.path));
         if let Some(metrics) = &signals.metrics {
             metrics.request_began(method);

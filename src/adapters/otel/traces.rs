@@ -5,7 +5,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
-use ports::telemetry::{Arrival, Attempt, RequestFinished, TableAction, TableChange};
+use ports::telemetry::{Attempt, RequestFinished, RequestStart, TableAction, TableChange};
 
 use super::endpoint::Endpoint;
 use super::metrics::{name, server_error};
@@ -50,7 +50,12 @@ impl Traces {
     }
 
     /// A request arrived. Its span joins the caller's trace.
-    pub(super) fn request(&self, arrival: &Arrival<'_>, method: &'static str, endpoint: &Endpoint) -> RequestSpans {
+    pub(super) fn request(
+        &self,
+        arrival: &RequestStart<'_>,
+        method: &'static str,
+        endpoint: &Endpoint,
+    ) -> RequestSpans {
         let parent = if self.trace_context { trace_parent::extract(arrival.headers) } else { None };
         let verb = if method == "_OTHER" { "HTTP" } else { method };
         let name = endpoint.route.map_or_else(|| verb.to_owned(), |route| format!("{verb} {route}"));

@@ -13,7 +13,7 @@ fn retired(edge: LifecycleEvent) -> Scene {
 fn told_to_stop_its_requests_are_cut_at_the_drain_timeout_and_not_before() {
     let mut scene = retired(LifecycleEvent::Unhealthy);
     assert_eq!(scene.passes(DRAIN - second(1)).told, [""; 0]);
-    assert_eq!(scene.passes(second(1)).told, ["1s: cut a"]);
+    assert_eq!(scene.passes(second(1)).told, ["1s: force-close a"]);
     assert_eq!(scene.passes(second(3600)).told, [""; 0], "force-close once");
 }
 
@@ -21,7 +21,10 @@ fn told_to_stop_its_requests_are_cut_at_the_drain_timeout_and_not_before() {
 fn dead_its_waiting_requests_end_after_the_grace_and_the_others_at_the_timeout() {
     let mut scene = retired(LifecycleEvent::Ended { exit_code: Some(137) });
     let told = scene.passes(DRAIN).told.clone();
-    assert_eq!(told, [format!("{}s: fail_waiting a", WAITING_GRACE.as_secs()), format!("{}s: cut a", DRAIN.as_secs())]);
+    assert_eq!(
+        told,
+        [format!("{}s: fail waiting of a", WAITING_GRACE.as_secs()), format!("{}s: force-close a", DRAIN.as_secs())]
+    );
 }
 
 #[test]
@@ -29,7 +32,7 @@ fn with_a_drain_timeout_below_the_grace_nothing_waits_longer_than_that() {
     let mut scene = Scene::new();
     scene.table.rules.drain.timeout = second(1);
     scene.serving(container("a"), &["m"]).dies("a");
-    assert_eq!(scene.passes(second(1)).told, ["1s: fail_waiting a", "1s: cut a"]);
+    assert_eq!(scene.passes(second(1)).told, ["1s: fail waiting of a", "1s: force-close a"]);
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn a_death_shortens_a_drain_that_goes_on() {
         let mut scene = retired(edge.clone());
         scene.passes(second(5)).dies("a");
         let told = scene.passes(second(2)).told.clone();
-        assert_eq!(told, ["2s: fail_waiting a"], "{edge:?}");
+        assert_eq!(told, ["2s: fail waiting of a"], "{edge:?}");
     }
 }
 
@@ -58,14 +61,14 @@ fn a_death_does_not_put_the_cut_off() {
     let mut scene = retired(LifecycleEvent::Unhealthy);
     scene.passes(second(50)).dies("a");
     let told = scene.passes(DRAIN).told.clone();
-    assert_eq!(told, ["2s: fail_waiting a", "10s: cut a"]);
+    assert_eq!(told, ["2s: fail waiting of a", "10s: force-close a"]);
 }
 
 #[test]
 fn paused_and_then_unhealthy_its_requests_get_a_deadline() {
     let mut scene = retired(LifecycleEvent::Paused);
     scene.edge("a", LifecycleEvent::Unhealthy);
-    assert_eq!(scene.passes(DRAIN).told, ["60s: cut a"]);
+    assert_eq!(scene.passes(DRAIN).told, ["60s: force-close a"]);
 }
 
 #[test]
@@ -80,7 +83,7 @@ fn seen_unhealthy_right_after_a_pause_its_requests_are_still_kept() {
 fn the_death_of_a_container_ends_every_earlier_registration_of_it() {
     let mut scene = retired(LifecycleEvent::Paused);
     scene.serving(container("a"), &["m"]).dies("a");
-    assert_eq!(scene.passes(second(2)).told, ["2s: fail_waiting a", "2s: fail_waiting a"]);
+    assert_eq!(scene.passes(second(2)).told, ["2s: fail waiting of a", "2s: fail waiting of a"]);
 }
 
 #[test]

@@ -173,7 +173,7 @@ fn a_suspected_backend_that_turns_out_dead_has_its_requests_ended() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).suspected("a").dies("a");
     assert_eq!(scene.told, ["abandon a"]);
-    assert_eq!(scene.passes(second(2)).told, ["2s: fail_waiting a"]);
+    assert_eq!(scene.passes(second(2)).told, ["2s: fail waiting of a"]);
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn back_in_service_its_old_drain_has_no_deadline() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.passes(second(1)).sees(container("a").at(ONE)).lists_anew("a", &["m", "n"]);
     let told = scene.passes(DRAIN + DRAIN).told.join("; ");
-    assert!(!told.contains("cut") && !told.contains("fail_waiting"), "{told}");
+    assert!(!told.contains("force-close") && !told.contains("fail waiting"), "{told}");
     assert_eq!(scene.table.retiring().len(), 1, "the requests from before go on");
 }
 
@@ -105,8 +105,8 @@ fn back_in_service_its_old_drain_has_no_deadline() {
 fn gone_again_old_and_new_have_the_later_deadline() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.passes(second(50)).sees(container("a").at(ONE)).edge("a", LifecycleEvent::Signal(Signal::TERM));
-    let told: Vec<_> = scene.passes(DRAIN).told.iter().filter(|said| said.contains("cut")).cloned().collect();
-    assert_eq!(told, ["60s: cut a", "60s: cut a"]);
+    let told: Vec<_> = scene.passes(DRAIN).told.iter().filter(|said| said.contains("force-close")).cloned().collect();
+    assert_eq!(told, ["60s: force-close a", "60s: force-close a"]);
 }
 
 #[test]

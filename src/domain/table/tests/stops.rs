@@ -42,7 +42,7 @@ fn a_second_stop_signal_does_not_put_the_deadline_off() {
     scene.signal("a", 15);
     assert_eq!(scene.told, [""; 0]);
     let told = scene.passes(second(11)).told.join("; ");
-    assert!(told.contains("10s: cut a"), "{told}");
+    assert!(told.contains("10s: force-close a"), "{told}");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn ignored_it_is_looked_at_after_its_stop_timeout_and_then_every_so_often() {
         scene.serving(container("a").stop_timeout(timeout), &["m"]).signal("a", 15);
         scene.apply(TableEvent::DrainFinished(scene.table.retiring()[0].backend.registration));
         let told = scene.passes(second(first + 60)).told.clone();
-        let looks = [first, first + 30, first + 60].map(|at| format!("{at}s: look again at a"));
+        let looks = [first, first + 30, first + 60].map(|at| format!("{at}s: refresh container a"));
         assert_eq!(told, looks, "stop timeout {timeout:?}");
     }
 }
@@ -123,7 +123,7 @@ fn stopped_while_paused_its_requests_get_a_deadline() {
     scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::Paused).signal("a", 15);
     assert_eq!(scene.state("a"), "stopping");
     let told = scene.passes(second(60)).told.clone();
-    assert!(told.contains(&"60s: cut a".to_owned()), "{told:?}");
+    assert!(told.contains(&"60s: force-close a".to_owned()), "{told:?}");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_kill_in_the_middle_of_a_stop_shortens_the_drain() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).signal("a", 15).passes(second(10)).signal("a", 9);
     let told = scene.passes(second(2)).told.clone();
-    assert_eq!(told, ["2s: fail_waiting a"]);
+    assert_eq!(told, ["2s: fail waiting of a"]);
 }
 
 #[test]

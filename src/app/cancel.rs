@@ -21,13 +21,13 @@ const STREAMING: u8 = 16;
 /// A word of flags and a waker cost less than a channel for each request, and there is one of them for each open
 /// stream.
 #[derive(Debug, Default)]
-pub struct Interrupt {
+pub struct RequestCancel {
     flags: AtomicU8,
     received: AtomicU64,
     waker: AtomicWaker,
 }
 
-impl Interrupt {
+impl RequestCancel {
     /// Nothing is asked for.
     pub fn new() -> Self {
         Self::default()

@@ -18,11 +18,11 @@ use super::link::Link;
 const MODELS_NAMED: usize = 16;
 
 /// Writes the journal.
-pub struct Journal {
+pub struct TransitionLog {
     telemetry: Arc<dyn Telemetry>,
 }
 
-impl Journal {
+impl TransitionLog {
     /// A journal that also reports to telemetry.
     pub fn new(telemetry: Arc<dyn Telemetry>) -> Self {
         Self { telemetry }

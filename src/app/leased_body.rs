@@ -11,14 +11,14 @@ use ports::telemetry::Outcome;
 use ports::upstream::{BodyError, BoxBody, Duplex};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::exchange::Exchange;
-use super::interrupt::Interrupt;
+use super::cancel::RequestCancel;
 use super::lease::Lease;
+use super::request_tracker::RequestTracker;
 
 /// What a backend answered.
-pub enum Carried {
+pub enum Forwarded {
     /// A response.
-    Response(http::Response<AnswerBody>),
+    Response(http::Response<LeasedBody>),
     /// A switch of protocols: its head, and the connection from here on.
     Tunnel(http::Response<()>, Tunnel),
 }
@@ -30,14 +30,14 @@ pub struct Tunnel {
     /// Its place in flight.
     pub lease: Lease,
     /// Its record.
-    pub exchange: Exchange,
+    pub tracker: RequestTracker,
 }
 
 impl Tunnel {
     /// Notes how it ended and how many bytes went to the client.
     pub fn ended(mut self, to_client: u64, complete: bool) {
-        self.exchange.handed_over(usize::try_from(to_client).unwrap_or(usize::MAX));
-        self.exchange.ends(match (complete, self.lease.interrupt().is_force_closed()) {
+        self.tracker.handed_over(usize::try_from(to_client).unwrap_or(usize::MAX));
+        self.tracker.ends(match (complete, self.lease.cancel().is_force_closed()) {
             (_, true) => Outcome::CutByDrain,
             (true, false) => Outcome::Complete,
             (false, false) => {
@@ -49,22 +49,22 @@ impl Tunnel {
 }
 
 /// The backend's side of a tunnel; what comes from it is noted.
-pub(super) struct Noted {
+pub(super) struct ObservedTunnel {
     pub(super) upstream: Box<dyn Duplex>,
-    pub(super) interrupt: Arc<Interrupt>,
+    pub(super) cancel: Arc<RequestCancel>,
 }
 
-impl AsyncRead for Noted {
+impl AsyncRead for ObservedTunnel {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.upstream).poll_read(cx, into);
         if read.is_ready() {
-            self.interrupt.note_received();
+            self.cancel.note_received();
         }
         read
     }
 }
 
-impl AsyncWrite for Noted {
+impl AsyncWrite for ObservedTunnel {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.upstream).poll_write(cx, bytes)
     }
@@ -80,20 +80,20 @@ impl AsyncWrite for Noted {
 
 /// The body of an answer. Bytes pass as they come. The lease and the record end with it: when it ended, when the client
 /// left, or when the drain deadline cut it.
-pub struct AnswerBody {
+pub struct LeasedBody {
     upstream: BoxBody,
     in_flight: Option<InFlight>,
 }
 
 struct InFlight {
     lease: Lease,
-    exchange: Exchange,
+    tracker: RequestTracker,
 }
 
-impl AnswerBody {
-    pub(super) fn new(upstream: BoxBody, lease: Lease, exchange: Exchange) -> Self {
-        lease.interrupt().begin_streaming();
-        let mut body = Self { upstream, in_flight: Some(InFlight { lease, exchange }) };
+impl LeasedBody {
+    pub(super) fn new(upstream: BoxBody, lease: Lease, tracker: RequestTracker) -> Self {
+        lease.cancel().begin_streaming();
+        let mut body = Self { upstream, in_flight: Some(InFlight { lease, tracker }) };
         body.note_end();
         body
     }
@@ -107,16 +107,16 @@ impl AnswerBody {
 
     fn end(&mut self, outcome: Outcome) {
         if let Some(mut in_flight) = self.in_flight.take() {
-            in_flight.exchange.ends(outcome);
+            in_flight.tracker.ends(outcome);
         }
     }
 
     fn break_off(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(mut in_flight) = self.in_flight.take() {
             match error {
-                BodyError::Cut => in_flight.exchange.ends(Outcome::CutByDrain),
+                BodyError::Cut => in_flight.tracker.ends(Outcome::CutByDrain),
                 _ => {
-                    in_flight.exchange.broke(&error.to_string());
+                    in_flight.tracker.broke(&error.to_string());
                     in_flight.lease.broke();
                 }
             }
@@ -125,20 +125,20 @@ impl AnswerBody {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for LeasedBody {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if this.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().is_force_closed()) {
+        if this.in_flight.as_ref().is_some_and(|i| i.lease.cancel().is_force_closed()) {
             return this.break_off(BodyError::Cut);
         }
         match this.upstream.as_mut().poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(data), Some(in_flight)) = (frame.data_ref(), &mut this.in_flight) {
-                    in_flight.lease.interrupt().note_received();
-                    in_flight.exchange.handed_over(data.len());
+                    in_flight.lease.cancel().note_received();
+                    in_flight.tracker.handed_over(data.len());
                 }
                 this.note_end();
                 Poll::Ready(Some(Ok(frame)))
@@ -148,7 +148,7 @@ impl Body for AnswerBody {
                 this.end(Outcome::Complete);
                 Poll::Ready(None)
             }
-            Poll::Pending if this.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().must_fail_waiting()) => {
+            Poll::Pending if this.in_flight.as_ref().is_some_and(|i| i.lease.cancel().must_fail_waiting()) => {
                 this.break_off(BodyError::Broken("the backend is gone".to_owned()))
             }
             Poll::Pending => Poll::Pending,
@@ -164,9 +164,9 @@ impl Body for AnswerBody {
     }
 }
 
-impl Drop for AnswerBody {
+impl Drop for LeasedBody {
     fn drop(&mut self) {
-        let cut = self.in_flight.as_ref().is_some_and(|i| i.lease.interrupt().is_drain_over());
+        let cut = self.in_flight.as_ref().is_some_and(|i| i.lease.cancel().is_drain_over());
         self.end(if cut { Outcome::CutByDrain } else { Outcome::ClientLeft });
     }
 }

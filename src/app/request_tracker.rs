@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use domain::model_name::ModelName;
 use http::{HeaderMap, StatusCode};
-use ports::telemetry::{Arrival, Attempt, Outcome, RequestFinished, RequestRecord, Telemetry};
+use ports::telemetry::{Attempt, Outcome, RequestFinished, RequestRecord, RequestStart, Telemetry};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Backend;
-use super::interrupt::Interrupt;
+use super::cancel::RequestCancel;
 use super::lease::Lease;
 
 /// Follows one request from its head to its end. Its drop is the end: there is exactly one.
 ///
 /// It is handed on with each step of the request, so it is no larger than a pointer.
-pub struct Exchange(Box<State>);
+pub struct RequestTracker(Box<State>);
 
 /// What is known of the request so far.
 struct State {
@@ -32,17 +32,17 @@ struct State {
 /// What only telemetry needs. Without it no clock is read.
 struct Recorder {
     record: Box<dyn RequestRecord>,
-    interrupt: Option<Arc<Interrupt>>,
+    cancel: Option<Arc<RequestCancel>>,
     started: Instant,
     first_byte: Option<std::time::Duration>,
 }
 
-impl Exchange {
+impl RequestTracker {
     /// A request arrived.
-    pub fn begin(telemetry: &dyn Telemetry, arrival: &Arrival<'_>) -> Self {
+    pub fn begin(telemetry: &dyn Telemetry, arrival: &RequestStart<'_>) -> Self {
         let record = telemetry.request(arrival);
         let recorder =
-            record.map(|record| Recorder { record, interrupt: None, started: Instant::now(), first_byte: None });
+            record.map(|record| Recorder { record, cancel: None, started: Instant::now(), first_byte: None });
         Self(Box::new(State {
             recorder,
             request_id: Arc::from(arrival.request_id),
@@ -91,7 +91,7 @@ impl Exchange {
                 registration: backend.registration.0,
             };
             recorder.record.attempt(&attempt, headers);
-            recorder.interrupt = Some(Arc::clone(lease.interrupt()));
+            recorder.cancel = Some(Arc::clone(lease.cancel()));
         }
     }
 
@@ -146,8 +146,8 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        let interrupt = self.recorder.as_ref().and_then(|recorder| recorder.interrupt.as_ref());
-        if self.outcome == Outcome::ClientLeft && interrupt.is_some_and(|interrupt| interrupt.is_drain_over()) {
+        let cancel = self.recorder.as_ref().and_then(|recorder| recorder.cancel.as_ref());
+        if self.outcome == Outcome::ClientLeft && cancel.is_some_and(|cancel| cancel.is_drain_over()) {
             self.outcome = Outcome::CutByDrain;
         }
         debug!(

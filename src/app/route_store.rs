@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::Table;
 use super::link::Link;
 use super::status::{Phase, Report, SourceLine, Standing, report};
-use super::watch::now;
+use super::watcher::now;
 
 /// How many events may wait for the writer. Sources wait for room; a suspicion that finds none is dropped, because
 /// the next request will have it again.
@@ -25,7 +25,7 @@ const MODELS_NAMED: usize = 20;
 
 /// One published version of the table.
 #[derive(Debug)]
-pub struct Published {
+pub struct RouteSnapshot {
     /// The table.
     pub table: Table,
     /// The list of models as the http side answers it, made when it is first asked for.
@@ -38,7 +38,7 @@ pub struct Published {
     left_out: OnceLock<HashSet<ModelName>>,
 }
 
-impl Published {
+impl RouteSnapshot {
     pub(super) fn new(table: Table) -> Self {
         Self {
             table,
@@ -67,8 +67,8 @@ impl Published {
 
 /// The present table and the way to its writer.
 #[derive(Debug)]
-pub struct Shared {
-    published: ArcSwap<Published>,
+pub struct RouteStore {
+    published: ArcSwap<RouteSnapshot>,
     events: mpsc::Sender<TableEvent<Link>>,
     ready: AtomicBool,
     now_ready: Notify,
@@ -76,28 +76,28 @@ pub struct Shared {
     sources: ArcSwap<Vec<SourceLine>>,
 }
 
-impl Shared {
+impl RouteStore {
     /// Begins with this table. The receiver is the writer's.
     pub fn new(table: Table) -> (Arc<Self>, mpsc::Receiver<TableEvent<Link>>) {
         let (events, queue) = mpsc::channel(EVENT_QUEUE);
-        let shared = Self {
-            published: ArcSwap::from_pointee(Published::new(table)),
+        let routes = Self {
+            published: ArcSwap::from_pointee(RouteSnapshot::new(table)),
             events,
             ready: AtomicBool::new(false),
             now_ready: Notify::new(),
             stopping: AtomicBool::new(false),
             sources: ArcSwap::default(),
         };
-        (Arc::new(shared), queue)
+        (Arc::new(routes), queue)
     }
 
     /// The present version. A request decides by one version, and takes another only if that one refused it.
-    pub fn load(&self) -> Guard<Arc<Published>> {
+    pub fn load(&self) -> Guard<Arc<RouteSnapshot>> {
         self.published.load()
     }
 
     pub(super) fn publish(&self, table: Table) {
-        self.published.store(Arc::new(Published::new(table)));
+        self.published.store(Arc::new(RouteSnapshot::new(table)));
     }
 
     pub(super) fn events(&self) -> &mpsc::Sender<TableEvent<Link>> {

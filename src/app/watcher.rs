@@ -19,23 +19,23 @@ use tokio_util::task::TaskTracker;
 use super::Table;
 use super::activity::ActivityBook;
 use super::discovery::Discovery;
-use super::journal::Journal;
 use super::link::Link;
-use super::shared::Shared;
+use super::route_store::RouteStore;
+use super::transition_log::TransitionLog;
 
 /// How many events one version of the table takes in.
 const BATCH: usize = 256;
 
 /// Everything that the loop works with.
-pub struct Watch {
-    shared: Arc<Shared>,
+pub struct Watcher {
+    routes: Arc<RouteStore>,
     queue: mpsc::Receiver<TableEvent<Link>>,
     sources: Vec<Arc<dyn ContainerSource>>,
     sightings: Vec<Sighting>,
     discovery: Discovery,
     asking: HashMap<ContainerId, AbortHandle>,
     refreshing: HashMap<ContainerId, Refreshing>,
-    journal: Journal,
+    journal: TransitionLog,
     drained: Arc<Notify>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -55,10 +55,10 @@ enum Sighting {
     Seen,
 }
 
-impl Watch {
+impl Watcher {
     /// A loop over these sources. It ends, with every task that it started, when `stop` is cancelled.
     pub fn new(
-        shared: Arc<Shared>,
+        routes: Arc<RouteStore>,
         queue: mpsc::Receiver<TableEvent<Link>>,
         sources: Vec<Arc<dyn ContainerSource>>,
         upstream: Arc<dyn UpstreamClient>,
@@ -68,12 +68,12 @@ impl Watch {
     ) -> Self {
         let drained = Arc::new(Notify::new());
         Self {
-            discovery: Discovery::new(upstream, shared.events().clone(), Arc::clone(&drained)),
+            discovery: Discovery::new(upstream, routes.events().clone(), Arc::clone(&drained)),
             sightings: vec![Sighting::Nothing; sources.len()],
             asking: HashMap::new(),
             refreshing: HashMap::new(),
-            journal: Journal::new(telemetry),
-            shared,
+            journal: TransitionLog::new(telemetry),
+            routes,
             queue,
             sources,
             drained,
@@ -105,7 +105,7 @@ impl Watch {
     fn watch_sources(&self) {
         for (number, source) in self.sources.iter().enumerate() {
             let id = SourceId(u8::try_from(number).unwrap_or(u8::MAX));
-            let (mut reports, events) = (source.watch(), self.shared.events().clone());
+            let (mut reports, events) = (source.watch(), self.routes.events().clone());
             let forward = async move {
                 while let Some(event) = reports.next().await {
                     if events.send(TableEvent::Source(id, event)).await.is_err() {
@@ -120,7 +120,7 @@ impl Watch {
 
     /// Waits until there is something to take in: events, the time for something, or the end of a drain.
     async fn next_batch(&mut self, batch: &mut Vec<TableEvent<Link>>) {
-        let wake = self.shared.load().table.next_wake();
+        let wake = self.routes.load().table.next_wake();
         let time = async {
             match wake {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -137,7 +137,7 @@ impl Watch {
     /// One new version of the table, published before anything is done about it.
     fn take_in(&mut self, batch: &mut Vec<TableEvent<Link>>) {
         let now = tokio::time::Instant::now().into_std();
-        let published = self.shared.load();
+        let published = self.routes.load();
         let mut table: Table = published.table.clone();
         drop(published);
         batch.extend(finished_drains(&table));
@@ -158,14 +158,14 @@ impl Watch {
             }
         }
         let (active, settled) = (table.active(), table.is_settled());
-        self.shared.publish(table);
+        self.routes.publish(table);
         self.journal.contested(&transitions);
         for transition in transitions {
             self.perform(transition);
         }
         self.journal.active(active);
-        if settled && !self.shared.has_settled() && self.sighted() {
-            self.shared.settled();
+        if settled && !self.routes.has_settled() && self.sighted() {
+            self.routes.settled();
         }
     }
 
@@ -237,7 +237,7 @@ impl Watch {
 
     fn sight(&mut self, source: SourceId, sighting: Sighting, lost: Option<&str>) {
         if let Some(source) = self.sources.get(usize::from(source.0)) {
-            self.shared.note_source(source.name(), lost);
+            self.routes.note_source(source.name(), lost);
         }
         if let Some(known) = self.sightings.get_mut(usize::from(source.0))
             && *known != Sighting::Seen

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::shared::Shared;
+use super::route_store::RouteStore;
 
 /// The steps of a stop, each of which somebody waits for.
 pub struct Stop {
@@ -18,7 +18,7 @@ pub struct Stop {
     /// What is still in flight ends now.
     pub abort: CancellationToken,
     /// Nothing is in flight any more; the watching ends.
-    pub all_over: CancellationToken,
+    pub finished: CancellationToken,
     signals: Mutex<Signals>,
     delay: Duration,
     drain_timeout: Duration,
@@ -38,7 +38,7 @@ impl Stop {
         Ok(Self {
             stop_accepting: CancellationToken::new(),
             abort: CancellationToken::new(),
-            all_over: CancellationToken::new(),
+            finished: CancellationToken::new(),
             signals: Mutex::new(Signals::heard()?),
             delay,
             drain_timeout,
@@ -46,10 +46,10 @@ impl Stop {
     }
 
     /// Waits for the signal and takes the steps, each in its time. Ends when everything is over.
-    pub async fn conduct(&self, shared: &Arc<Shared>) {
+    pub async fn conduct(&self, routes: &Arc<RouteStore>) {
         let mut signals = self.signals.lock().await;
         let name = signals.next().await;
-        shared.begin_stop();
+        routes.begin_stop();
         let timeout = self.drain_timeout;
         let message = "stopping: requests in flight may finish; another signal ends them";
         info!(signal = name, drain_timeout_s = timeout.as_secs_f32(), "{message}");
@@ -57,7 +57,7 @@ impl Stop {
             tokio::time::sleep(self.delay).await;
             self.stop_accepting.cancel();
             tokio::select! {
-                () = self.all_over.cancelled() => {}
+                () = self.finished.cancelled() => {}
                 () = tokio::time::sleep(timeout) => warn!("the drain deadline has come: requests in flight are cut"),
             }
         };
@@ -74,7 +74,7 @@ impl Stop {
 ///
 /// # Errors
 /// The system gives no way to hear signals.
-pub fn at_a_signal() -> io::Result<CancellationToken> {
+pub fn on_signal() -> io::Result<CancellationToken> {
     let mut signals = Signals::heard()?;
     let told = CancellationToken::new();
     let tell = told.clone();
