@@ -18,7 +18,7 @@ use ports::telemetry::{
 const MANY: u64 = 20_000;
 
 const OUTCOMES: [Outcome; 5] =
-    [Outcome::Complete, Outcome::AnsweredHere, Outcome::ClientLeft, Outcome::BackendBroke, Outcome::CutByDrain];
+    [Outcome::Complete, Outcome::AnsweredLocally, Outcome::ClientLeft, Outcome::BackendBroke, Outcome::CutByDrain];
 
 const ACTIONS: [TableAction; 5] = [
     TableAction::Registered,
@@ -55,7 +55,7 @@ fn finished(outcome: Outcome) -> RequestFinished {
         outcome,
         duration: Duration::from_secs(3),
         first_byte: Some(Duration::from_millis(40)),
-        answer_bytes: 17,
+        response_bytes: 17,
     }
 }
 

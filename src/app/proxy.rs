@@ -12,7 +12,7 @@ use domain::table::Resolution;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
 use ports::telemetry::{Outcome, Telemetry};
-use ports::upstream::{Answer, BodyError, BoxBody, BoxRequest, RequestSlot, SendFailure};
+use ports::upstream::{BodyError, BoxBody, BoxRequest, RequestSlot, SendFailure, UpstreamResponse};
 
 use super::Backend;
 use super::cancel::RequestCancel;
@@ -52,7 +52,7 @@ pub enum ProxyError {
     /// The backend did not answer.
     Unreachable,
     /// What the backend sent is no answer by the rules of the protocol: why.
-    InvalidAnswer(String),
+    InvalidResponse(String),
     /// The drain deadline came before the answer; why the backend went, if that is still known.
     Cut(Option<LeaveReason>),
     /// The request's own body failed.
@@ -69,7 +69,7 @@ pub struct Proxy {
 
 /// What came of one try.
 enum Tried {
-    Answered(Answer),
+    Answered(UpstreamResponse),
     Failed(SendFailure),
     /// The backend left service, or its drain is over.
     Interrupted {
@@ -133,7 +133,7 @@ impl Proxy {
             let lease = match lease {
                 Ok(lease) => lease,
                 Err(ProxyError::Unreachable) => {
-                    let refusal = tries.invalid.map_or(ProxyError::Unreachable, ProxyError::InvalidAnswer);
+                    let refusal = tries.invalid.map_or(ProxyError::Unreachable, ProxyError::InvalidResponse);
                     return Err((refusal, tracker));
                 }
                 Err(refusal) => return Err((refusal, tracker)),
@@ -161,7 +161,7 @@ impl Proxy {
                     tracker.ends(Outcome::BackendBroke);
                     lease.broke();
                     let refusal = match failure {
-                        SendFailure::InvalidAnswer(why) => ProxyError::InvalidAnswer(why),
+                        SendFailure::InvalidResponse(why) => ProxyError::InvalidResponse(why),
                         _ => ProxyError::Unreachable,
                     };
                     return Err((refusal, tracker));
@@ -198,7 +198,7 @@ impl Proxy {
                 }
                 self.routes.eject(backend.registration, failure.to_string());
                 tries.failed = true;
-                if let SendFailure::InvalidAnswer(why) = failure {
+                if let SendFailure::InvalidResponse(why) = failure {
                     tries.invalid = Some(why);
                 }
             }
@@ -301,9 +301,9 @@ async fn attempt(lease: &Lease, slot: &RequestSlot) -> Tried {
     .await
 }
 
-fn forwarded(answer: Answer, lease: Lease, mut tracker: RequestTracker) -> Forwarded {
+fn forwarded(answer: UpstreamResponse, lease: Lease, mut tracker: RequestTracker) -> Forwarded {
     match answer {
-        Answer::Response(response) => {
+        UpstreamResponse::Response(response) => {
             let streamed = response
                 .headers()
                 .get(CONTENT_TYPE)
@@ -311,7 +311,7 @@ fn forwarded(answer: Answer, lease: Lease, mut tracker: RequestTracker) -> Forwa
             tracker.answered(response.status(), streamed);
             Forwarded::Response(response.map(|body| LeasedBody::new(body, lease, tracker)))
         }
-        Answer::Tunnel(head, upstream) => {
+        UpstreamResponse::Tunnel(head, upstream) => {
             tracker.answered(head.status(), true);
             lease.cancel().begin_streaming();
             let upstream = Box::new(ObservedTunnel { upstream, cancel: Arc::clone(lease.cancel()) });

@@ -25,7 +25,7 @@ struct State {
     backend: Option<Arc<str>>,
     status: Option<StatusCode>,
     streamed: bool,
-    answer_bytes: u64,
+    response_bytes: u64,
     outcome: Outcome,
 }
 
@@ -50,7 +50,7 @@ impl RequestTracker {
             backend: None,
             status: None,
             streamed: false,
-            answer_bytes: 0,
+            response_bytes: 0,
             outcome: Outcome::ClientLeft,
         }))
     }
@@ -66,10 +66,10 @@ impl RequestTracker {
     }
 
     /// The proxy answers by itself.
-    pub fn answered_here(&mut self, status: StatusCode) {
+    pub fn answered_locally(&mut self, status: StatusCode) {
         self.0.status = Some(status);
         if self.0.outcome == Outcome::ClientLeft {
-            self.0.outcome = Outcome::AnsweredHere;
+            self.0.outcome = Outcome::AnsweredLocally;
         }
     }
 
@@ -115,7 +115,7 @@ impl RequestTracker {
             recorder.first_byte = Some(recorder.started.elapsed());
             recorder.record.first_byte();
         }
-        self.0.answer_bytes += bytes as u64;
+        self.0.response_bytes += bytes as u64;
     }
 
     /// How it ends. What is noted last before the drop holds.
@@ -129,7 +129,7 @@ impl RequestTracker {
         warn!(
             container = self.0.backend.as_deref(),
             reason,
-            answer_bytes = self.0.answer_bytes,
+            response_bytes = self.0.response_bytes,
             request_id = &*self.0.request_id,
             trace_id = self.trace_ids().map(|ids| ids.0),
             span_id = self.trace_ids().map(|ids| ids.1),
@@ -156,7 +156,7 @@ impl Drop for State {
             container = self.backend.as_deref(),
             status = self.status.map(|status| status.as_u16()),
             outcome = self.outcome.as_str(),
-            answer_bytes = self.answer_bytes,
+            response_bytes = self.response_bytes,
             trace_id = self.trace_ids().map(|ids| ids.0),
             span_id = self.trace_ids().map(|ids| ids.1),
             "request finished"
@@ -169,7 +169,7 @@ impl Drop for State {
                 outcome: self.outcome,
                 duration: recorder.started.elapsed(),
                 first_byte: recorder.first_byte,
-                answer_bytes: self.answer_bytes,
+                response_bytes: self.response_bytes,
             });
         }
     }

@@ -29,7 +29,7 @@ pub struct RouteSnapshot {
     /// The table.
     pub table: Table,
     /// The list of models as the http side answers it, made when it is first asked for.
-    pub models_answer: OnceLock<Bytes>,
+    pub models_response: OnceLock<Bytes>,
     /// What a refusal names of it, made when the first unknown model is asked for.
     first_names: OnceLock<(Vec<ModelName>, usize)>,
     /// How many containers may still turn out to serve a model.
@@ -42,7 +42,7 @@ impl RouteSnapshot {
     pub(super) fn new(table: Table) -> Self {
         Self {
             table,
-            models_answer: OnceLock::new(),
+            models_response: OnceLock::new(),
             first_names: OnceLock::new(),
             starting: OnceLock::new(),
             left_out: OnceLock::new(),

@@ -88,7 +88,7 @@ pub enum Outcome {
     /// The whole answer was handed over.
     Complete,
     /// The proxy answered by itself, with an error or from memory.
-    AnsweredHere,
+    AnsweredLocally,
     /// The client went away first.
     ClientLeft,
     /// The backend broke off in the middle of its answer.
@@ -102,7 +102,7 @@ impl Outcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
-            Self::AnsweredHere => "answered_by_proxy",
+            Self::AnsweredLocally => "answered_by_proxy",
             Self::ClientLeft => "client_left",
             Self::BackendBroke => "backend_broke",
             Self::CutByDrain => "cut_by_drain",
@@ -126,7 +126,7 @@ pub struct RequestFinished {
     /// From its head to the first byte of the answer's body.
     pub first_byte: Option<Duration>,
     /// How many bytes of the answer's body were handed over.
-    pub answer_bytes: u64,
+    pub response_bytes: u64,
 }
 
 /// A change of the routing table.

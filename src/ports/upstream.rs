@@ -94,7 +94,7 @@ pub enum SendFailure {
     Broken(String),
     /// What came back is no answer by the rules of the protocol.
     #[error("the answer breaks the protocol: {0}")]
-    InvalidAnswer(String),
+    InvalidResponse(String),
     /// The request's own body failed; the backend is not to blame.
     #[error("the request's body ended early: {0}")]
     RequestBody(BodyError),
@@ -175,7 +175,7 @@ pub enum ListModelsError {
     Status(u16),
     /// The framing of the answer breaks the protocol, so that requests would fail there.
     #[error("the answer breaks the protocol: {0}")]
-    InvalidAnswer(&'static str),
+    InvalidResponse(&'static str),
     /// The proxy asked itself.
     #[error(
         "this is the proxy itself: take its URL out of PROXY_BACKENDS, or the label inference.enable off its container"
@@ -209,7 +209,7 @@ pub struct ListedModel {
 }
 
 /// What a backend answered to a request.
-pub enum Answer {
+pub enum UpstreamResponse {
     /// A response. Its body fails visibly when the backend breaks off.
     Response(http::Response<BoxBody>),
     /// The backend switched protocols: its head (status 101), and the connection from here on.
@@ -254,11 +254,11 @@ pub trait Channel: Send + Sync {
     ///   where the backend has shown that it keeps connections open after such a response.
     /// - A request is on the wire at most once, except that one which met a connection that had been closed while it
     ///   was idle is sent on a new one when nothing of it can have been read and its body was not touched.
-    /// - An unasked switch of protocols, contradicting framing, and anything malformed is `InvalidAnswer`.
+    /// - An unasked switch of protocols, contradicting framing, and anything malformed is `InvalidResponse`.
     ///
     /// # Errors
     /// [`SendError`]. `NotSent` only if no byte can have been read by a live backend; then the request is in its slot.
-    async fn send(&self, request: &RequestSlot) -> Result<Answer, SendError>;
+    async fn send(&self, request: &RequestSlot) -> Result<UpstreamResponse, SendError>;
 
     /// Closes idle connections, and every other one as soon as its exchange is over. New requests still work, each on
     /// a connection of its own.

@@ -168,7 +168,7 @@ async fn what_breaks_the_protocol_is_an_invalid_answer_and_ends_the_connection()
         let channel = channel(&backend);
         for count in 1..=2 {
             let error = fail(&channel, post("/", "body")).await;
-            assert!(matches!(error.failure, SendFailure::InvalidAnswer(_)), "{answer:?}: {error:?}");
+            assert!(matches!(error.failure, SendFailure::InvalidResponse(_)), "{answer:?}: {error:?}");
             assert_eq!(error.sent, Sent::MaybeSent);
             backend.until("the connection to be closed", |backend| backend.open() == 0).await;
             assert_eq!(backend.connections(), count);
@@ -183,7 +183,7 @@ async fn a_head_may_be_large_but_not_endless() {
     assert_eq!(text(respond(&channel(&backend), get("/")).await).await, "ok");
     let backend = RawBackend::answering(padded(128 * 1024)).await;
     let error = fail(&channel(&backend), get("/")).await;
-    assert!(matches!(error.failure, SendFailure::InvalidAnswer(_)), "{error:?}");
+    assert!(matches!(error.failure, SendFailure::InvalidResponse(_)), "{error:?}");
 
     let many = |count: usize| {
         let lines: String = (1..count).map(|n| format!("x-{n}: 1\r\n")).collect();
@@ -193,7 +193,7 @@ async fn a_head_may_be_large_but_not_endless() {
     assert_eq!(text(respond(&channel(&backend), get("/")).await).await, "ok");
     let backend = RawBackend::answering(many(101)).await;
     let error = fail(&channel(&backend), get("/")).await;
-    assert!(matches!(error.failure, SendFailure::InvalidAnswer(_)), "{error:?}");
+    assert!(matches!(error.failure, SendFailure::InvalidResponse(_)), "{error:?}");
 }
 
 #[tokio::test]
@@ -244,8 +244,8 @@ async fn a_backend_is_asked_for_its_models_by_the_rules_by_which_requests_are_ca
             let client = HttpUpstream::new(UpstreamSettings::default()).unwrap();
             let listed = soon("a list", client.models(&target)).await;
             let carried = match send(&client.open(&target), get("/")).await {
-                Ok(Answer::Response(response)) => Ok(read(response.into_body()).await.text().to_owned()),
-                Ok(Answer::Tunnel(..)) => panic!("a tunnel"),
+                Ok(UpstreamResponse::Response(response)) => Ok(read(response.into_body()).await.text().to_owned()),
+                Ok(UpstreamResponse::Tunnel(..)) => panic!("a tunnel"),
                 Err(error) => Err(error),
             };
             let shown: String = head.chars().take(80).collect();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lw_inference_proxy::adapters::upstream::UpstreamSettings;
-use ports::upstream::Answer;
+use ports::upstream::UpstreamResponse;
 
 use crate::support::bodies::{get, post, text};
 use crate::support::raw_backend::RawBackend;
@@ -38,8 +38,8 @@ async fn no_request_is_lost_at_a_backend_that_closes_after_its_responses_without
             let mut lost = 0;
             for _ in 0..40 {
                 match send(&channel, post("/", "body")).await {
-                    Ok(Answer::Response(response)) => drop(text(response).await),
-                    Ok(Answer::Tunnel(..)) => panic!("a tunnel"),
+                    Ok(UpstreamResponse::Response(response)) => drop(text(response).await),
+                    Ok(UpstreamResponse::Tunnel(..)) => panic!("a tunnel"),
                     Err(_) => lost += 1,
                 }
             }
@@ -130,8 +130,8 @@ async fn a_backend_that_ceases_to_keep_its_connections_loses_few_requests() {
     let mut lost = 0;
     for _ in 0..200 {
         match send(&channel, get("/")).await {
-            Ok(Answer::Response(response)) => drop(text(response).await),
-            Ok(Answer::Tunnel(..)) => panic!("a tunnel"),
+            Ok(UpstreamResponse::Response(response)) => drop(text(response).await),
+            Ok(UpstreamResponse::Tunnel(..)) => panic!("a tunnel"),
             Err(_) => lost += 1,
         }
     }

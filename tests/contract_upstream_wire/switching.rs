@@ -34,7 +34,7 @@ async fn the_request_for_a_switch_goes_out_as_it_is_and_early_bytes_are_kept() {
         peer.send("bye").await
     })
     .await;
-    let Ok(Answer::Tunnel(head, mut tunnel)) = send(&channel(&backend), upgrade("websocket")).await else {
+    let Ok(UpstreamResponse::Tunnel(head, mut tunnel)) = send(&channel(&backend), upgrade("websocket")).await else {
         panic!("no tunnel")
     };
     assert_eq!((head.status().as_u16(), &head.headers()["upgrade"]), (101, &"websocket".parse().unwrap()));
@@ -62,7 +62,7 @@ async fn a_switch_that_was_not_asked_for_is_an_invalid_answer() {
     for request in [get("/"), upgrade("h2c"), upgrade("other, thing")] {
         let backend = RawBackend::answering(SWITCH).await;
         let error = fail(&channel(&backend), request).await;
-        assert!(matches!(error.failure, SendFailure::InvalidAnswer(_)), "{error:?}");
+        assert!(matches!(error.failure, SendFailure::InvalidResponse(_)), "{error:?}");
         backend.until("the connection to be closed", |backend| backend.open() == 0).await;
     }
 }
@@ -78,7 +78,9 @@ async fn a_tunnel_counts_as_a_connection_and_goes_when_it_is_dropped() {
     })
     .await;
     let channel = channel_with(&backend, UpstreamSettings { max_connections: 1, ..UpstreamSettings::default() });
-    let Ok(Answer::Tunnel(_, tunnel)) = send(&channel, upgrade("websocket")).await else { panic!("no tunnel") };
+    let Ok(UpstreamResponse::Tunnel(_, tunnel)) = send(&channel, upgrade("websocket")).await else {
+        panic!("no tunnel")
+    };
     let error = fail(&channel, get("/")).await;
     assert!(matches!(error.failure, SendFailure::TooManyConnections(1)), "{error:?}");
     drop(tunnel);

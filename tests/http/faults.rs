@@ -48,10 +48,12 @@ impl UpstreamClient for Panics {
 
 #[async_trait]
 impl Channel for Panics {
-    async fn send(&self, slot: &RequestSlot) -> Result<Answer, SendError> {
+    async fn send(&self, slot: &RequestSlot) -> Result<UpstreamResponse, SendError> {
         let request = slot.take().unwrap();
         assert!(!request.uri().path().ends_with("/bad") || self.in_the_body, "a defect on purpose");
-        Ok(Answer::Response(http::Response::new(Box::pin(Body3(if self.in_the_body { 0 } else { 3 })) as BoxBody)))
+        Ok(UpstreamResponse::Response(http::Response::new(
+            Box::pin(Body3(if self.in_the_body { 0 } else { 3 })) as BoxBody
+        )))
     }
 
     fn retire(&self) {}

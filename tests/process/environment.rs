@@ -67,7 +67,7 @@ async fn rule_14_a_broken_answer_is_logged_with_the_bytes_that_were_sent() {
     let proxy = ProxyProcess::start(&[backend.address()], &[]).await;
     let answer = proxy.ask(post_with("/v1/x", "x-request-id: r-14\r\n", MODEL)).await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "half"));
-    let says = |line: &str| ["broke off", "\"answer_bytes\":4", "\"r-14\""].iter().all(|part| line.contains(part));
+    let says = |line: &str| ["broke off", "\"response_bytes\":4", "\"r-14\""].iter().all(|part| line.contains(part));
     proxy.until("a line of log", |proxy| proxy.output().lines().any(says)).await;
 }
 

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri
 use http_body::Frame;
 use http_body_util::BodyExt;
 use ports::upstream::{
-    Answer, BodyError, BoxBody, Channel, ListModelsError, ListedModel, RequestSlot, SendError, SendFailure, Sent,
-    Target, UpstreamClient,
+    BodyError, BoxBody, Channel, ListModelsError, ListedModel, RequestSlot, SendError, SendFailure, Sent, Target,
+    UpstreamClient, UpstreamResponse,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -131,7 +131,7 @@ struct FakeChannel {
 
 #[async_trait]
 impl Channel for FakeChannel {
-    async fn send(&self, slot: &RequestSlot) -> Result<Answer, SendError> {
+    async fn send(&self, slot: &RequestSlot) -> Result<UpstreamResponse, SendError> {
         let mut reply = self
             .upstream
             .state()
@@ -164,7 +164,7 @@ impl Channel for FakeChannel {
             reply = *then;
         }
         if let Reply::Early(status, answer) = reply {
-            return Ok(Answer::Response(response(status, &[], answer)));
+            return Ok(UpstreamResponse::Response(response(status, &[], answer)));
         }
         self.read(index, body).await.map_err(|error| maybe_sent(SendFailure::RequestBody(error)))?;
         play(reply)
@@ -186,20 +186,20 @@ impl FakeChannel {
     }
 }
 
-fn play(reply: Reply) -> Result<Answer, SendError> {
+fn play(reply: Reply) -> Result<UpstreamResponse, SendError> {
     match reply {
         Reply::Answer(status, headers, pieces) => {
             let body = bodies::frames(pieces.into_iter().map(|piece| Ok(Frame::data(Bytes::from(piece)))));
-            Ok(Answer::Response(response(status, &headers, body)))
+            Ok(UpstreamResponse::Response(response(status, &headers, body)))
         }
         Reply::BreaksOff(pieces) => {
             let pieces = pieces.into_iter().map(|piece| Ok(Frame::data(Bytes::from(piece))));
             let broken = Err(BodyError::Broken("the backend closed it".into()));
             let body = bodies::frames(pieces.chain([broken]));
-            Ok(Answer::Response(response(StatusCode::OK, &[], body)))
+            Ok(UpstreamResponse::Response(response(StatusCode::OK, &[], body)))
         }
         Reply::Breaks => Err(maybe_sent(SendFailure::Broken("the backend closed it".into()))),
-        Reply::Rubbish => Err(maybe_sent(SendFailure::InvalidAnswer("no HTTP".into()))),
+        Reply::Rubbish => Err(maybe_sent(SendFailure::InvalidResponse("no HTTP".into()))),
         Reply::Switches(early) => {
             let head = Response::builder().status(101).header("upgrade", "websocket").body(()).unwrap();
             let (ours, mut theirs) = tokio::io::duplex(4096);
@@ -208,7 +208,7 @@ fn play(reply: Reply) -> Result<Answer, SendError> {
                 let (mut read, mut write) = tokio::io::split(theirs);
                 tokio::io::copy(&mut read, &mut write).await
             });
-            Ok(Answer::Tunnel(head, Box::new(ours)))
+            Ok(UpstreamResponse::Tunnel(head, Box::new(ours)))
         }
         Reply::Refused | Reply::Early(..) | Reply::After(..) | Reply::Connects(..) => {
             unreachable!("handled before the body was read")

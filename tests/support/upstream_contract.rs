@@ -14,8 +14,8 @@ use domain::labels::BasePath;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use ports::upstream::{
-    Answer, BodyError, BoxBody, BoxRequest, Channel, ListModelsError, RequestSlot, SendError, SendFailure, Sent,
-    Target, UpstreamClient,
+    BodyError, BoxBody, BoxRequest, Channel, ListModelsError, RequestSlot, SendError, SendFailure, Sent, Target,
+    UpstreamClient, UpstreamResponse,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -77,14 +77,14 @@ pub fn target(address: SocketAddr) -> Target {
 /// Sends and expects a response.
 pub async fn respond(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> http::Response<BoxBody> {
     match send(channel, request).await {
-        Ok(Answer::Response(response)) => response,
-        Ok(Answer::Tunnel(head, _)) => panic!("a tunnel: {head:?}"),
+        Ok(UpstreamResponse::Response(response)) => response,
+        Ok(UpstreamResponse::Tunnel(head, _)) => panic!("a tunnel: {head:?}"),
         Err(error) => panic!("{error:?}"),
     }
 }
 
 /// Sends, and waits for what comes of it.
-pub async fn send(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> Result<Answer, SendError> {
+pub async fn send(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> Result<UpstreamResponse, SendError> {
     soon("an answer or a failure", channel.send(&RequestSlot::new(Box::new(request)))).await
 }
 
@@ -110,8 +110,8 @@ pub async fn fail(channel: &Arc<dyn Channel>, request: Request<BoxBody>) -> Fail
             assert_eq!(sent == Sent::NotSent, slot.is_filled(), "{failure:?}");
             Failed { sent, failure, request: slot.take() }
         }
-        Ok(Answer::Response(response)) => panic!("answered {}", response.status()),
-        Ok(Answer::Tunnel(head, _)) => panic!("a tunnel: {head:?}"),
+        Ok(UpstreamResponse::Response(response)) => panic!("answered {}", response.status()),
+        Ok(UpstreamResponse::Tunnel(head, _)) => panic!("a tunnel: {head:?}"),
     }
 }
 
@@ -234,7 +234,7 @@ pub async fn an_answer_that_is_no_http_is_invalid(rig: &dyn Rig) {
     let scene = rig.playing(vec![Reply::Rubbish]).await;
     let error = fail(&scene.channel(), post("/", "body")).await;
     assert_eq!(error.sent, Sent::MaybeSent);
-    assert!(matches!(error.failure, SendFailure::InvalidAnswer(_)), "{error:?}");
+    assert!(matches!(error.failure, SendFailure::InvalidResponse(_)), "{error:?}");
 }
 
 pub async fn a_request_body_that_fails_is_not_the_backends_fault(rig: &dyn Rig) {
@@ -267,7 +267,9 @@ pub async fn a_switch_of_protocols_gives_a_tunnel(rig: &dyn Rig) {
         .header("upgrade", "websocket")
         .body(bodies::empty())
         .unwrap();
-    let Ok(Answer::Tunnel(head, mut tunnel)) = send(&scene.channel(), request).await else { panic!("no tunnel") };
+    let Ok(UpstreamResponse::Tunnel(head, mut tunnel)) = send(&scene.channel(), request).await else {
+        panic!("no tunnel")
+    };
     assert_eq!(head.status(), StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!(head.headers()["upgrade"], "websocket");
     tunnel.write_all(b"echo").await.unwrap();

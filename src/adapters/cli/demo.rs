@@ -114,7 +114,7 @@ impl RequestRecord for Line {
             None => String::new(),
         };
         let outcome = match finished.outcome {
-            Outcome::Complete | Outcome::AnsweredHere => String::new(),
+            Outcome::Complete | Outcome::AnsweredLocally => String::new(),
             Outcome::ClientLeft => ", the client left first".to_owned(),
             Outcome::BackendBroke => ", the backend broke off".to_owned(),
             Outcome::CutByDrain => ", cut: the proxy stops".to_owned(),

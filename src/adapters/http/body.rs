@@ -16,7 +16,7 @@ use super::conn_state::{Connection, Flushes};
 const UNREAD_MAX: usize = 16 * 1024;
 
 /// What a client's connection writes.
-pub struct AnswerBody {
+pub struct ClientBody {
     source: Source,
     connection: Option<Arc<Connection>>,
     broken: Option<Broken>,
@@ -42,7 +42,7 @@ enum Source {
     Routed(axum::body::Body),
 }
 
-impl AnswerBody {
+impl ClientBody {
     /// Made here.
     pub fn here(bytes: Bytes) -> Self {
         Self { source: Source::Here(Full::new(bytes)), connection: None, broken: None, unread: Unread::default() }
@@ -89,7 +89,7 @@ impl Unread {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for ClientBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -140,10 +140,10 @@ impl Body for AnswerBody {
     }
 }
 
-impl Drop for AnswerBody {
+impl Drop for ClientBody {
     fn drop(&mut self) {
         if let Some(connection) = &self.connection {
-            connection.end_answer();
+            connection.end_response();
         }
     }
 }

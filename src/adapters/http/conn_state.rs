@@ -51,7 +51,7 @@ pub(super) struct Connection {
     /// Whether the answer is over, up to what has not left yet.
     answered: AtomicBool,
     /// Whether the end of the connection is the end of the answer.
-    closes_answer: AtomicBool,
+    closes_response: AtomicBool,
     /// Whether the socket had nothing to read and wakes the connection for the next byte, or the end.
     reads: AtomicBool,
     tunnel: Mutex<Option<Box<Tunnel>>>,
@@ -69,7 +69,7 @@ impl Connection {
             flushes: Flushes::default(),
             state: AtomicU8::new(ConnState::New as u8),
             answered: AtomicBool::new(false),
-            closes_answer: AtomicBool::new(false),
+            closes_response: AtomicBool::new(false),
             reads: AtomicBool::new(false),
             tunnel: Mutex::new(None),
         }
@@ -110,11 +110,11 @@ impl Connection {
     pub(super) fn begin_serving(&self) {
         self.set(ConnState::Serving);
         self.answered.store(false, Ordering::Relaxed);
-        self.closes_answer.store(false, Ordering::Relaxed);
+        self.closes_response.store(false, Ordering::Relaxed);
     }
 
     /// Notes that nothing is added to the answer any more.
-    pub(super) fn end_answer(&self) {
+    pub(super) fn end_response(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
 
@@ -163,13 +163,13 @@ impl Connection {
     }
 
     /// Notes whether only the end of the connection tells the client that the answer is over.
-    pub(super) fn set_closes_answer(&self, closes: bool) {
-        self.closes_answer.store(closes, Ordering::Relaxed);
+    pub(super) fn set_closes_response(&self, closes: bool) {
+        self.closes_response.store(closes, Ordering::Relaxed);
     }
 
     /// Returns true if an end of the connection in order would make an answer look complete that is not.
     pub(super) fn must_reset(&self) -> bool {
-        self.closes_answer.load(Ordering::Relaxed) && self.state() == ConnState::Serving
+        self.closes_response.load(Ordering::Relaxed) && self.state() == ConnState::Serving
     }
 
     /// Notes whether the socket wakes the connection for what comes.
@@ -276,14 +276,14 @@ mod tests {
         assert_eq!(connection.state(), ConnState::Head);
         connection.begin_serving();
         assert!(survives(&connection, 100), "an answer is on its way");
-        connection.end_answer();
+        connection.end_response();
         assert!(survives(&connection, 100), "its last bytes have not left");
         flush(&connection);
         assert!(survives(&connection, IDLE_ROUNDS));
         assert!(connection.bytes_came(), "a head begins");
         assert!(survives(&connection, 100), "a head is on its way");
         connection.begin_serving();
-        connection.end_answer();
+        connection.end_response();
         flush(&connection);
         assert!(survives(&connection, IDLE_ROUNDS) && !survives(&connection, 1));
     }
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!((connection.state(), connection.flushes.count()), (ConnState::Serving, 1));
         assert!(!connection.bytes_came(), "a byte ahead is no head");
         assert!(connection.is_in_use());
-        connection.end_answer();
+        connection.end_response();
         flush(&connection);
         assert_eq!(connection.state(), ConnState::Idle);
     }
@@ -306,9 +306,9 @@ mod tests {
         let connection = connection();
         connection.begin_serving();
         assert!(!connection.must_reset());
-        connection.set_closes_answer(true);
+        connection.set_closes_response(true);
         assert!(connection.must_reset());
-        connection.end_answer();
+        connection.end_response();
         flush(&connection);
         assert!(!connection.must_reset(), "it is complete");
     }

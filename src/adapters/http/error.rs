@@ -9,7 +9,7 @@ use http::{HeaderName, Response, StatusCode, Uri};
 use ports::upstream::BodyError;
 use serde_json::json;
 
-use super::body::AnswerBody;
+use super::body::ClientBody;
 use super::noted::Noted;
 
 /// What a client is told to wait before it asks again for a model that is on its way, in seconds.
@@ -46,7 +46,7 @@ impl Dialect {
 
 /// An error that the proxy answers by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ErrorAnswer {
+pub struct ErrorResponse {
     /// The status.
     pub status: StatusCode,
     /// OpenAI's `code`.
@@ -61,7 +61,7 @@ pub struct ErrorAnswer {
     pub close: bool,
 }
 
-impl ErrorAnswer {
+impl ErrorResponse {
     /// An error without anything special.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), param: None, retry_after: None, close: false }
@@ -164,7 +164,7 @@ impl ErrorAnswer {
                 let message = format!("the backend of the model `{model}` did not answer");
                 Self::new(StatusCode::BAD_GATEWAY, "backend_unreachable", message)
             }
-            ProxyError::InvalidAnswer(why) => {
+            ProxyError::InvalidResponse(why) => {
                 let message =
                     format!("the backend of the model `{model}` sent an answer that is not valid HTTP: {why}");
                 Self::new(StatusCode::BAD_GATEWAY, "backend_unreachable", message)
@@ -179,7 +179,7 @@ impl ErrorAnswer {
     }
 
     /// The response, in this dialect.
-    pub fn into_response(self, dialect: Dialect, request_id: &str) -> Response<AnswerBody> {
+    pub fn into_response(self, dialect: Dialect, request_id: &str) -> Response<ClientBody> {
         let body = match dialect {
             Dialect::OpenAi => json!({"error": {
                 "message": self.message, "type": self.openai_type(), "param": self.param, "code": self.code,
@@ -190,7 +190,7 @@ impl ErrorAnswer {
                 "request_id": request_id,
             }),
         };
-        let mut response = Response::new(AnswerBody::here(Bytes::from(body.to_string())));
+        let mut response = Response::new(ClientBody::here(Bytes::from(body.to_string())));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -87,7 +87,7 @@ fn take_away(version: Version, headers: &mut HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Takes away what belongs to the backend's own connection. `Trailer` stays: it announces what comes behind the body.
-pub fn prepare_answer(status: StatusCode, headers: &mut HeaderMap) {
+pub fn prepare_response(status: StatusCode, headers: &mut HeaderMap) {
     let noted = Noted::of(headers);
     if !noted.any(Noted::STAYS_BEHIND | Noted::CONNECTION) {
         return;
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn an_answer_keeps_its_trailer_and_loses_its_connection() {
         let mut answer = headers(&[("connection", "close"), ("trailer", "x-sum"), ("keep-alive", "max=9")]);
-        prepare_answer(StatusCode::OK, &mut answer);
+        prepare_response(StatusCode::OK, &mut answer);
         assert!(has(&answer, "trailer", "x-sum"));
         assert!(!answer.contains_key("connection") && !answer.contains_key("keep-alive"));
     }

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 
-use super::error::ErrorAnswer;
+use super::error::ErrorResponse;
 use super::noted::Noted;
 
 /// The longest target that is passed on, in bytes.
@@ -20,12 +20,12 @@ pub const X_FORWARDED_FOR: http::HeaderName = http::HeaderName::from_static("x-f
 ///
 /// # Errors
 /// The answer to the client, where it cannot be passed on.
-pub fn check(parts: &Parts, noted: Noted) -> Result<(), ErrorAnswer> {
+pub fn check(parts: &Parts, noted: Noted) -> Result<(), ErrorResponse> {
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         let message = "the proxy takes no CONNECT and no TRACE";
-        return Err(ErrorAnswer {
+        return Err(ErrorResponse {
             close: true,
-            ..ErrorAnswer::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+            ..ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         });
     }
     host(parts)?;
@@ -40,13 +40,13 @@ pub fn check(parts: &Parts, noted: Noted) -> Result<(), ErrorAnswer> {
 }
 
 /// Exactly one valid `Host`, which a target in absolute form must not contradict (RFC 9112, section 3.2).
-fn host(parts: &Parts) -> Result<(), ErrorAnswer> {
+fn host(parts: &Parts) -> Result<(), ErrorResponse> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.as_bytes(),
         (None, _) if parts.version == Version::HTTP_10 => return Ok(()),
-        (None, _) => return Err(ErrorAnswer::malformed("the request has no Host header")),
-        _ => return Err(ErrorAnswer::malformed("the request has more than one Host header")),
+        (None, _) => return Err(ErrorResponse::malformed("the request has no Host header")),
+        _ => return Err(ErrorResponse::malformed("the request has more than one Host header")),
     };
     if host.is_empty() && parts.uri.authority().is_none() {
         return Ok(());
@@ -56,11 +56,11 @@ fn host(parts: &Parts) -> Result<(), ErrorAnswer> {
     }
     let plain = host.iter().all(|b| b.is_ascii_alphanumeric() || b".-_:[]%~!$&'()*+,;=".contains(b));
     if !plain || !Authority::try_from(host).is_ok_and(|host| port_is_plain(host.as_str())) {
-        return Err(ErrorAnswer::malformed("the request's Host header is not a host"));
+        return Err(ErrorResponse::malformed("the request's Host header is not a host"));
     }
     match parts.uri.authority() {
         Some(authority) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => {
-            Err(ErrorAnswer::malformed("the request's target names another host than its Host header"))
+            Err(ErrorResponse::malformed("the request's target names another host than its Host header"))
         }
         _ => Ok(()),
     }
@@ -81,27 +81,27 @@ fn port_is_plain(host: &str) -> bool {
 }
 
 /// One `Transfer-Encoding: chunked` or none: anything else is read differently by different servers.
-fn transfer_encoding(parts: &Parts) -> Result<(), ErrorAnswer> {
+fn transfer_encoding(parts: &Parts) -> Result<(), ErrorResponse> {
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
         // A length beside it is gone: hyper drops it, and ends the connection with this request (RFC 9112, section 6.3).
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(ErrorAnswer::malformed("the request's Transfer-Encoding is not exactly one \"chunked\"")),
+        _ => Err(ErrorResponse::malformed("the request's Transfer-Encoding is not exactly one \"chunked\"")),
     }
 }
 
 /// The target goes to the backend byte for byte, or not at all: whatever some server would resolve is refused. The id of a
 /// model that is answered from memory may be anything.
-fn target(parts: &Parts) -> Result<(), ErrorAnswer> {
+fn target(parts: &Parts) -> Result<(), ErrorResponse> {
     let Some(whole) = parts.uri.path_and_query() else {
-        return Err(ErrorAnswer::malformed("the request's target is not a path"));
+        return Err(ErrorResponse::malformed("the request's target is not a path"));
     };
     if whole.as_str().len() > TARGET_MAX_BYTES {
         let message = format!("the request's target is longer than {TARGET_MAX_BYTES} bytes");
-        return Err(ErrorAnswer {
+        return Err(ErrorResponse {
             close: true,
-            ..ErrorAnswer::new(StatusCode::URI_TOO_LONG, "target_too_long", message)
+            ..ErrorResponse::new(StatusCode::URI_TOO_LONG, "target_too_long", message)
         });
     }
     match path_is_plain(whole.path()) || is_retrieval(&parts.method, whole.path()) {
@@ -116,8 +116,8 @@ fn is_retrieval(method: &Method, path: &str) -> bool {
 }
 
 /// The answer to a path that some server would resolve.
-pub fn odd_path() -> ErrorAnswer {
-    ErrorAnswer::malformed(
+pub fn odd_path() -> ErrorResponse {
+    ErrorResponse::malformed(
         "the request's path must begin with one slash and have no dot segments, backslashes or control characters",
     )
 }
@@ -161,12 +161,12 @@ fn escaped(behind: &[u8]) -> Option<u8> {
 }
 
 /// A request that came through too many proxies goes in circles.
-fn hops(parts: &Parts) -> Result<(), ErrorAnswer> {
+fn hops(parts: &Parts) -> Result<(), ErrorResponse> {
     let values = parts.headers.get_all(X_FORWARDED_FOR).iter();
     let hops: usize = values.map(|value| 1 + value.as_bytes().iter().filter(|b| **b == b',').count()).sum();
     match hops > HOPS_MAX {
         false => Ok(()),
-        true => Err(ErrorAnswer::new(
+        true => Err(ErrorResponse::new(
             StatusCode::LOOP_DETECTED,
             "loop_detected",
             "the request came through too many proxies; a container that is labelled as a backend leads back here",

@@ -192,7 +192,7 @@ mod tests {
         let mut io = GuardedIo::new(read, write.as_ref(), &connection, Deadlines { head: long, write_stall: long });
         connection.begin_serving();
         let written = fill(&mut io).await;
-        connection.end_answer();
+        connection.end_response();
         assert_eq!(connection.state(), ConnState::Serving);
         reader.read_exact(&mut vec![0; written]).await.unwrap();
         io.write_all(b"the rest").await.unwrap();

@@ -11,7 +11,7 @@ const NO_TIME: &str = "1970-01-01T00:00:00Z";
 
 /// The answer to `GET /v1/models`, made once for each version of the table.
 pub fn list(published: &RouteSnapshot) -> Bytes {
-    published.models_answer.get_or_init(|| made(&published.table)).clone()
+    published.models_response.get_or_init(|| made(&published.table)).clone()
 }
 
 /// The answer to `GET /v1/models/{id}`, if the model is served.

@@ -17,7 +17,7 @@ use http_body::{Body, Frame};
 use super::buffer::{Buffer, BufferBudget};
 use super::buffered_body::{BufferedBody, IdleTimeout, Search, SearchError, broken, take};
 use super::decode::{DecodeError, Decoder};
-use super::error::ErrorAnswer;
+use super::error::ErrorResponse;
 use super::noted::Noted;
 use super::request_body::RequestBody;
 
@@ -41,7 +41,7 @@ pub async fn name_model(
     noted: Noted,
     body: RequestBody,
     limits: &SearchLimits,
-) -> Result<(ModelName, Pin<Box<BufferedBody>>), ErrorAnswer> {
+) -> Result<(ModelName, Pin<Box<BufferedBody>>), ErrorResponse> {
     let held = Buffer::new(&limits.buffer_budget);
     let (patience, idle) = (IdleTimeout::default(), limits.body_idle);
     // On the heap from the beginning: it goes all the way to the backend.
@@ -51,7 +51,7 @@ pub async fn name_model(
         return Ok((from_query(&parts.uri)?, body));
     }
     body.search = Some(Search {
-        finder: finder(&parts.headers).map_err(|error| ErrorAnswer::no_model(&error))?,
+        finder: finder(&parts.headers).map_err(|error| ErrorResponse::no_model(&error))?,
         decoder: match noted.any(Noted::CONTENT_ENCODING) {
             true => Decoder::for_headers(&parts.headers, limits.buffered_body, &limits.buffer_budget)?,
             false => None,
@@ -75,7 +75,7 @@ fn finder(headers: &HeaderMap) -> Result<ModelFinder, FindError> {
 }
 
 /// Reads pieces until one of them completes the model's name; `None` for a body without a byte.
-async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<ModelName>, ErrorAnswer> {
+async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<ModelName>, ErrorResponse> {
     let mut is_empty = true;
     while let Some(piece) = next_piece(body).await? {
         if let (Some(data), Some(search)) = (piece.data_ref(), &mut body.search) {
@@ -86,7 +86,7 @@ async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<Model
             }
         }
         if !body.held.push(piece) {
-            return Err(ErrorAnswer::overloaded());
+            return Err(ErrorResponse::overloaded());
         }
         if body.rest.as_ref().is_none_or(Body::is_end_stream) {
             break;
@@ -95,7 +95,7 @@ async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<Model
             return named(model).map(Some);
         }
         if body.held.bytes() > limit {
-            return Err(ErrorAnswer::too_large(limit));
+            return Err(ErrorResponse::too_large(limit));
         }
     }
     let search = body.search.take();
@@ -107,22 +107,22 @@ async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<Model
 }
 
 /// The body ended: it has a model and is complete, or it is refused.
-fn whole(search: Option<Search>) -> Result<ModelName, ErrorAnswer> {
-    let missing = || ErrorAnswer::no_model(&FindError::MissingModel);
+fn whole(search: Option<Search>) -> Result<ModelName, ErrorResponse> {
+    let missing = || ErrorResponse::no_model(&FindError::MissingModel);
     let mut finder = search.ok_or_else(missing)?.finder;
-    finder.finish().map_err(|error| ErrorAnswer::no_model(&error))?;
+    finder.finish().map_err(|error| ErrorResponse::no_model(&error))?;
     named(finder.model().ok_or_else(missing)?)
 }
 
-fn named(model: &Arc<str>) -> Result<ModelName, ErrorAnswer> {
-    ModelName::from_shared(Arc::clone(model)).map_err(ErrorAnswer::invalid_name)
+fn named(model: &Arc<str>) -> Result<ModelName, ErrorResponse> {
+    ModelName::from_shared(Arc::clone(model)).map_err(ErrorResponse::invalid_name)
 }
 
-async fn next_piece(body: &mut BufferedBody) -> Result<Option<Frame<Bytes>>, ErrorAnswer> {
+async fn next_piece(body: &mut BufferedBody) -> Result<Option<Frame<Bytes>>, ErrorResponse> {
     poll_fn(|cx| {
         let Some(rest) = &mut body.rest else { return Poll::Ready(Ok(None)) };
         match take(rest, cx) {
-            Poll::Pending => body.patience.wait(body.idle, cx).map(|error| Err(ErrorAnswer::body(&error))),
+            Poll::Pending => body.patience.wait(body.idle, cx).map(|error| Err(ErrorResponse::body(&error))),
             Poll::Ready(None) => {
                 body.rest = None;
                 Poll::Ready(Ok(None))
@@ -131,31 +131,31 @@ async fn next_piece(body: &mut BufferedBody) -> Result<Option<Frame<Bytes>>, Err
                 body.patience.came();
                 Poll::Ready(Ok(Some(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Err(ErrorAnswer::body(&broken(&error)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Err(ErrorResponse::body(&broken(&error)))),
         }
     })
     .await
 }
 
-fn search_failed(error: SearchError, limit: usize) -> ErrorAnswer {
+fn search_failed(error: SearchError, limit: usize) -> ErrorResponse {
     match error {
-        SearchError::Find(error) => ErrorAnswer::no_model(&error),
-        SearchError::Decode(DecodeError::NoRoom) => ErrorAnswer::overloaded(),
-        SearchError::Decode(DecodeError::TooLarge) => ErrorAnswer::too_large(limit),
+        SearchError::Find(error) => ErrorResponse::no_model(&error),
+        SearchError::Decode(DecodeError::NoRoom) => ErrorResponse::overloaded(),
+        SearchError::Decode(DecodeError::TooLarge) => ErrorResponse::too_large(limit),
         SearchError::Decode(DecodeError::Invalid) => {
             let message = "the body is not what its Content-Encoding says";
-            ErrorAnswer::new(StatusCode::BAD_REQUEST, "invalid_body", message)
+            ErrorResponse::new(StatusCode::BAD_REQUEST, "invalid_body", message)
         }
     }
 }
 
 /// The `model` parameter of the query (`GET /v1/realtime?model=…`). Two of them are ambiguous.
-fn from_query(uri: &Uri) -> Result<ModelName, ErrorAnswer> {
-    let refuse = |error: FindError| Err(ErrorAnswer::no_model(&error));
+fn from_query(uri: &Uri) -> Result<ModelName, ErrorResponse> {
+    let refuse = |error: FindError| Err(ErrorResponse::no_model(&error));
     let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let mut models = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("model"));
     match (models.next(), models.next()) {
-        (Some((name, value)), None) if name == "model" => ModelName::parse(&value).map_err(ErrorAnswer::invalid_name),
+        (Some((name, value)), None) if name == "model" => ModelName::parse(&value).map_err(ErrorResponse::invalid_name),
         (None, _) => refuse(FindError::MissingModel),
         _ => refuse(FindError::AmbiguousModel(AmbiguousModel::Repeated)),
     }

@@ -19,10 +19,10 @@ use ports::telemetry::RequestStart;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use super::body::AnswerBody;
+use super::body::ClientBody;
 use super::buffer::BufferBudget;
 use super::conn_state::Connection;
-use super::error::{Dialect, ErrorAnswer, still_starting};
+use super::error::{Dialect, ErrorResponse, still_starting};
 use super::guarded_io::Deadlines;
 use super::name_model::{SearchLimits, name_model};
 use super::noted::Noted;
@@ -128,7 +128,7 @@ impl Server {
         connection: &Arc<Connection>,
         parts: &mut Parts,
         body: RequestBody,
-    ) -> Response<AnswerBody> {
+    ) -> Response<ClientBody> {
         let noted = Noted::of(&parts.headers);
         let theirs = noted.any(Noted::REQUEST_ID).then(|| parts.headers.get(X_REQUEST_ID)).flatten();
         let id = self.ids.id_for(theirs);
@@ -153,9 +153,9 @@ impl Server {
         let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => error.into_response(dialect, id_text),
-            Err(_) => ErrorAnswer {
+            Err(_) => ErrorResponse {
                 close: true,
-                ..ErrorAnswer::new(
+                ..ErrorResponse::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "internal_error",
                     "the proxy failed at this request; its log says more",
@@ -185,28 +185,28 @@ impl Server {
         id: &HeaderValue,
         body: RequestBody,
         mut tracker: RequestTracker,
-    ) -> Result<Response<AnswerBody>, ErrorAnswer> {
+    ) -> Result<Response<ClientBody>, ErrorResponse> {
         let answered = match framing::check(parts, noted) {
             Err(error) => Err((error, tracker)),
             Ok(()) if routes::is_ours(&parts.method, parts.uri.path()) => {
                 let answered = self.remembered(parts).await;
-                tracker.answered_here(answered.as_ref().map_or_else(|error| error.status, Response::status));
+                tracker.answered_locally(answered.as_ref().map_or_else(|error| error.status, Response::status));
                 return answered;
             }
             Ok(()) => self.carry(connection, parts, noted, id, body, tracker).await,
         };
         answered.map_err(|(error, mut tracker)| {
-            tracker.answered_here(error.status);
+            tracker.answered_locally(error.status);
             error
         })
     }
 
     /// Health and models. The router decodes ids; errors take the caller's shape.
-    async fn remembered(&self, parts: &mut Parts) -> Result<Response<AnswerBody>, ErrorAnswer> {
+    async fn remembered(&self, parts: &mut Parts) -> Result<Response<ClientBody>, ErrorResponse> {
         let own = self.settings.own_user_agent.as_ref();
         if own.is_some() && parts.headers.get(USER_AGENT) == own {
             let message = "the proxy has asked itself for models: its own address is among its backends";
-            return Err(ErrorAnswer::new(StatusCode::LOOP_DETECTED, "loop_detected", message));
+            return Err(ErrorResponse::new(StatusCode::LOOP_DETECTED, "loop_detected", message));
         }
         let head = parts.method == Method::HEAD;
         let is_plain = framing::path_is_plain(parts.uri.path());
@@ -217,14 +217,14 @@ impl Server {
         };
         match response.extensions().get::<Absent>() {
             None => Ok(response.map(|body| match head {
-                true => AnswerBody::here(Bytes::new()),
-                false => AnswerBody::routed(body),
+                true => ClientBody::here(Bytes::new()),
+                false => ClientBody::routed(body),
             })),
             Some(Absent::Path) => {
                 let status = if self.settings.status { ", what is served and why at /status" } else { "" };
                 let message =
                     format!("there is nothing here; the API is under /v1/, health at /healthz and /readyz{status}");
-                Err(ErrorAnswer::new(StatusCode::NOT_FOUND, "not_found", message))
+                Err(ErrorResponse::new(StatusCode::NOT_FOUND, "not_found", message))
             }
             Some(Absent::Model { .. }) if !is_plain => Err(framing::odd_path()),
             Some(Absent::Model { starting }) => {
@@ -232,9 +232,9 @@ impl Server {
                     "no model of this id is being served; GET /v1/models lists what there is{}",
                     still_starting(*starting)
                 );
-                Err(ErrorAnswer {
+                Err(ErrorResponse {
                     param: Some("model"),
-                    ..ErrorAnswer::new(StatusCode::NOT_FOUND, "model_not_found", message)
+                    ..ErrorResponse::new(StatusCode::NOT_FOUND, "model_not_found", message)
                 })
             }
         }
@@ -248,11 +248,11 @@ impl Server {
         id: &HeaderValue,
         body: RequestBody,
         tracker: RequestTracker,
-    ) -> Result<Response<AnswerBody>, (ErrorAnswer, RequestTracker)> {
+    ) -> Result<Response<ClientBody>, (ErrorResponse, RequestTracker)> {
         // One that has not discovered who serves what will not any more; one that has goes on serving until its last
         // connection has ended.
         if self.routes().is_stopping() && !self.routes().has_settled() {
-            return Err((ErrorAnswer::shutting_down(), tracker));
+            return Err((ErrorResponse::shutting_down(), tracker));
         }
         let (model, body) = match name_model(parts, noted, body, &self.limits).await {
             Ok(named) => named,
@@ -261,15 +261,15 @@ impl Server {
         let switch = forward::prepare_request(parts.version, &mut parts.headers, noted, &connection.client, id);
         let request = Box::new(with_head(parts, body as _));
         match self.proxy.forward(&model, request, &connection.cancel, tracker).await {
-            Err((refusal, tracker)) => Err((ErrorAnswer::refusal(&refusal, model.as_str()), tracker)),
+            Err((refusal, tracker)) => Err((ErrorResponse::refusal(&refusal, model.as_str()), tracker)),
             Ok(Forwarded::Response(mut response)) => {
                 let status = response.status();
-                forward::prepare_answer(status, response.headers_mut());
-                Ok(response.map(AnswerBody::carried))
+                forward::prepare_response(status, response.headers_mut());
+                Ok(response.map(ClientBody::carried))
             }
             Ok(Forwarded::Tunnel(head, upstream)) => {
-                let mut response = head.map(|()| AnswerBody::here(Bytes::new()));
-                forward::prepare_answer(StatusCode::SWITCHING_PROTOCOLS, response.headers_mut());
+                let mut response = head.map(|()| ClientBody::here(Bytes::new()));
+                forward::prepare_response(StatusCode::SWITCHING_PROTOCOLS, response.headers_mut());
                 // Its bytes go both ways when the client has the head.
                 if switch.is_some() {
                     connection.put_tunnel(upstream);
@@ -283,7 +283,7 @@ impl Server {
 /// Decides what becomes of a request's body that was not read to its end when its answer is ready: what is known to be
 /// little is read and discarded, and the connection stays. Otherwise the answer says that it ends.
 #[cold]
-async fn settle_rest(connection: &Connection, expects: bool, response: &mut Response<AnswerBody>) {
+async fn settle_rest(connection: &Connection, expects: bool, response: &mut Response<ClientBody>) {
     let closes = response.headers().contains_key(CONNECTION);
     if !closes && !expects {
         connection.request.discard_present().await;
@@ -297,12 +297,12 @@ async fn settle_rest(connection: &Connection, expects: bool, response: &mut Resp
 }
 
 /// Frames an answer as the proxy's own, whatever version the backend spoke.
-fn frame(connection: &Connection, asked: Version, response: &mut Response<AnswerBody>) {
+fn frame(connection: &Connection, asked: Version, response: &mut Response<ClientBody>) {
     let mut version = Version::HTTP_11;
     if asked == Version::HTTP_10 {
         let body = response.body();
         let endless = !body.is_end_stream() && body.size_hint().exact().is_none();
-        connection.set_closes_answer(endless);
+        connection.set_closes_response(endless);
         if endless {
             response.headers_mut().insert(CONNECTION, CLOSE);
         }

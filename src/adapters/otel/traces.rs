@@ -175,7 +175,8 @@ fn end(span: &mut Span, finished: &RequestFinished, error: Option<String>, mut a
     attributes.extend(finished.status.map(|s| KeyValue::new("http.response.status_code", i64::from(s.as_u16()))));
     attributes.push(KeyValue::new("proxy.streamed", finished.streamed));
     attributes.push(KeyValue::new("proxy.outcome", finished.outcome.as_str()));
-    attributes.push(KeyValue::new("http.response.body.size", i64::try_from(finished.answer_bytes).unwrap_or(i64::MAX)));
+    attributes
+        .push(KeyValue::new("http.response.body.size", i64::try_from(finished.response_bytes).unwrap_or(i64::MAX)));
     if let Some(first) = finished.first_byte {
         attributes.push(KeyValue::new("proxy.time_to_first_byte", first.as_secs_f64()));
     }

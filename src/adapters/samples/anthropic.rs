@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{Asked, json_answer, words};
+use super::{Asked, json_response, words};
 
 type Models = State<Arc<[String]>>;
 
@@ -30,7 +30,7 @@ pub(super) async fn messages(State(models): Models, body: Body) -> Response {
     };
     if !asked.streams() {
         let content = json!([{ "type": "text", "text": said.concat() }]);
-        return json_answer(StatusCode::OK, &message(content, json!("end_turn"), said.len()));
+        return json_response(StatusCode::OK, &message(content, json!("end_turn"), said.len()));
     }
     let event = |name: &str, mut data: Value| {
         data["type"] = json!(name);
@@ -53,7 +53,7 @@ pub(super) async fn messages(State(models): Models, body: Body) -> Response {
 
 pub(super) async fn count_tokens(State(models): Models, body: Body) -> Response {
     match Asked::read(&models, body, error).await {
-        Ok(asked) => json_answer(StatusCode::OK, &json!({ "input_tokens": words::counted(&asked.body) })),
+        Ok(asked) => json_response(StatusCode::OK, &json!({ "input_tokens": words::counted(&asked.body) })),
         Err(answer) => answer,
     }
 }

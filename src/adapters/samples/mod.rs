@@ -55,7 +55,7 @@ impl Sample {
 
 fn router(models: Arc<[String]>) -> Router {
     Router::new()
-        .route("/health", get(|| async { json_answer(StatusCode::OK, &json!({ "status": "ok" })) }))
+        .route("/health", get(|| async { json_response(StatusCode::OK, &json!({ "status": "ok" })) }))
         .route("/v1/models", get(openai::models))
         .route("/v1/chat/completions", post(openai::chat))
         .route("/v1/completions", post(openai::completions))
@@ -74,7 +74,7 @@ struct Asked {
 impl Asked {
     /// Reads a body. The error is the answer, with `error` around its message.
     async fn read(models: &[String], body: Body, error: fn(&str) -> Value) -> Result<Self, Response> {
-        let refuse = |status, message: &str| json_answer(status, &error(message));
+        let refuse = |status, message: &str| json_response(status, &error(message));
         let bytes = axum::body::to_bytes(body, BODY_MAX)
             .await
             .map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body did not come whole, or is too large"))?;
@@ -92,6 +92,6 @@ impl Asked {
     }
 }
 
-fn json_answer(status: StatusCode, value: &Value) -> Response {
+fn json_response(status: StatusCode, value: &Value) -> Response {
     (status, [(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }

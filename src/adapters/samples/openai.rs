@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{Asked, json_answer, words};
+use super::{Asked, json_response, words};
 
 /// When the models of a sample server were made.
 const CREATED: u64 = 1_700_000_000;
@@ -19,7 +19,7 @@ type Models = State<Arc<[String]>>;
 
 pub(super) async fn models(State(models): Models) -> Response {
     let one = |id: &String| json!({ "id": id, "object": "model", "created": CREATED, "owned_by": "sample" });
-    json_answer(StatusCode::OK, &json!({ "object": "list", "data": models.iter().map(one).collect::<Vec<_>>() }))
+    json_response(StatusCode::OK, &json!({ "object": "list", "data": models.iter().map(one).collect::<Vec<_>>() }))
 }
 
 fn error(message: &str) -> Value {
@@ -43,7 +43,7 @@ pub(super) async fn chat(State(models): Models, body: Body) -> Response {
         let choices = json!([{ "index": 0, "message": message, "logprobs": null, "finish_reason": "stop" }]);
         let mut answer = shape("chat.completion", choices);
         answer["usage"] = usage(&asked, said.len());
-        return json_answer(StatusCode::OK, &answer);
+        return json_response(StatusCode::OK, &answer);
     }
     let chunk = |delta: Value, finish: Value| {
         let choices = json!([{ "index": 0, "delta": delta, "finish_reason": finish }]);
@@ -75,7 +75,7 @@ pub(super) async fn completions(State(models): Models, body: Body) -> Response {
     if !asked.streams() {
         let mut answer = shape(&said.concat(), json!("stop"));
         answer["usage"] = usage(&asked, said.len());
-        return json_answer(StatusCode::OK, &answer);
+        return json_response(StatusCode::OK, &answer);
     }
     let mut events: Vec<_> = said.iter().map(|word| format!("data: {}\n\n", shape(word, Value::Null))).collect();
     events.push(format!("data: {}\n\n", shape("", json!("stop"))));
@@ -91,7 +91,7 @@ pub(super) async fn embeddings(State(models): Models, body: Body) -> Response {
     let inputs = match asked.body.get("input") {
         Some(Value::Array(all)) if all.iter().all(Value::is_string) => all.clone(),
         Some(one) => vec![one.clone()],
-        None => return json_answer(StatusCode::BAD_REQUEST, &error("input is missing")),
+        None => return json_response(StatusCode::BAD_REQUEST, &error("input is missing")),
     };
     let data: Vec<_> = inputs
         .iter()
@@ -99,7 +99,7 @@ pub(super) async fn embeddings(State(models): Models, body: Body) -> Response {
         .map(|(index, input)| json!({ "object": "embedding", "index": index, "embedding": embedding(input) }))
         .collect();
     let answer = json!({ "object": "list", "data": data, "model": asked.model, "usage": usage(&asked, 0) });
-    json_answer(StatusCode::OK, &answer)
+    json_response(StatusCode::OK, &answer)
 }
 
 /// Numbers that depend on the text and on nothing else: the same text has the same ones.

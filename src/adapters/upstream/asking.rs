@@ -43,7 +43,7 @@ impl ModelsClient {
             return Err(ListModelsError::Status(answer.status().as_u16()));
         }
         // Where requests would fail, there is nothing to be listed.
-        framing::check_answer(answer.version(), answer.headers_mut()).map_err(ListModelsError::InvalidAnswer)?;
+        framing::check_response(answer.version(), answer.headers_mut()).map_err(ListModelsError::InvalidResponse)?;
         let mut list = Vec::new();
         if answer.content_length().is_some_and(|length| length > LIST_MAX_BYTES as u64) {
             return Err(ListModelsError::TooLarge(LIST_MAX_BYTES));

@@ -7,7 +7,7 @@ use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use ports::upstream::{
-    Answer, BoxBody, Channel, ListModelsError, ListedModel, RequestSlot, SendError, SendFailure, Target,
+    BoxBody, Channel, ListModelsError, ListedModel, RequestSlot, SendError, SendFailure, Target, UpstreamResponse,
 };
 
 use super::asking::LIST_MAX_BYTES;
@@ -23,8 +23,8 @@ pub(super) async fn models(
     let asked = async {
         let slot = RequestSlot::new(Box::new(request(target, user_agent)?));
         match channel.send(&slot).await {
-            Ok(Answer::Response(response)) => read(response).await,
-            Ok(Answer::Tunnel(..)) => Err(ListModelsError::Status(StatusCode::SWITCHING_PROTOCOLS.as_u16())),
+            Ok(UpstreamResponse::Response(response)) => read(response).await,
+            Ok(UpstreamResponse::Tunnel(..)) => Err(ListModelsError::Status(StatusCode::SWITCHING_PROTOCOLS.as_u16())),
             Err(error) => Err(fault(error)),
         }
     };

@@ -12,10 +12,10 @@ use http::{Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use ports::upstream::{Answer, BoxBody, BoxRequest, Channel, RequestSlot, SendError, SendFailure, Sent};
+use ports::upstream::{BoxBody, BoxRequest, Channel, RequestSlot, SendError, SendFailure, Sent, UpstreamResponse};
 
-use super::answer_body::{AnswerBody, settle};
-use super::exchange::{NoAnswer, carry};
+use super::body::{UpstreamBody, settle};
+use super::exchange::{NoResponse, carry};
 use super::failure::send_failure;
 use super::framing::{self, Ending};
 use super::link::Driven;
@@ -38,7 +38,7 @@ impl HttpChannel {
 
     /// The same as [`carry`], on a new connection. A server of one thread reads it only when the connection before it is
     /// closed, so idle ones make way.
-    async fn carry_on_new(&self, lent: &mut Lent, request: BoxRequest) -> Result<Response<Incoming>, NoAnswer> {
+    async fn carry_on_new(&self, lent: &mut Lent, request: BoxRequest) -> Result<Response<Incoming>, NoResponse> {
         let mut carried = pin!(carry(lent, request));
         loop {
             match tokio::time::timeout(MAKE_WAY_EVERY, &mut carried).await {
@@ -51,7 +51,7 @@ impl HttpChannel {
 
 #[async_trait]
 impl Channel for HttpChannel {
-    async fn send(&self, slot: &RequestSlot) -> Result<Answer, SendError> {
+    async fn send(&self, slot: &RequestSlot) -> Result<UpstreamResponse, SendError> {
         let settled = slot.with(|request| framing::settle_request(request));
         let asked = match settled.transpose() {
             Ok(asked) => asked.flatten(),
@@ -76,15 +76,15 @@ impl Channel for HttpChannel {
             match carried {
                 Ok(answer) => return receive(answer, lent, asked).await,
                 // It was closed while it was idle. Ends at the latest when no idle one is left.
-                Err(NoAnswer::Unused(whole, _)) if lent.is_used() => {
+                Err(NoResponse::Unused(whole, _)) if lent.is_used() => {
                     lent.was_closed();
                     slot.put_back(whole);
                 }
-                Err(NoAnswer::Unused(whole, failure)) => {
+                Err(NoResponse::Unused(whole, failure)) => {
                     slot.put_back(whole);
                     return Err(not_sent(failure));
                 }
-                Err(NoAnswer::Failed(failure)) => {
+                Err(NoResponse::Failed(failure)) => {
                     if matches!(failure, SendFailure::Broken(_)) {
                         lent.was_closed();
                     }
@@ -106,12 +106,16 @@ impl Drop for HttpChannel {
 }
 
 /// Checks the head of an answer, and makes its body the one that drives the connection from now on.
-async fn receive(answer: Response<Incoming>, mut lent: Lent, asked: Option<HeaderValue>) -> Result<Answer, SendError> {
+async fn receive(
+    answer: Response<Incoming>,
+    mut lent: Lent,
+    asked: Option<HeaderValue>,
+) -> Result<UpstreamResponse, SendError> {
     let (mut head, incoming) = answer.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Box::pin(switch(head, lent, asked)).await;
     }
-    let (ending, reuse) = framing::check_answer(head.version, &mut head.headers).map_err(invalid)?;
+    let (ending, reuse) = framing::check_response(head.version, &mut head.headers).map_err(invalid)?;
     if let Some(link) = lent.link() {
         link.serves = link.serves.min(link.served.saturating_add(1).saturating_add(reuse.more));
         link.kind = ResponseKind::of(&head, if incoming.is_end_stream() { Ending::Close } else { ending });
@@ -122,16 +126,16 @@ async fn receive(answer: Response<Incoming>, mut lent: Lent, asked: Option<Heade
         poll_fn(|cx| Poll::Ready(lent.take().map(|lent| settle(lent, cx)))).await;
         Box::pin(Empty::new().map_err(|never| match never {}))
     } else {
-        Box::pin(AnswerBody::new(incoming, lent))
+        Box::pin(UpstreamBody::new(incoming, lent))
     };
-    Ok(Answer::Response(Response::from_parts(head, body)))
+    Ok(UpstreamResponse::Response(Response::from_parts(head, body)))
 }
 
 async fn switch(
     mut head: http::response::Parts,
     mut lent: Lent,
     asked: Option<HeaderValue>,
-) -> Result<Answer, SendError> {
+) -> Result<UpstreamResponse, SendError> {
     if !framing::switch_was_asked(asked.as_ref(), &head.headers) {
         return Err(invalid("a switch of protocols that was not asked for"));
     }
@@ -152,7 +156,7 @@ async fn switch(
     }
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     match Tunnel::open(lent) {
-        Some(tunnel) => Ok(Answer::Tunnel(Response::from_parts(head, ()), Box::new(tunnel))),
+        Some(tunnel) => Ok(UpstreamResponse::Tunnel(Response::from_parts(head, ()), Box::new(tunnel))),
         None => Err(maybe_sent(SendFailure::Broken("the connection ended while the protocol was switched".into()))),
     }
 }
@@ -167,5 +171,5 @@ fn maybe_sent(failure: SendFailure) -> SendError {
 }
 
 fn invalid(reason: &'static str) -> SendError {
-    maybe_sent(SendFailure::InvalidAnswer(reason.into()))
+    maybe_sent(SendFailure::InvalidResponse(reason.into()))
 }

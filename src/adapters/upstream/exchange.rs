@@ -15,7 +15,7 @@ use super::pool::Lent;
 use crate::adapters::bell::unwoken;
 
 /// How a request ended that got no answer.
-pub(super) enum NoAnswer {
+pub(super) enum NoResponse {
     /// The connection had ended before a byte was written: the request is whole and its body was not touched.
     Unused(BoxRequest, SendFailure),
     /// The backend may have read some of it.
@@ -25,10 +25,10 @@ pub(super) enum NoAnswer {
 /// Sends a request and waits for the head of its answer. The connection is driven by this future alone.
 ///
 /// # Errors
-/// [`NoAnswer`]; the connection is of no more use then.
-pub(super) async fn carry(lent: &mut Lent, request: BoxRequest) -> Result<Response<Incoming>, NoAnswer> {
+/// [`NoResponse`]; the connection is of no more use then.
+pub(super) async fn carry(lent: &mut Lent, request: BoxRequest) -> Result<Response<Incoming>, NoResponse> {
     let Some(link) = lent.link() else {
-        return Err(NoAnswer::Unused(request, SendFailure::Broken("no connection".into())));
+        return Err(NoResponse::Unused(request, SendFailure::Broken("no connection".into())));
     };
     link.wire.look_first();
     let mut answer = pin!(unwoken(|| link.sender.try_send_request(*request)).0);
@@ -57,9 +57,9 @@ pub(super) async fn carry(lent: &mut Lent, request: BoxRequest) -> Result<Respon
     .await;
     answered.map_err(|mut refused| match refused.take_message() {
         Some(request) if link.wire.spoke_unasked() => {
-            NoAnswer::Unused(Box::new(request), SendFailure::InvalidAnswer("it spoke before it was asked".into()))
+            NoResponse::Unused(Box::new(request), SendFailure::InvalidResponse("it spoke before it was asked".into()))
         }
-        Some(request) => NoAnswer::Unused(Box::new(request), SendFailure::Broken("the backend closed it".into())),
-        None => NoAnswer::Failed(send_failure(refused.error())),
+        Some(request) => NoResponse::Unused(Box::new(request), SendFailure::Broken("the backend closed it".into())),
+        None => NoResponse::Failed(send_failure(refused.error())),
     })
 }

@@ -10,7 +10,7 @@ pub(super) fn send_failure(error: &hyper::Error) -> SendFailure {
     if let Some(body) = request_body(error) {
         SendFailure::RequestBody(body)
     } else if error.is_parse() {
-        SendFailure::InvalidAnswer(whole(error))
+        SendFailure::InvalidResponse(whole(error))
     } else if error.is_incomplete_message() {
         SendFailure::Broken("the backend closed it".into())
     } else {

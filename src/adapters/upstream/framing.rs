@@ -139,7 +139,7 @@ pub(super) struct Reuse {
 ///
 /// # Errors
 /// What contradicts itself: nobody could say where this answer ends.
-pub(super) fn check_answer(version: Version, headers: &mut HeaderMap) -> Result<(Ending, Reuse), &'static str> {
+pub(super) fn check_response(version: Version, headers: &mut HeaderMap) -> Result<(Ending, Reuse), &'static str> {
     let Head { bytes, coding, length, mut reuse, .. } = Head::read(headers);
     if bytes > HEAD_MAX_BYTES {
         return Err("a head of more than 15 KiB");
@@ -232,7 +232,7 @@ mod tests {
             &[("content-length", "0x5")],
             &[("content-length", "18446744073709551616")],
         ] {
-            assert!(check_answer(Version::HTTP_11, &mut headers(pairs)).is_err(), "{pairs:?}");
+            assert!(check_response(Version::HTTP_11, &mut headers(pairs)).is_err(), "{pairs:?}");
         }
     }
 
@@ -241,7 +241,7 @@ mod tests {
         for (bytes, fits) in [(HEAD_MAX_BYTES - 20, true), (HEAD_MAX_BYTES, false), (HEAD_MAX_BYTES * 3, false)] {
             let large = HeaderValue::from_str(&"x".repeat(bytes)).ok();
             let mut headers: HeaderMap = large.into_iter().map(|value| (KEEP_ALIVE, value)).collect();
-            assert_eq!(check_answer(Version::HTTP_11, &mut headers).is_ok(), fits, "{bytes}");
+            assert_eq!(check_response(Version::HTTP_11, &mut headers).is_ok(), fits, "{bytes}");
         }
     }
 
@@ -254,7 +254,7 @@ mod tests {
             &[("content-length", "5")],
         ] {
             let mut headers = headers(pairs);
-            assert!(check_answer(Version::HTTP_11, &mut headers).is_ok());
+            assert!(check_response(Version::HTTP_11, &mut headers).is_ok());
             let lengths: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
             assert_eq!(lengths, ["5"], "{pairs:?}");
         }
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn an_http_1_0_connection_is_not_used_again() {
-        assert_eq!(check_answer(Version::HTTP_10, &mut HeaderMap::new()).map(|(_, reuse)| reuse.more), Ok(0));
+        assert_eq!(check_response(Version::HTTP_10, &mut HeaderMap::new()).map(|(_, reuse)| reuse.more), Ok(0));
     }
 
     #[test]

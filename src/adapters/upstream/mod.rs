@@ -3,9 +3,9 @@
 //! Two libraries, because they are good at different things. Asking wants a client that does everything, rarely.
 //! Carrying wants the bytes as they are, cheaply: nothing rewritten, nothing added, and no task beside the request's.
 
-mod answer_body;
 mod asking;
 mod asking_over_tls;
+mod body;
 mod channel;
 mod exchange;
 mod failure;

@@ -15,7 +15,7 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
 
 use super::buffer::{BufferBudget, Share};
-use super::error::ErrorAnswer;
+use super::error::ErrorResponse;
 use brotli::Brotli;
 use gzip::Gzip;
 use zstd::Zstd;
@@ -108,7 +108,7 @@ impl Decoder {
         headers: &HeaderMap,
         limit: usize,
         total: &Arc<BufferBudget>,
-    ) -> Result<Option<Self>, ErrorAnswer> {
+    ) -> Result<Option<Self>, ErrorResponse> {
         let values = headers.get_all(CONTENT_ENCODING).iter();
         let mut codec = None;
         for token in values.flat_map(|value| value.as_bytes().split(|b| *b == b',')) {
@@ -118,7 +118,7 @@ impl Decoder {
                 "gzip" | "x-gzip" => Codec::Gzip(Box::new(Gzip::new())),
                 "deflate" => Codec::Deflate(Box::new(ZlibDecoder::new(Vec::new()))),
                 "br" => Codec::Brotli(Brotli::new(total)),
-                "zstd" => Codec::Zstd(Zstd::new().map_err(|_| ErrorAnswer::overloaded())?),
+                "zstd" => Codec::Zstd(Zstd::new().map_err(|_| ErrorResponse::overloaded())?),
                 name if NOT_READ.contains(&name) => return Err(unsupported()),
                 _ => continue,
             };
@@ -187,9 +187,9 @@ fn inflate(decoder: &mut ZlibDecoder<Vec<u8>>, slice: &[u8]) -> Result<Step, Dec
     Ok(Step { taken, given: decoder.get_ref().len(), holds_more: false })
 }
 
-fn unsupported() -> ErrorAnswer {
+fn unsupported() -> ErrorResponse {
     let message = "the body's Content-Encoding cannot be read; use gzip, deflate, br or zstd, or none";
-    ErrorAnswer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_body", message)
+    ErrorResponse::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_body", message)
 }
 
 #[cfg(test)]

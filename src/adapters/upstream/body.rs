@@ -14,7 +14,7 @@ use super::pool::Lent;
 use crate::adapters::bell::unwoken;
 
 /// A body on its way from the backend. Dropping it before its end closes the connection.
-pub(super) struct AnswerBody {
+pub(super) struct UpstreamBody {
     // Goes before `incoming`: a connection that is gone needs not be told that nobody reads any more.
     lent: Option<Lent>,
     incoming: Incoming,
@@ -23,7 +23,7 @@ pub(super) struct AnswerBody {
     how_it_ended: Option<hyper::Error>,
 }
 
-impl AnswerBody {
+impl UpstreamBody {
     /// The body of an answer whose head came over `lent`.
     pub(super) fn new(incoming: Incoming, lent: Lent) -> Self {
         Self { lent: Some(lent), incoming, drained: false, how_it_ended: None }
@@ -93,7 +93,7 @@ pub(super) fn settle(mut lent: Lent, cx: &mut Context<'_>) {
     lent.give_back();
 }
 
-impl Body for AnswerBody {
+impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = BodyError;
 
