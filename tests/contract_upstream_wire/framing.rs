@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body::Frame;
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
-use ports::upstream::{Answer, BodyError, SendFailure, Sent, UpstreamClient};
+use ports::upstream::{BodyError, SendFailure, Sent, UpstreamClient, UpstreamResponse};
 
 use crate::support::bodies::{self, empty, full, get, post, read, text};
 use crate::support::raw_backend::{Ended, RawBackend, soon};

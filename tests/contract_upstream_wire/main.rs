@@ -8,7 +8,7 @@ mod asking;
 mod breaking;
 mod connections;
 mod flowing;
-mod framing;
+mod validate;
 mod keeping;
 mod switching;
 

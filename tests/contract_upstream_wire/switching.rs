@@ -2,7 +2,7 @@
 
 use http::Request;
 use lw_inference_proxy::adapters::upstream::UpstreamSettings;
-use ports::upstream::{Answer, BoxBody, SendFailure};
+use ports::upstream::{BoxBody, SendFailure, UpstreamResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::bodies::{empty, get, text};

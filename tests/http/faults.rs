@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use lw_inference_proxy::adapters::http::HttpSettings;
 use ports::upstream::{
-    Answer, BodyError, BoxBody, Channel, ListModelsError, ListedModel, RequestSlot, SendError, Target, UpstreamClient,
+    BodyError, BoxBody, Channel, ListModelsError, ListedModel, RequestSlot, SendError, Target, UpstreamClient,
+    UpstreamResponse,
 };
 
 use super::support::http_stage::{Stage, Tuning};

@@ -6,8 +6,8 @@ use domain::labels::BasePath;
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
-use lw_inference_proxy::adapters::http::framing;
-use lw_inference_proxy::adapters::http::noted::Noted;
+use lw_inference_proxy::adapters::http::header_set::HeaderSet;
+use lw_inference_proxy::adapters::http::validate;
 
 /// The longest target that is passed on, in bytes.
 const TARGET_MAX_BYTES: usize = 8 * 1024;
@@ -27,7 +27,7 @@ pub fn request_target(input: &[u8]) {
         return;
     };
     let (parts, ()) = request.into_parts();
-    let passed = framing::check(&parts, Noted::of(&parts.headers)).is_ok();
+    let passed = validate::check(&parts, HeaderSet::of(&parts.headers)).is_ok();
     let shown = input.escape_ascii();
 
     let Some(sent) = uri.path_and_query() else {

@@ -10,7 +10,7 @@ use app::leased_body::Tunnel;
 use http::HeaderValue;
 use hyper::body::Incoming;
 
-use super::forward;
+use super::headers;
 use super::request_body::{RequestBody, RequestProgress};
 
 /// The rounds that an idle connection lives: the more, the closer to its limit it ends, and the more often all
@@ -41,7 +41,7 @@ pub(super) enum ConnState {
 /// A client connection.
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
-    /// The peer as it is noted for backends: written once, not for each request.
+    /// The peer as it is present for backends: written once, not for each request.
     pub(super) client: HeaderValue,
     pub(super) cancel: Arc<RequestCancel>,
     pub(super) request: Arc<RequestProgress>,
@@ -62,7 +62,7 @@ impl Connection {
     pub(super) fn new(peer: SocketAddr) -> Self {
         Self {
             peer,
-            client: forward::client(peer.ip()),
+            client: headers::client(peer.ip()),
             cancel: Arc::new(RequestCancel::new()),
             request: Arc::default(),
             idle: IdleAge::default(),

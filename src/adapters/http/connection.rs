@@ -16,9 +16,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::closing::{MaySend, ResetGuard, linger};
+use super::conn_io::ConnIo;
 use super::conn_state::{ConnState, Connection};
-use super::ending::Ending;
-use super::guarded_io::GuardedIo;
+use super::grace_period::GracePeriod;
 use super::server::Server;
 use super::tunnel;
 use crate::adapters::bell::Bell;
@@ -59,7 +59,7 @@ pub(super) async fn serve(
         let (read, write) = socket.split();
         let socket = write.as_ref();
         let _guard = ResetGuard { socket, connection: &connection };
-        speak(server, builder, GuardedIo::new(read, socket, &connection, deadlines), socket, &connection).await
+        speak(server, builder, ConnIo::new(read, socket, &connection, deadlines), socket, &connection).await
     };
     match next {
         Next::Tunnel(tunnel, early) => {
@@ -85,11 +85,11 @@ pub(super) async fn serve(
 async fn speak(
     server: Arc<Server>,
     builder: http1::Builder,
-    io: GuardedIo<'_>,
+    io: ConnIo<'_>,
     socket: &TcpStream,
     connection: &Arc<Connection>,
 ) -> Next {
-    let (routes, mut ending) = (Arc::clone(server.routes()), Ending::new(server.settings().stop_delay));
+    let (routes, mut ending) = (Arc::clone(server.routes()), GracePeriod::new(server.settings().stop_delay));
     let service = service_fn(move |request: Request<Incoming>| {
         let (server, connection) = (Arc::clone(&server), Arc::clone(connection));
         let (mut parts, body) = request.into_parts();

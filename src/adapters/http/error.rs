@@ -10,7 +10,7 @@ use ports::upstream::BodyError;
 use serde_json::json;
 
 use super::body::ClientBody;
-use super::noted::Noted;
+use super::header_set::HeaderSet;
 
 /// What a client is told to wait before it asks again for a model that is on its way, in seconds.
 const RETRY_SOON_SECONDS: u32 = 2;
@@ -34,10 +34,10 @@ pub enum Dialect {
 
 impl Dialect {
     /// Anthropic's on `/v1/messages…` or with an `anthropic-version` header, OpenAI's otherwise.
-    pub fn of(uri: &Uri, noted: Noted) -> Self {
+    pub fn of(uri: &Uri, present: HeaderSet) -> Self {
         let path = uri.path();
         let messages = path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        match messages || noted.any(Noted::ANTHROPIC_VERSION) {
+        match messages || present.any(HeaderSet::ANTHROPIC_VERSION) {
             true => Self::Anthropic,
             false => Self::OpenAi,
         }

@@ -8,28 +8,28 @@ pub mod buffer;
 #[doc(hidden)]
 pub mod buffered_body;
 mod closing;
+mod conn_io;
 mod conn_state;
 mod connection;
 #[doc(hidden)]
 pub mod decode;
-mod ending;
 mod error;
-mod forward;
+mod extract_model;
+mod grace_period;
 #[doc(hidden)]
-pub mod framing;
-mod guarded_io;
+pub mod header_set;
+mod headers;
 mod listener;
+mod local;
 mod models;
-mod name_model;
-#[doc(hidden)]
-pub mod noted;
 mod request_body;
 mod request_id;
-mod routes;
 mod server;
 mod status_json;
 mod status_page;
 mod tunnel;
+#[doc(hidden)]
+pub mod validate;
 
 pub use listener::{Bound, ListenError};
 pub use server::{HttpSettings, Server};

@@ -21,15 +21,15 @@ use tower_service::Service;
 
 use super::body::ClientBody;
 use super::buffer::BufferBudget;
+use super::conn_io::Deadlines;
 use super::conn_state::Connection;
 use super::error::{Dialect, ErrorResponse, still_starting};
-use super::guarded_io::Deadlines;
-use super::name_model::{SearchLimits, name_model};
-use super::noted::Noted;
+use super::extract_model::{SearchLimits, extract_model};
+use super::header_set::HeaderSet;
+use super::local::{self, NotFound};
 use super::request_body::RequestBody;
 use super::request_id::{RequestIds, X_REQUEST_ID};
-use super::routes::{self, Absent};
-use super::{forward, framing};
+use super::{headers, validate};
 
 /// The limits of the proxy's own HTTP side.
 #[derive(Debug, Clone)]
@@ -91,7 +91,7 @@ impl Server {
     /// A server that carries through `proxy`. Everything that it has open ends at `abort`.
     pub fn new(proxy: Proxy, settings: HttpSettings, abort: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
-            router: routes::router(Arc::clone(proxy.routes()), settings.status),
+            router: local::router(Arc::clone(proxy.routes()), settings.status),
             limits: SearchLimits {
                 buffered_body: settings.max_buffered_body,
                 buffer_budget: BufferBudget::new(settings.max_buffered_total),
@@ -129,12 +129,13 @@ impl Server {
         parts: &mut Parts,
         body: RequestBody,
     ) -> Response<ClientBody> {
-        let noted = Noted::of(&parts.headers);
-        let theirs = noted.any(Noted::REQUEST_ID).then(|| parts.headers.get(X_REQUEST_ID)).flatten();
+        let present = HeaderSet::of(&parts.headers);
+        let theirs = present.any(HeaderSet::REQUEST_ID).then(|| parts.headers.get(X_REQUEST_ID)).flatten();
         let id = self.ids.id_for(theirs);
         let id_text = id.to_str().unwrap_or_default();
-        let dialect = Dialect::of(&parts.uri, noted);
-        let (version, expects) = (parts.version, noted.any(Noted::STAYS_BEHIND) && parts.headers.contains_key(EXPECT));
+        let dialect = Dialect::of(&parts.uri, present);
+        let (version, expects) =
+            (parts.version, present.any(HeaderSet::STAYS_BEHIND) && parts.headers.contains_key(EXPECT));
         let tracker = RequestTracker::begin(
             self.proxy.telemetry(),
             &RequestStart {
@@ -147,7 +148,7 @@ impl Server {
         );
         // Pinned here, and the head by reference: what is handed down by value is copied at each step.
         let answered = {
-            let answered = pin!(self.dispatch(connection, parts, noted, &id, body, tracker));
+            let answered = pin!(self.dispatch(connection, parts, present, &id, body, tracker));
             std::panic::AssertUnwindSafe(answered).catch_unwind().await
         };
         let mut response = match answered {
@@ -181,19 +182,19 @@ impl Server {
         &self,
         connection: &Connection,
         parts: &mut Parts,
-        noted: Noted,
+        present: HeaderSet,
         id: &HeaderValue,
         body: RequestBody,
         mut tracker: RequestTracker,
     ) -> Result<Response<ClientBody>, ErrorResponse> {
-        let answered = match framing::check(parts, noted) {
+        let answered = match validate::check(parts, present) {
             Err(error) => Err((error, tracker)),
-            Ok(()) if routes::is_ours(&parts.method, parts.uri.path()) => {
-                let answered = self.remembered(parts).await;
+            Ok(()) if local::handles(&parts.method, parts.uri.path()) => {
+                let answered = self.serve_local(parts).await;
                 tracker.answered_locally(answered.as_ref().map_or_else(|error| error.status, Response::status));
                 return answered;
             }
-            Ok(()) => self.carry(connection, parts, noted, id, body, tracker).await,
+            Ok(()) => self.carry(connection, parts, present, id, body, tracker).await,
         };
         answered.map_err(|(error, mut tracker)| {
             tracker.answered_locally(error.status);
@@ -202,32 +203,32 @@ impl Server {
     }
 
     /// Health and models. The router decodes ids; errors take the caller's shape.
-    async fn remembered(&self, parts: &mut Parts) -> Result<Response<ClientBody>, ErrorResponse> {
+    async fn serve_local(&self, parts: &mut Parts) -> Result<Response<ClientBody>, ErrorResponse> {
         let own = self.settings.own_user_agent.as_ref();
         if own.is_some() && parts.headers.get(USER_AGENT) == own {
             let message = "the proxy has asked itself for models: its own address is among its backends";
             return Err(ErrorResponse::new(StatusCode::LOOP_DETECTED, "loop_detected", message));
         }
         let head = parts.method == Method::HEAD;
-        let is_plain = framing::path_is_plain(parts.uri.path());
+        let is_plain = validate::path_is_plain(parts.uri.path());
         let request = with_head(parts, axum::body::Body::empty());
         let response = match self.router.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        match response.extensions().get::<Absent>() {
+        match response.extensions().get::<NotFound>() {
             None => Ok(response.map(|body| match head {
                 true => ClientBody::here(Bytes::new()),
                 false => ClientBody::routed(body),
             })),
-            Some(Absent::Path) => {
+            Some(NotFound::Path) => {
                 let status = if self.settings.status { ", what is served and why at /status" } else { "" };
                 let message =
                     format!("there is nothing here; the API is under /v1/, health at /healthz and /readyz{status}");
                 Err(ErrorResponse::new(StatusCode::NOT_FOUND, "not_found", message))
             }
-            Some(Absent::Model { .. }) if !is_plain => Err(framing::odd_path()),
-            Some(Absent::Model { starting }) => {
+            Some(NotFound::Model { .. }) if !is_plain => Err(validate::odd_path()),
+            Some(NotFound::Model { starting }) => {
                 let message = format!(
                     "no model of this id is being served; GET /v1/models lists what there is{}",
                     still_starting(*starting)
@@ -244,7 +245,7 @@ impl Server {
         &self,
         connection: &Connection,
         parts: &mut Parts,
-        noted: Noted,
+        present: HeaderSet,
         id: &HeaderValue,
         body: RequestBody,
         tracker: RequestTracker,
@@ -254,22 +255,22 @@ impl Server {
         if self.routes().is_stopping() && !self.routes().has_settled() {
             return Err((ErrorResponse::shutting_down(), tracker));
         }
-        let (model, body) = match name_model(parts, noted, body, &self.limits).await {
+        let (model, body) = match extract_model(parts, present, body, &self.limits).await {
             Ok(named) => named,
             Err(error) => return Err((error, tracker)),
         };
-        let switch = forward::prepare_request(parts.version, &mut parts.headers, noted, &connection.client, id);
+        let switch = headers::prepare_request(parts.version, &mut parts.headers, present, &connection.client, id);
         let request = Box::new(with_head(parts, body as _));
         match self.proxy.forward(&model, request, &connection.cancel, tracker).await {
             Err((refusal, tracker)) => Err((ErrorResponse::refusal(&refusal, model.as_str()), tracker)),
             Ok(Forwarded::Response(mut response)) => {
                 let status = response.status();
-                forward::prepare_response(status, response.headers_mut());
+                headers::prepare_response(status, response.headers_mut());
                 Ok(response.map(ClientBody::carried))
             }
             Ok(Forwarded::Tunnel(head, upstream)) => {
                 let mut response = head.map(|()| ClientBody::here(Bytes::new()));
-                forward::prepare_response(StatusCode::SWITCHING_PROTOCOLS, response.headers_mut());
+                headers::prepare_response(StatusCode::SWITCHING_PROTOCOLS, response.headers_mut());
                 // Its bytes go both ways when the client has the head.
                 if switch.is_some() {
                     connection.put_tunnel(upstream);

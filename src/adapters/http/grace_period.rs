@@ -14,13 +14,13 @@ use super::conn_state::ConnState;
 const HEAD_GRACE: Duration = Duration::from_secs(1);
 
 /// The end of one connection.
-pub(super) struct Ending {
+pub(super) struct GracePeriod {
     /// How long a connection is served that became idle during the stop.
     idle_grace: Duration,
     grace: Option<(ConnState, Pin<Box<Sleep>>)>,
 }
 
-impl Ending {
+impl GracePeriod {
     pub(super) fn new(idle_grace: Duration) -> Self {
         Self { idle_grace, grace: None }
     }

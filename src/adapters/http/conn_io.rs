@@ -24,7 +24,7 @@ pub struct Deadlines {
 }
 
 /// A client's socket. The task that serves the connection keeps the socket itself: it closes it, or carries a tunnel.
-pub(super) struct GuardedIo<'a> {
+pub(super) struct ConnIo<'a> {
     read: ReadHalf<'a>,
     socket: &'a TcpStream,
     connection: &'a Connection,
@@ -51,7 +51,7 @@ impl Timer {
     }
 }
 
-impl<'a> GuardedIo<'a> {
+impl<'a> ConnIo<'a> {
     /// Guards a socket, given its half for reading.
     pub(super) fn new(
         read: ReadHalf<'a>,
@@ -92,7 +92,7 @@ impl<'a> GuardedIo<'a> {
     }
 }
 
-impl AsyncRead for GuardedIo<'_> {
+impl AsyncRead for ConnIo<'_> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
@@ -114,7 +114,7 @@ impl AsyncRead for GuardedIo<'_> {
     }
 }
 
-impl AsyncWrite for GuardedIo<'_> {
+impl AsyncWrite for ConnIo<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.poll_try_write(cx, |socket| socket.try_write(buf));
         self.wrote(written, cx)
@@ -161,7 +161,7 @@ mod tests {
     }
 
     /// Writes once; 0 where there is no room.
-    async fn write_once(io: &mut GuardedIo<'_>, chunk: &[u8]) -> io::Result<usize> {
+    async fn write_once(io: &mut ConnIo<'_>, chunk: &[u8]) -> io::Result<usize> {
         poll_fn(|cx| match Pin::new(&mut *io).poll_write(cx, chunk) {
             Poll::Ready(taken) => Poll::Ready(taken),
             Poll::Pending => Poll::Ready(Ok(0)),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     /// Writes until there is no more room, and returns how much that was.
-    async fn fill(io: &mut GuardedIo<'_>) -> usize {
+    async fn fill(io: &mut ConnIo<'_>) -> usize {
         // The socket is full when it takes nothing several times: it may still be growing.
         let (chunk, mut written, mut full) = (vec![0; 64 * 1024], 0, 0);
         while full < 3 {
@@ -189,7 +189,7 @@ mod tests {
         let connection = Connection::new(reader.local_addr().unwrap());
         let long = Duration::from_secs(60);
         let (read, write) = socket.split();
-        let mut io = GuardedIo::new(read, write.as_ref(), &connection, Deadlines { head: long, write_stall: long });
+        let mut io = ConnIo::new(read, write.as_ref(), &connection, Deadlines { head: long, write_stall: long });
         connection.begin_serving();
         let written = fill(&mut io).await;
         connection.end_response();
@@ -206,7 +206,7 @@ mod tests {
         let connection = Connection::new(socket.peer_addr().unwrap());
         let deadlines = Deadlines { head: Duration::from_secs(60), write_stall: Duration::from_millis(200) };
         let (read, write) = socket.split();
-        let mut io = GuardedIo::new(read, write.as_ref(), &connection, deadlines);
+        let mut io = ConnIo::new(read, write.as_ref(), &connection, deadlines);
         fill(&mut io).await;
         let started = Instant::now();
         // Both are asked for again and again, as an HTTP connection does.
@@ -234,7 +234,7 @@ mod tests {
         let connection = Connection::new(socket.peer_addr().unwrap());
         let long = Duration::from_secs(60);
         let (read, write) = socket.split();
-        let mut io = GuardedIo::new(read, write.as_ref(), &connection, Deadlines { head: long, write_stall: long });
+        let mut io = ConnIo::new(read, write.as_ref(), &connection, Deadlines { head: long, write_stall: long });
         for part in [b"one", b"two"] {
             client.write_all(part).await.unwrap();
             let mut bytes = [0; 64];

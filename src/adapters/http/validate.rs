@@ -7,7 +7,7 @@ use http::uri::Authority;
 use http::{Method, StatusCode, Version};
 
 use super::error::ErrorResponse;
-use super::noted::Noted;
+use super::header_set::HeaderSet;
 
 /// The longest target that is passed on, in bytes.
 const TARGET_MAX_BYTES: usize = 8 * 1024;
@@ -20,7 +20,7 @@ pub const X_FORWARDED_FOR: http::HeaderName = http::HeaderName::from_static("x-f
 ///
 /// # Errors
 /// The answer to the client, where it cannot be passed on.
-pub fn check(parts: &Parts, noted: Noted) -> Result<(), ErrorResponse> {
+pub fn check(parts: &Parts, present: HeaderSet) -> Result<(), ErrorResponse> {
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         let message = "the proxy takes no CONNECT and no TRACE";
         return Err(ErrorResponse {
@@ -29,11 +29,11 @@ pub fn check(parts: &Parts, noted: Noted) -> Result<(), ErrorResponse> {
         });
     }
     host(parts)?;
-    if noted.any(Noted::TRANSFER_ENCODING) {
+    if present.any(HeaderSet::TRANSFER_ENCODING) {
         transfer_encoding(parts)?;
     }
     target(parts)?;
-    if noted.any(Noted::FORWARDED_FOR) {
+    if present.any(HeaderSet::FORWARDED_FOR) {
         hops(parts)?;
     }
     Ok(())

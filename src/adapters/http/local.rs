@@ -16,7 +16,7 @@ use super::{models, status_json, status_page};
 
 /// Marks an answer whose place is taken by an error in the caller's own shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Absent {
+pub enum NotFound {
     /// There is nothing at this path.
     Path,
     /// No model of this id is served; so many containers may still turn out to serve it.
@@ -27,7 +27,7 @@ pub enum Absent {
 }
 
 /// Whether the router answers this request, rather than a backend.
-pub fn is_ours(method: &Method, path: &str) -> bool {
+pub fn handles(method: &Method, path: &str) -> bool {
     let Some(under) = path.strip_prefix("/v1/") else { return true };
     let models = under == "models" || under.starts_with("models/");
     models && (method == Method::GET || method == Method::HEAD)
@@ -72,7 +72,7 @@ async fn one(State(routes): State<Arc<RouteStore>>, id: Result<Path<String>, Pat
     // An id may end with a slash; else it is one that the caller put behind it.
     match id.ok().and_then(|Path(id)| one(&id).or_else(|| one(id.strip_suffix('/')?))) {
         Some(object) => answer(StatusCode::OK, object),
-        None => absent(Absent::Model { starting: published.table.starting() }),
+        None => absent(NotFound::Model { starting: published.table.starting() }),
     }
 }
 
@@ -89,10 +89,10 @@ async fn status(State(routes): State<Arc<RouteStore>>, headers: HeaderMap) -> Re
 }
 
 async fn nothing() -> Response {
-    absent(Absent::Path)
+    absent(NotFound::Path)
 }
 
-fn absent(what: Absent) -> Response {
+fn absent(what: NotFound) -> Response {
     let mut response = StatusCode::NOT_FOUND.into_response();
     response.extensions_mut().insert(what);
     response

@@ -8,9 +8,9 @@ use http::HeaderMap;
 
 /// A set of headers, or of kinds of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Noted(u16);
+pub struct HeaderSet(u16);
 
-impl Noted {
+impl HeaderSet {
     /// `Connection`.
     pub const CONNECTION: Self = Self(1);
     /// Another header that does not go on, or one that servers may take for a header of ours, because they read an
@@ -37,7 +37,7 @@ impl Noted {
 
     /// What stands in these headers.
     pub fn of(headers: &HeaderMap) -> Self {
-        headers.keys().fold(Self::default(), |noted, name| noted | Self::kind(name.as_str()))
+        headers.keys().fold(Self::default(), |present, name| present | Self::kind(name.as_str()))
     }
 
     /// Whether any of these is among them.
@@ -74,7 +74,7 @@ impl Noted {
     }
 }
 
-impl BitOr for Noted {
+impl BitOr for HeaderSet {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
@@ -92,8 +92,11 @@ mod tests {
             ["host", "te", "x-request-id", "accept"]
                 .map(|name| (http::HeaderName::from_static(name), http::HeaderValue::from_static(""))),
         );
-        let noted = Noted::of(&headers);
-        assert_eq!(noted, Noted::HOST | Noted::STAYS_BEHIND | Noted::REQUEST_ID);
-        assert!(noted.any(Noted::HOST | Noted::FORWARDED) && !noted.any(Noted::FORWARDED | Noted::CONNECTION));
+        let present = HeaderSet::of(&headers);
+        assert_eq!(present, HeaderSet::HOST | HeaderSet::STAYS_BEHIND | HeaderSet::REQUEST_ID);
+        assert!(
+            present.any(HeaderSet::HOST | HeaderSet::FORWARDED)
+                && !present.any(HeaderSet::FORWARDED | HeaderSet::CONNECTION)
+        );
     }
 }

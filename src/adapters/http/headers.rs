@@ -1,4 +1,4 @@
-//! Which headers go on, in either direction (RFC 9110, section 7.6.1), and who is noted as having sent a request.
+//! Which headers go on, in either direction (RFC 9110, section 7.6.1), and who is present as having sent a request.
 
 use std::net::IpAddr;
 
@@ -8,9 +8,9 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode, Version};
 
-use super::framing::X_FORWARDED_FOR;
-use super::noted::Noted;
+use super::header_set::HeaderSet;
 use super::request_id::X_REQUEST_ID;
+use super::validate::X_FORWARDED_FOR;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -33,7 +33,7 @@ const PROTECTED: [&str; 9] = [
     "cookie",
 ];
 
-/// The client of a connection, as it is noted in `X-Forwarded-For`.
+/// The client of a connection, as it is present in `X-Forwarded-For`.
 pub fn client(peer: IpAddr) -> HeaderValue {
     HeaderValue::try_from(peer.to_canonical().to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
@@ -43,24 +43,24 @@ pub fn client(peer: IpAddr) -> HeaderValue {
 pub fn prepare_request(
     version: Version,
     headers: &mut HeaderMap,
-    noted: Noted,
+    present: HeaderSet,
     client: &HeaderValue,
     request_id: &HeaderValue,
 ) -> Option<HeaderValue> {
-    if !noted.any(Noted::HOST) {
+    if !present.any(HeaderSet::HOST) {
         // HTTP/1.0 needs no host; what goes on is HTTP/1.1.
         headers.insert(HOST, HeaderValue::from_static(""));
     }
-    let switch = match noted.any(Noted::STAYS_BEHIND) {
+    let switch = match present.any(HeaderSet::STAYS_BEHIND) {
         true => take_away(version, headers),
         false => {
-            if noted.any(Noted::CONNECTION) {
+            if present.any(HeaderSet::CONNECTION) {
                 strip_connection(headers);
             }
             None
         }
     };
-    note_client(headers, noted, client);
+    note_client(headers, present, client);
     // The one that is answered with, so that logs can be joined. Where the caller's is sane it is the same.
     headers.insert(X_REQUEST_ID, request_id.clone());
     switch
@@ -88,8 +88,8 @@ fn take_away(version: Version, headers: &mut HeaderMap) -> Option<HeaderValue> {
 
 /// Takes away what belongs to the backend's own connection. `Trailer` stays: it announces what comes behind the body.
 pub fn prepare_response(status: StatusCode, headers: &mut HeaderMap) {
-    let noted = Noted::of(headers);
-    if !noted.any(Noted::STAYS_BEHIND | Noted::CONNECTION) {
+    let present = HeaderSet::of(headers);
+    if !present.any(HeaderSet::STAYS_BEHIND | HeaderSet::CONNECTION) {
         return;
     }
     let switched = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| headers.get(UPGRADE).cloned()).flatten();
@@ -148,19 +148,19 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Adds the client to `X-Forwarded-For`; the host and the scheme only where no proxy before us has noted them.
-fn note_client(headers: &mut HeaderMap, noted: Noted, client: &HeaderValue) {
-    let hops = match noted.any(Noted::FORWARDED_FOR) {
+/// Adds the client to `X-Forwarded-For`; the host and the scheme only where no proxy before us has present them.
+fn note_client(headers: &mut HeaderMap, present: HeaderSet, client: &HeaderValue) {
+    let hops = match present.any(HeaderSet::FORWARDED_FOR) {
         true => behind_the_others(headers, client),
         false => client.clone(),
     };
     headers.insert(X_FORWARDED_FOR, hops);
-    if !noted.any(Noted::FORWARDED_HOST)
+    if !present.any(HeaderSet::FORWARDED_HOST)
         && let Some(host) = headers.get(HOST).filter(|host| !host.is_empty()).cloned()
     {
         headers.insert(X_FORWARDED_HOST, host);
     }
-    if !noted.any(Noted::FORWARDED_PROTO | Noted::FORWARDED) {
+    if !present.any(HeaderSet::FORWARDED_PROTO | HeaderSet::FORWARDED) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
 }
@@ -187,8 +187,8 @@ mod tests {
     }
 
     fn prepare(request: &mut HeaderMap) -> Option<HeaderValue> {
-        let noted = Noted::of(request);
-        prepare_request(Version::HTTP_11, request, noted, &PEER, &ID)
+        let present = HeaderSet::of(request);
+        prepare_request(Version::HTTP_11, request, present, &PEER, &ID)
     }
 
     fn has(headers: &HeaderMap, name: &str, value: &str) -> bool {

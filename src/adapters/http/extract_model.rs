@@ -18,7 +18,7 @@ use super::buffer::{Buffer, BufferBudget};
 use super::buffered_body::{BufferedBody, IdleTimeout, Search, SearchError, broken, take};
 use super::decode::{DecodeError, Decoder};
 use super::error::ErrorResponse;
-use super::noted::Noted;
+use super::header_set::HeaderSet;
 use super::request_body::RequestBody;
 
 /// The bounds of the search.
@@ -36,9 +36,9 @@ pub struct SearchLimits {
 ///
 /// # Errors
 /// The answer to the client, where no model can be named.
-pub async fn name_model(
+pub async fn extract_model(
     parts: &Parts,
-    noted: Noted,
+    present: HeaderSet,
     body: RequestBody,
     limits: &SearchLimits,
 ) -> Result<(ModelName, Pin<Box<BufferedBody>>), ErrorResponse> {
@@ -52,7 +52,7 @@ pub async fn name_model(
     }
     body.search = Some(Search {
         finder: finder(&parts.headers).map_err(|error| ErrorResponse::no_model(&error))?,
-        decoder: match noted.any(Noted::CONTENT_ENCODING) {
+        decoder: match present.any(HeaderSet::CONTENT_ENCODING) {
             true => Decoder::for_headers(&parts.headers, limits.buffered_body, &limits.buffer_budget)?,
             false => None,
         },
@@ -77,7 +77,7 @@ fn finder(headers: &HeaderMap) -> Result<ModelFinder, FindError> {
 /// Reads pieces until one of them completes the model's name; `None` for a body without a byte.
 async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<ModelName>, ErrorResponse> {
     let mut is_empty = true;
-    while let Some(piece) = next_piece(body).await? {
+    while let Some(piece) = next_frame(body).await? {
         if let (Some(data), Some(search)) = (piece.data_ref(), &mut body.search) {
             is_empty &= data.is_empty();
             let mut left = &data[..];
@@ -118,7 +118,7 @@ fn named(model: &Arc<str>) -> Result<ModelName, ErrorResponse> {
     ModelName::from_shared(Arc::clone(model)).map_err(ErrorResponse::invalid_name)
 }
 
-async fn next_piece(body: &mut BufferedBody) -> Result<Option<Frame<Bytes>>, ErrorResponse> {
+async fn next_frame(body: &mut BufferedBody) -> Result<Option<Frame<Bytes>>, ErrorResponse> {
     poll_fn(|cx| {
         let Some(rest) = &mut body.rest else { return Poll::Ready(Ok(None)) };
         match take(rest, cx) {
