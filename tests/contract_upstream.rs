@@ -134,7 +134,7 @@ mod http {
                 Ok(None)
             }
             Reply::Breaks => Ok(None),
-            Reply::Rubbish => peer.send("what?\r\n\r\n").await.map(|()| None),
+            Reply::UnexpectedResponse => peer.send("what?\r\n\r\n").await.map(|()| None),
             Reply::Switches(early) => {
                 let head = "HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
                 peer.send(format!("{head}{early}")).await?;

@@ -223,7 +223,7 @@ fn each_library_is_named_in_one_place() {
 }
 
 /// What is no adapter and stands among them, because several use it.
-const SHARED_BY_ADAPTERS: [&str; 3] = ["bell::", "own_container", "watches::"];
+const SHARED_BY_ADAPTERS: [&str; 3] = ["conn_waker::", "own_container", "watches::"];
 
 #[test]
 fn adapters_do_not_know_each_other_and_only_http_drives_the_app() {

@@ -1,8 +1,8 @@
 //! What touches the world. Adapters never import each other; only `http` drives `app`; `cli` and `otel` read its settings. What several of them use stands
-//! beside them: `bell`, `own_container`, `watches`.
+//! beside them: `conn_waker`, `own_container`, `watches`.
 
-mod bell;
 pub mod cli;
+mod conn_waker;
 pub mod docker;
 pub mod fixed;
 pub mod http;

@@ -8,7 +8,7 @@ mod asking;
 mod breaking;
 mod connections;
 mod flowing;
-mod validate;
+mod framing;
 mod keeping;
 mod switching;
 

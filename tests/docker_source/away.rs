@@ -104,7 +104,7 @@ async fn an_engine_that_hangs_is_lost_in_bounded_time_and_found_again() {
 
 #[tokio::test]
 async fn an_engine_that_answers_rubbish_never_empties_the_list() {
-    for mood in [Mood::Rubbish, Mood::OddJson, Mood::Fails] {
+    for mood in [Mood::UnexpectedResponse, Mood::OddJson, Mood::Fails] {
         let engine = FakeEngine::start();
         let (mut heard, id) = with_one(&engine).await;
         engine.mood(mood);
@@ -151,7 +151,7 @@ async fn lists_of_another_shape_are_a_loss() {
 
 #[tokio::test]
 async fn one_container_that_cannot_be_inspected_does_not_hold_up_the_others() {
-    for mood in [Mood::Fails, Mood::Rubbish, Mood::OddJson, Mood::Hangs] {
+    for mood in [Mood::Fails, Mood::UnexpectedResponse, Mood::OddJson, Mood::Hangs] {
         let engine = FakeEngine::start();
         let good = engine.add("good", OPTED_IN, None);
         let bad = engine.add("bad", OPTED_IN, None);
@@ -169,7 +169,7 @@ async fn what_cannot_be_inspected_is_named_once_with_the_reason_and_is_not_gone(
         (Mood::Hangs, "does not answer"),
         (Mood::Fails, "refused with 500: it hurts"),
         (Mood::OddJson, "JSON of another shape"),
-        (Mood::Rubbish, "no JSON"),
+        (Mood::UnexpectedResponse, "no JSON"),
     ] {
         let engine = FakeEngine::start();
         let (mut heard, id) = with_one(&engine).await;

@@ -59,7 +59,7 @@ async fn a_signal_to_an_earlier_run_is_not_told() {
 
 #[tokio::test]
 async fn an_engine_that_cannot_tell_what_was_is_not_waited_for_long() {
-    for mood in [Mood::Hangs, Mood::Fails, Mood::Rubbish] {
+    for mood in [Mood::Hangs, Mood::Fails, Mood::UnexpectedResponse] {
         let engine = FakeEngine::start();
         engine.replay_mood(mood);
         let id = signalled(&engine, Some(600), "15", 420);

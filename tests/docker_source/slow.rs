@@ -35,7 +35,7 @@ async fn a_list_that_takes_long_holds_no_event_up_and_loses_no_engine() {
 
 #[tokio::test]
 async fn a_list_that_fails_holds_no_event_up_and_loses_no_engine() {
-    for mood in [Mood::Fails, Mood::Rubbish, Mood::OddJson] {
+    for mood in [Mood::Fails, Mood::UnexpectedResponse, Mood::OddJson] {
         let engine = FakeEngine::start();
         let (mut heard, id) = with_one(&engine).await;
         engine.list_mood(mood);

@@ -17,7 +17,7 @@ mod play;
 mod response;
 mod run;
 mod tunnel;
-mod wire;
+mod api_types;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

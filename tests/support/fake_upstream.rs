@@ -29,7 +29,7 @@ pub enum Reply {
     /// Reads the request's body and breaks without an answer.
     Breaks,
     /// Reads the request's body and answers something that is no HTTP.
-    Rubbish,
+    UnexpectedResponse,
     /// Nobody listens.
     Refused,
     /// Switches protocols, sends these bytes, then echoes.
@@ -199,7 +199,7 @@ fn play(reply: Reply) -> Result<UpstreamResponse, SendError> {
             Ok(UpstreamResponse::Response(response(StatusCode::OK, &[], body)))
         }
         Reply::Breaks => Err(maybe_sent(SendFailure::Broken("the backend closed it".into()))),
-        Reply::Rubbish => Err(maybe_sent(SendFailure::InvalidResponse("no HTTP".into()))),
+        Reply::UnexpectedResponse => Err(maybe_sent(SendFailure::InvalidResponse("no HTTP".into()))),
         Reply::Switches(early) => {
             let head = Response::builder().status(101).header("upgrade", "websocket").body(()).unwrap();
             let (ours, mut theirs) = tokio::io::duplex(4096);

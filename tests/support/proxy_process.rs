@@ -1,4 +1,4 @@
-//! One run of the binary: started with its own environment, its output kept, its memory and descriptors looked at.
+//! One run of the binary: started with its own environment, its output kept, its cache and descriptors looked at.
 
 use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
@@ -140,14 +140,14 @@ impl ProxyProcess {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap()
     }
 
-    /// Resident memory, in KiB.
+    /// Resident cache, in KiB.
     pub fn memory_kib(&self) -> i64 {
         let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Resident memory when it stands still, in KiB.
+    /// Resident cache when it stands still, in KiB.
     pub async fn settled_kib(&self) -> i64 {
         let mut before = self.memory_kib();
         for _ in 0..50 {

@@ -231,7 +231,7 @@ pub async fn a_break_before_the_answer_may_have_been_sent(rig: &dyn Rig) {
 }
 
 pub async fn an_answer_that_is_no_http_is_invalid(rig: &dyn Rig) {
-    let scene = rig.playing(vec![Reply::Rubbish]).await;
+    let scene = rig.playing(vec![Reply::UnexpectedResponse]).await;
     let error = fail(&scene.channel(), post("/", "body")).await;
     assert_eq!(error.sent, Sent::MaybeSent);
     assert!(matches!(error.failure, SendFailure::InvalidResponse(_)), "{error:?}");

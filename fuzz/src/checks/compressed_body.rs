@@ -170,5 +170,5 @@ fn encoded(encoding: &str, text: &[u8]) -> Vec<u8> {
         }
         _ => zstd::bulk::compress(text, 1),
     };
-    written.expect("memory takes everything")
+    written.expect("cache takes everything")
 }

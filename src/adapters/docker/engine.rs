@@ -17,11 +17,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
+use super::api_types::{Inspect, Summary, Version};
 use super::settings::{Address, DockerSettings, LabelFilter};
 use super::time::{http_date, since};
 use super::transport::{ConnectFailed, HeadSlot, Transport};
-use super::wire::{Inspect, Summary, Version};
-use super::{event, look};
+use super::{event, inspect};
 
 /// The longest answer that is read, in bytes. A thousand containers make a list of about two million.
 const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -47,7 +47,7 @@ pub enum EngineError {
     /// The connection broke.
     Broken(String),
     /// The answer is not what an engine answers.
-    Rubbish(String),
+    UnexpectedResponse(String),
     /// The event stream ended.
     EventsEnded,
 }
@@ -84,7 +84,7 @@ impl EngineError {
             ),
             (Self::Refused(status, text), _) => format!("the engine at {address} refused with {status}: {text}"),
             (Self::Broken(text), _) => format!("the connection to {address} broke: {text}"),
-            (Self::Rubbish(text), _) => {
+            (Self::UnexpectedResponse(text), _) => {
                 format!(
                     "{address} does not answer as an engine does: {text}; check that DOCKER_HOST names a Docker engine"
                 )
@@ -106,7 +106,7 @@ impl fmt::Display for EngineError {
             Self::Timeout(limit) => write!(f, "no answer within {limit:?}"),
             Self::Refused(status, text) => write!(f, "refused with {status}: {text}"),
             Self::Broken(text) => write!(f, "connection broke: {text}"),
-            Self::Rubbish(text) => write!(f, "unreadable answer: {text}"),
+            Self::UnexpectedResponse(text) => write!(f, "unreadable answer: {text}"),
             Self::EventsEnded => f.write_str("the event stream ended"),
         }
     }
@@ -182,7 +182,7 @@ impl Engine {
         let only = self.only.as_deref();
         let target = target("/containers/json", &[("all", "1"), ("filters", &event::list_filter(only))]);
         let mut list: Vec<Summary> = self.read(target, self.list_timeout).await?;
-        list.retain(|summary| summary.labels.as_ref().is_none_or(|labels| look::concern_us(labels, only)));
+        list.retain(|summary| summary.labels.as_ref().is_none_or(|labels| inspect::concern_us(labels, only)));
         Ok(list)
     }
 
@@ -235,7 +235,7 @@ impl Engine {
                 serde_json::error::Category::Data => "JSON of another shape",
                 _ => "no JSON",
             };
-            EngineError::Rubbish(format!("GET {path} gave {what}", path = generic(&path)))
+            EngineError::UnexpectedResponse(format!("GET {path} gave {what}", path = generic(&path)))
         })
     }
 
@@ -246,7 +246,9 @@ impl Engine {
             while let Some(piece) = stream.next().await {
                 body.extend_from_slice(&piece?);
                 if body.len() > ANSWER_MAX_BYTES {
-                    return Err(EngineError::Rubbish(format!("an answer of more than {ANSWER_MAX_BYTES} bytes")));
+                    return Err(EngineError::UnexpectedResponse(format!(
+                        "an answer of more than {ANSWER_MAX_BYTES} bytes"
+                    )));
                 }
             }
             Ok(body.freeze())
@@ -309,7 +311,9 @@ fn read_error(error: bollard::errors::Error) -> EngineError {
             Some(connect) => EngineError::Connect(err.kind(), shortened(&connect.to_string())),
             None => EngineError::Broken(shortened(&err.to_string())),
         },
-        Error::HyperResponseError { err } if err.is_parse() => EngineError::Rubbish("it speaks no HTTP".to_owned()),
+        Error::HyperResponseError { err } if err.is_parse() => {
+            EngineError::UnexpectedResponse("it speaks no HTTP".to_owned())
+        }
         other => EngineError::Broken(shortened(&other.to_string())),
     }
 }
@@ -336,7 +340,7 @@ mod tests {
             (EngineError::Timeout(Duration::from_secs(10)), &proxy, ["proxy:2375", "10s"]),
             (EngineError::Refused(403, "no".to_owned()), &proxy, ["403", "/containers/json"]),
             (EngineError::Refused(400, "client is too new".to_owned()), &proxy, ["400", "client is too new"]),
-            (EngineError::Rubbish("no JSON".to_owned()), &proxy, ["no JSON", "DOCKER_HOST"]),
+            (EngineError::UnexpectedResponse("no JSON".to_owned()), &proxy, ["no JSON", "DOCKER_HOST"]),
             (EngineError::EventsEnded, &socket, ["ended", "restarting"]),
         ] {
             let reason = error.reason(address);

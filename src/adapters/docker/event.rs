@@ -6,8 +6,8 @@ use domain::container::{ContainerId, EngineTime, LifecycleEvent, LostAddresses};
 use domain::labels::{self, ENABLE};
 use domain::signal::Signal;
 
+use super::api_types::{Actor, Event};
 use super::settings::LabelFilter;
-use super::wire::{Actor, Event};
 
 /// The actions that are asked for. Without the list every health probe would come as three events.
 /// `remove` is Podman's `destroy`.

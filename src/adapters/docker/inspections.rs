@@ -7,10 +7,10 @@ use domain::container::ContainerId;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::api_types::Inspect;
 use super::backoff;
 use super::engine::{Engine, EngineError};
 use super::settings::DockerSettings;
-use super::wire::Inspect;
 
 /// What an inspection found.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Inspections {
         Self {
             engine,
             at_once: settings.inspects_at_once.max(1),
-            patience: settings.inspect_patience,
+            patience: settings.inspect_timeout,
             rest: settings.out_of_memory_rest,
             retry: (settings.retry_first, settings.retry_max),
             jobs: HashMap::new(),

@@ -1,13 +1,14 @@
 //! Learns of containers from a Docker engine, or from Podman where it speaks Docker's API.
 
+mod api_types;
 mod backoff;
+mod cache;
 #[doc(hidden)]
 pub mod engine;
 #[doc(hidden)]
 pub mod event;
+mod inspect;
 mod inspections;
-mod known;
-mod look;
 mod networks;
 #[doc(hidden)]
 pub mod reader;
@@ -17,15 +18,14 @@ pub mod settings;
 mod time;
 mod tls;
 mod transport;
-mod wire;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache::ContainerCache;
 use domain::container::{ContainerEvent, ContainerId};
 use engine::Engine;
-use known::Memory;
 pub use networks::OwnAddress;
 use ports::container_source::{ContainerEvents, ContainerSource};
 use requests::Requests;
@@ -109,11 +109,11 @@ async fn supervise(
     requests: Arc<Requests>,
     out: mpsc::Sender<ContainerEvent>,
 ) {
-    let mut memory = Memory::default();
+    let mut cache = ContainerCache::default();
     let mut failures = 0;
     loop {
         let began = Instant::now();
-        let (had_snapshot, end) = connection(&settings, &address, tls.clone(), &mut memory, &requests, &out).await;
+        let (had_snapshot, end) = connection(&settings, &address, tls.clone(), &mut cache, &requests, &out).await;
         let error = match end {
             End::Unwatched => return,
             End::Renew => continue,
@@ -123,7 +123,7 @@ async fn supervise(
             failures = 0;
         }
         tracing::debug!(%error, failures, "engine lost");
-        if let Some(loss) = memory.loss(error.reason(&address))
+        if let Some(loss) = cache.loss(error.reason(&address))
             && out.send(loss).await.is_err()
         {
             return;
@@ -142,7 +142,7 @@ async fn connection(
     settings: &DockerSettings,
     address: &Address,
     tls: Option<TlsConnector>,
-    memory: &mut Memory,
+    cache: &mut ContainerCache,
     requests: &Requests,
     out: &mpsc::Sender<ContainerEvent>,
 ) -> (bool, End) {
@@ -150,7 +150,7 @@ async fn connection(
         Ok(engine) => engine,
         Err(error) => return (false, End::Lost(error)),
     };
-    match Session::open(engine, settings, address, memory, out).await {
+    match Session::open(engine, settings, address, cache, out).await {
         Ok(mut session) => {
             let end = session.run(requests).await;
             (session.has_snapshot(), end)

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use domain::container::{Addresses, Reach, Unreachable};
 
-use super::wire::{Endpoint, NetworkSettings};
+use super::api_types::{Endpoint, NetworkSettings};
 
 /// The bridge that an engine makes on its host by default, as the host names it.
 const BRIDGE_INTERFACES: [&str; 2] = ["docker0", "podman0"];
@@ -30,7 +30,7 @@ pub struct OwnAddress {
 
 /// What the proxy sees of the machine that it runs on.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub struct LocalNetworks {
     /// Its addresses, without loopback and link-local ones.
     pub own: Vec<OwnAddress>,
     /// It has the engine's own bridge among its interfaces: it is on the host's network.
@@ -47,7 +47,7 @@ pub struct Surroundings {
     pub own_project: Option<String>,
 }
 
-impl Surroundings {
+impl LocalNetworks {
     /// Looks at the interfaces, or takes `own` in their place.
     pub fn look(own: Option<&[OwnAddress]>, engine_is_local: bool) -> Self {
         let interfaces = match own {
@@ -219,12 +219,12 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
-    fn here(own: &[(&str, u8)]) -> Surroundings {
-        Surroundings {
+    fn here(own: &[(&str, u8)]) -> LocalNetworks {
+        LocalNetworks {
             own: own.iter().map(|(ip, prefix)| OwnAddress { ip: ip.parse().unwrap(), prefix: *prefix }).collect(),
             engine_is_local: true,
             in_container: true,
-            ..Surroundings::default()
+            ..LocalNetworks::default()
         }
     }
 
@@ -309,7 +309,7 @@ mod tests {
         let host = on(serde_json::json!({"host": {"IPAddress": ""}}));
         let others = on(serde_json::json!({"b": {"IPAddress": "172.17.0.2", "Gateway": "172.17.0.1"}}));
 
-        let mut on_host = Surroundings { in_container: false, ..here(&[("192.168.1.5", 24), ("172.17.0.1", 16)]) };
+        let mut on_host = LocalNetworks { in_container: false, ..here(&[("192.168.1.5", 24), ("172.17.0.1", 16)]) };
         assert_eq!(on_host.reach("host", &host), at("127.0.0.1"));
         on_host.in_container = true;
         on_host.learn(&others);

@@ -19,15 +19,15 @@ use tokio::time::Instant;
 
 use self::checks::Checks;
 use self::snapshot::Pending;
+use super::api_types::Version;
+use super::cache::{COMPOSE_PROJECT, ContainerCache};
 use super::engine::{Engine, EngineError, Ping};
 use super::event::{EngineEvent, Network};
 use super::inspections::{Found, Inspections, Look, Progress};
-use super::known::{COMPOSE_PROJECT, Memory};
-use super::networks::{OwnAddress, Surroundings};
+use super::networks::{LocalNetworks, OwnAddress};
 use super::reader::{self, Notes};
 use super::requests::Requests;
 use super::settings::{Address, DockerSettings};
-use super::wire::Version;
 
 /// How long before the engine's present second the stream begins: the engine registers a subscription only after it
 /// said that it had.
@@ -40,7 +40,7 @@ const SUBSCRIBE_WAIT: Duration = Duration::from_secs(2);
 /// How many inspections in a row may fail before the operator is told.
 const QUIET_FAILURES: u32 = 3;
 /// How old our knowledge of our own interfaces may be when a container is inspected.
-const SURROUNDINGS_MAX_AGE: Duration = Duration::from_secs(1);
+const LOCAL_NETWORKS_MAX_AGE: Duration = Duration::from_secs(1);
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -63,14 +63,14 @@ impl From<EngineError> for End {
 pub struct Session<'a> {
     settings: &'a DockerSettings,
     address: &'a Address,
-    memory: &'a mut Memory,
+    cache: &'a mut ContainerCache,
     out: &'a mpsc::Sender<ContainerEvent>,
     engine: Engine,
     inspections: Inspections,
     queue: mpsc::Receiver<EngineEvent>,
     reader: JoinSet<EngineError>,
     notes: Arc<Notes>,
-    surroundings: Surroundings,
+    local_networks: LocalNetworks,
     surroundings_at: Instant,
     /// What happened before this shows in the snapshot, except for signals.
     covered_until: EngineTime,
@@ -91,14 +91,14 @@ impl<'a> Session<'a> {
         engine: Engine,
         settings: &'a DockerSettings,
         address: &'a Address,
-        memory: &'a mut Memory,
+        cache: &'a mut ContainerCache,
         out: &'a mpsc::Sender<ContainerEvent>,
     ) -> Result<Self, End> {
         let ping = engine.ping().await?;
         let (sender, queue) = mpsc::channel(settings.events_waiting.max(1));
         let notes = Arc::<Notes>::default();
         let mut reader = JoinSet::new();
-        let (events, mut head) = engine.events(begin_of_events(memory.latest, ping.date));
+        let (events, mut head) = engine.events(begin_of_events(cache.latest, ping.date));
         reader.spawn(reader::drain(events, sender, Arc::clone(&notes)));
         let opened = async {
             let _ =
@@ -111,11 +111,11 @@ impl<'a> Session<'a> {
             Some(Ok(error)) = reader.join_next() => return Err(End::Lost(error)),
             version = both => version.unwrap_or(Err(EngineError::Timeout(SUBSCRIBE_WAIT))),
         };
-        let podman = greet(memory, ping, version)?;
+        let podman = detect_engine(cache, ping, version)?;
         let now = Instant::now();
         let mut session = Self {
             inspections: Inspections::new(engine.clone(), settings),
-            surroundings: Surroundings::look(settings.own_addresses.as_deref(), address.is_local()),
+            local_networks: LocalNetworks::look(settings.own_addresses.as_deref(), address.is_local()),
             surroundings_at: now,
             covered_until: ping.date.unwrap_or_default(),
             pending: None,
@@ -124,15 +124,15 @@ impl<'a> Session<'a> {
             listed: HashMap::new(),
             settings,
             address,
-            memory,
+            cache,
             out,
             engine,
             queue,
             reader,
             notes,
         };
-        session.surroundings.own_project = own_project(&session.engine, settings).await;
-        session.memory.clock_shows(session.covered_until);
+        session.local_networks.own_project = own_project(&session.engine, settings).await;
+        session.cache.clock_shows(session.covered_until);
         session.begin_snapshot(podman);
         Ok(session)
     }
@@ -153,7 +153,7 @@ impl<'a> Session<'a> {
 
     /// Events come first: what an inspection found is sent only after every event that had arrived by then.
     async fn step(&mut self, requests: &Requests) -> Result<(), End> {
-        let reads_events = self.memory.has_snapshot || self.pending.is_none();
+        let reads_events = self.cache.has_snapshot || self.pending.is_none();
         tokio::select! {
             biased;
             () = self.out.closed() => return Err(End::Unwatched),
@@ -171,7 +171,7 @@ impl<'a> Session<'a> {
             progress = self.inspections.next() => match progress {
                 Progress::Finished(look) => self.looked(look).await?,
                 Progress::Overdue(id) => {
-                    let error = EngineError::Timeout(self.settings.inspect_patience);
+                    let error = EngineError::Timeout(self.settings.inspect_timeout);
                     self.cannot_inspect(&id, &error).await?;
                 }
             },
@@ -194,9 +194,9 @@ impl<'a> Session<'a> {
 
     async fn happened(&mut self, happening: EngineEvent) -> Result<(), End> {
         let EngineEvent { ref id, at, ref opted_in, ref edge, look, ref network } = happening;
-        self.memory.clock_moves(at, self.replaying);
+        self.cache.clock_moves(at, self.replaying);
         self.tell_guests(&happening).await?;
-        let known = self.memory.known.contains_key(id);
+        let known = self.cache.known.contains_key(id);
         if let (false, Some(name)) = (known, opted_in) {
             let unlisted = || checks::Listed { print: String::new(), name: Arc::clone(name) };
             self.listed.entry(id.clone()).or_insert_with(unlisted);
@@ -211,7 +211,7 @@ impl<'a> Session<'a> {
         if let Some(edge) = edge.clone().filter(|edge| !self.is_over(id, at, edge)) {
             let edge = match (edge, network) {
                 (LifecycleEvent::LeftNetwork(_), Network::Changed(name)) => {
-                    LifecycleEvent::LeftNetwork(self.memory.lost_with(id, name))
+                    LifecycleEvent::LeftNetwork(self.cache.lost_with(id, name))
                 }
                 (edge, _) => edge,
             };
@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
                 _ => self.inspections.outdate(id),
             }
             if edge == LifecycleEvent::Removed {
-                self.memory.forget(id);
+                self.cache.forget(id);
                 self.listed.remove(id);
                 self.inspections.forget(id);
                 // Nothing is found of it any more that a snapshot could wait for.
@@ -230,7 +230,7 @@ impl<'a> Session<'a> {
             }
             match edge {
                 // Nothing that an inspection finds tells of a signal: it is sent when the container is known.
-                LifecycleEvent::Signal(signal) if !known => self.memory.signals.note(id, at, signal),
+                LifecycleEvent::Signal(signal) if !known => self.cache.signals.note(id, at, signal),
                 edge => self.tell_edge(id.clone(), at, edge).await?,
             }
             self.happened_during_snapshot(id, at);
@@ -250,15 +250,15 @@ impl<'a> Session<'a> {
             && self.pending.is_none()
             && at < self.covered_until
             && !matches!(edge, LifecycleEvent::Signal(_));
-        self.memory.is_of_an_older_run(id, at) || shows_in_snapshot || self.memory.was_sent(id, at, edge)
+        self.cache.is_of_an_older_run(id, at) || shows_in_snapshot || self.cache.was_sent(id, at, edge)
     }
 
     async fn looked(&mut self, look: Look) -> Result<(), End> {
         let Look { id, result, tell, failures } = look;
         match result {
             Ok(Found::Nothing) => {
-                let at = self.memory.now_for(&id);
-                self.memory.forget(&id);
+                let at = self.cache.now_for(&id);
+                self.cache.forget(&id);
                 self.listed.remove(&id);
                 match &mut self.pending {
                     Some(pending) => pending.settled(&id),
@@ -267,14 +267,14 @@ impl<'a> Session<'a> {
                 Ok(())
             }
             Ok(Found::Container(inspect, owner)) => {
-                if self.surroundings_at.elapsed() > SURROUNDINGS_MAX_AGE {
+                if self.surroundings_at.elapsed() > LOCAL_NETWORKS_MAX_AGE {
                     self.look_around();
                 }
-                let before = self.memory.known.get(&id).map(|known| known.told.clone());
+                let before = self.cache.known.get(&id).map(|known| known.told.clone());
                 let only = self.settings.label_filter.as_ref();
-                let known = self.memory.learn(&inspect, owner.as_deref(), &mut self.surroundings, only);
+                let known = self.cache.learn(&inspect, owner.as_deref(), &mut self.local_networks, only);
                 let told = known.map(|known| known.told.clone());
-                let was_hidden = self.memory.uninspected.remove(&id).is_some();
+                let was_hidden = self.cache.uninspected.remove(&id).is_some();
                 match (&mut self.pending, told) {
                     (Some(pending), _) => pending.settled(&id),
                     (None, Some(told)) if tell || was_hidden || before.as_ref() != Some(&told) => {
@@ -307,7 +307,7 @@ impl<'a> Session<'a> {
             EngineError::Timeout(_) => Arc::from("the engine does not answer GET /containers/<id>/json for it"),
             error => Arc::from(format!("GET /containers/<id>/json: {error}")),
         };
-        let before = self.memory.uninspected.insert(id.clone(), Arc::clone(&why));
+        let before = self.cache.uninspected.insert(id.clone(), Arc::clone(&why));
         match &mut self.pending {
             Some(pending) => pending.failed(id, error.clone()),
             None if before.as_ref() != Some(&why) => {
@@ -320,7 +320,7 @@ impl<'a> Session<'a> {
     }
 
     fn look_at_all(&mut self) {
-        for id in self.memory.known.keys() {
+        for id in self.cache.known.keys() {
             self.inspections.want(id, true);
         }
         self.checks.soon();
@@ -329,20 +329,24 @@ impl<'a> Session<'a> {
     /// Looks at our own interfaces; if they changed, any container may be reached differently now.
     fn look_around(&mut self) {
         let own: Option<&[OwnAddress]> = self.settings.own_addresses.as_deref();
-        let mut fresh = Surroundings::look(own, self.address.is_local());
-        fresh.gateways.append(&mut self.surroundings.gateways);
-        fresh.own_project = self.surroundings.own_project.take();
-        let moved = fresh.own != self.surroundings.own;
-        self.surroundings = fresh;
+        let mut fresh = LocalNetworks::look(own, self.address.is_local());
+        fresh.gateways.append(&mut self.local_networks.gateways);
+        fresh.own_project = self.local_networks.own_project.take();
+        let moved = fresh.own != self.local_networks.own;
+        self.local_networks = fresh;
         self.surroundings_at = Instant::now();
         if moved {
-            self.memory.known.keys().for_each(|id| self.inspections.want(id, false));
+            self.cache.known.keys().for_each(|id| self.inspections.want(id, false));
         }
     }
 }
 
 /// Takes in what the engine is, and says whether it is Podman.
-fn greet(memory: &mut Memory, ping: Ping, version: Result<Version, EngineError>) -> Result<bool, EngineError> {
+fn detect_engine(
+    cache: &mut ContainerCache,
+    ping: Ping,
+    version: Result<Version, EngineError>,
+) -> Result<bool, EngineError> {
     // A socket proxy may keep the version to itself.
     let version = match version {
         Ok(version) => version,
@@ -351,7 +355,7 @@ fn greet(memory: &mut Memory, ping: Ping, version: Result<Version, EngineError>)
     };
     let podman = ping.podman || version.components.iter().any(|part| part.name.starts_with("Podman"));
     tracing::info!(version = version.version, api = version.api_version, podman, "engine connected");
-    memory.default_stop_timeout = super::look::default_stop_timeout(&version.version, podman);
+    cache.default_stop_timeout = super::inspect::default_stop_timeout(&version.version, podman);
     Ok(podman)
 }
 

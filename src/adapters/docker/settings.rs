@@ -19,8 +19,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one container's inspection may take before it counts as one that cannot be inspected, and a snapshot is sent
 /// without it. It goes on until [`REQUEST_TIMEOUT`].
-pub const INSPECT_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a container rests after a process in it was killed for want of memory, before it is inspected: its own end
+pub const INSPECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a container rests after a process in it was killed for want of cache, before it is inspected: its own end
 /// comes a third of a second later, if it was that process.
 pub const OUT_OF_MEMORY_REST: Duration = Duration::from_secs(1);
 /// How often the list is compared with what is known. It finds what no event told, and an engine that hangs.
@@ -51,8 +51,8 @@ pub struct DockerSettings {
     pub request_timeout: Duration,
     /// See [`LIST_TIMEOUT`].
     pub list_timeout: Duration,
-    /// See [`INSPECT_PATIENCE`].
-    pub inspect_patience: Duration,
+    /// See [`INSPECT_TIMEOUT`].
+    pub inspect_timeout: Duration,
     /// See [`OUT_OF_MEMORY_REST`].
     pub out_of_memory_rest: Duration,
     /// See [`CHECK_EVERY`].
@@ -94,7 +94,7 @@ impl Default for DockerSettings {
             cert_path: None,
             request_timeout: REQUEST_TIMEOUT,
             list_timeout: LIST_TIMEOUT,
-            inspect_patience: INSPECT_PATIENCE,
+            inspect_timeout: INSPECT_TIMEOUT,
             out_of_memory_rest: OUT_OF_MEMORY_REST,
             check_every: CHECK_EVERY,
             settle: SETTLE,

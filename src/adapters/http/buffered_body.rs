@@ -17,7 +17,7 @@ use super::buffer::Buffer;
 use super::decode::{DecodeError, Decoder};
 use super::error::{BODY_TOO_LARGE, OVERLOADED};
 use super::request_body::RequestBody;
-use crate::adapters::bell::unwoken;
+use crate::adapters::conn_waker::suppress_self_wake;
 
 /// Looks for the model in what passes by.
 pub struct Search {
@@ -184,8 +184,8 @@ impl Body for BufferedBody {
 /// Takes the next piece of a client's body. Taking one wakes the client's connection, so that it reads the next one;
 /// behind the last one there is none.
 pub fn take(body: &mut RequestBody, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-    let (taken, rang) = unwoken(|| Pin::new(&mut *body).poll_frame(cx));
-    if rang && !(taken.is_ready() && body.is_end_stream()) {
+    let (taken, notified) = suppress_self_wake(|| Pin::new(&mut *body).poll_frame(cx));
+    if notified && !(taken.is_ready() && body.is_end_stream()) {
         cx.waker().wake_by_ref();
     }
     taken

@@ -21,7 +21,7 @@ use super::conn_state::{ConnState, Connection};
 use super::grace_period::GracePeriod;
 use super::server::Server;
 use super::tunnel;
-use crate::adapters::bell::Bell;
+use crate::adapters::conn_waker::ConnWaker;
 
 /// The largest head, in bytes, and the largest piece of a body that is read at once.
 const BUFFER_MAX: usize = 64 * 1024;
@@ -100,12 +100,12 @@ async fn speak(
         Box::pin(async move { Ok::<_, Infallible>(server.answer(&connection, &mut parts, body).await) })
     });
     let mut served = builder.serve_connection(TokioIo::new(io), service);
-    let bell = Arc::new(Bell::default());
-    let ring = Waker::from(Arc::clone(&bell));
+    let conn_waker = Arc::new(ConnWaker::default());
+    let ring = Waker::from(Arc::clone(&conn_waker));
     let mut left = pin!(client_left(socket));
     let spoken = poll_fn(|cx| {
         connection.cancel.register(cx.waker());
-        bell.is_heard_by(cx.waker());
+        conn_waker.set_waker(cx.waker());
         if connection.cancel.is_aborted() {
             return Poll::Ready(None);
         }

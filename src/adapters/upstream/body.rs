@@ -8,15 +8,15 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use ports::upstream::BodyError;
 
+use super::connection::Progress;
 use super::failure::body_failure;
-use super::link::Driven;
-use super::pool::Lent;
-use crate::adapters::bell::unwoken;
+use super::pool::PooledConn;
+use crate::adapters::conn_waker::suppress_self_wake;
 
 /// A body on its way from the backend. Dropping it before its end closes the connection.
 pub(super) struct UpstreamBody {
     // Goes before `incoming`: a connection that is gone needs not be told that nobody reads any more.
-    lent: Option<Lent>,
+    conn: Option<PooledConn>,
     incoming: Incoming,
     /// Whether `incoming` was empty when it was last asked. Only driving the connection puts anything into it.
     drained: bool,
@@ -24,26 +24,26 @@ pub(super) struct UpstreamBody {
 }
 
 impl UpstreamBody {
-    /// The body of an answer whose head came over `lent`.
-    pub(super) fn new(incoming: Incoming, lent: Lent) -> Self {
-        Self { lent: Some(lent), incoming, drained: false, how_it_ended: None }
+    /// The body of an answer whose head came over `conn`.
+    pub(super) fn new(incoming: Incoming, conn: PooledConn) -> Self {
+        Self { conn: Some(conn), incoming, drained: false, how_it_ended: None }
     }
 
     /// What is there already. Being woken is the connection's part.
     fn next(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        unwoken(|| Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop()))).0
+        suppress_self_wake(|| Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop()))).0
     }
 
     /// Moves what the connection has; says whether anything can have changed.
     fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(link) = self.lent.as_mut().and_then(Lent::link) else { return false };
+        let Some(link) = self.conn.as_mut().and_then(PooledConn::link) else { return false };
         match link.drive(cx) {
-            Driven::Still => false,
-            Driven::Moved => true,
-            Driven::Ended => {
+            Progress::Idle => false,
+            Progress::Advanced => true,
+            Progress::Closed => {
                 self.how_it_ended = link.take_failure();
                 link.close();
-                self.lent = None;
+                self.conn = None;
                 true
             }
         }
@@ -51,8 +51,8 @@ impl UpstreamBody {
 
     /// The exchange is over: keeps the connection if it is fit for another one.
     fn settle(&mut self, cx: &mut Context<'_>) {
-        if let Some(lent) = self.lent.take() {
-            settle(lent, cx);
+        if let Some(conn) = self.conn.take() {
+            settle(conn, cx);
         }
     }
 
@@ -70,7 +70,7 @@ impl UpstreamBody {
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
-                self.lent = None;
+                self.conn = None;
                 Some(Err(body_failure(&error, self.how_it_ended.as_ref())))
             }
             None => {
@@ -82,15 +82,15 @@ impl UpstreamBody {
 }
 
 /// Keeps the connection of a complete answer, if the request is complete too and both sides would go on.
-pub(super) fn settle(mut lent: Lent, cx: &mut Context<'_>) {
-    if let Some(link) = lent.link() {
+pub(super) fn settle(mut conn: PooledConn, cx: &mut Context<'_>) {
+    if let Some(link) = conn.link() {
         link.served += 1;
         if !link.is_free() {
             // It may not have noticed yet that the answer is over.
             link.push(cx);
         }
     }
-    lent.give_back();
+    conn.give_back();
 }
 
 impl Body for UpstreamBody {

@@ -15,11 +15,11 @@ use hyper::body::Incoming;
 use ports::upstream::{BoxBody, BoxRequest, Channel, RequestSlot, SendError, SendFailure, Sent, UpstreamResponse};
 
 use super::body::{UpstreamBody, settle};
+use super::connection::Progress;
 use super::exchange::{NoResponse, carry};
 use super::failure::send_failure;
 use super::framing::{self, Ending};
-use super::link::Driven;
-use super::pool::{Lent, Pool};
+use super::pool::{Pool, PooledConn};
 use super::probation::ResponseKind;
 use super::tunnel::Tunnel;
 
@@ -38,8 +38,8 @@ impl HttpChannel {
 
     /// The same as [`carry`], on a new connection. A server of one thread reads it only when the connection before it is
     /// closed, so idle ones make way.
-    async fn carry_on_new(&self, lent: &mut Lent, request: BoxRequest) -> Result<Response<Incoming>, NoResponse> {
-        let mut carried = pin!(carry(lent, request));
+    async fn carry_on_new(&self, conn: &mut PooledConn, request: BoxRequest) -> Result<Response<Incoming>, NoResponse> {
+        let mut carried = pin!(carry(conn, request));
         loop {
             match tokio::time::timeout(MAKE_WAY_EVERY, &mut carried).await {
                 Ok(carried) => return carried,
@@ -58,26 +58,26 @@ impl Channel for HttpChannel {
             Err(error) => return Err(not_sent(SendFailure::RequestBody(error))),
         };
         loop {
-            let mut lent = match self.pool.take() {
-                Some(lent) => lent,
+            let mut conn = match self.pool.take() {
+                Some(conn) => conn,
                 // Rare, and larger than all else here.
                 None => match Box::pin(self.pool.connect()).await {
-                    Ok(lent) => lent,
+                    Ok(conn) => conn,
                     Err(failure) => return Err(not_sent(failure)),
                 },
             };
             let Some(request) = slot.take() else {
                 return Err(maybe_sent(SendFailure::Broken("there was no request in the slot".into())));
             };
-            let carried = match lent.is_used() {
-                true => carry(&mut lent, request).await,
-                false => Box::pin(self.carry_on_new(&mut lent, request)).await,
+            let carried = match conn.is_used() {
+                true => carry(&mut conn, request).await,
+                false => Box::pin(self.carry_on_new(&mut conn, request)).await,
             };
             match carried {
-                Ok(answer) => return receive(answer, lent, asked).await,
+                Ok(answer) => return receive(answer, conn, asked).await,
                 // It was closed while it was idle. Ends at the latest when no idle one is left.
-                Err(NoResponse::Unused(whole, _)) if lent.is_used() => {
-                    lent.was_closed();
+                Err(NoResponse::Unused(whole, _)) if conn.is_used() => {
+                    conn.was_closed();
                     slot.put_back(whole);
                 }
                 Err(NoResponse::Unused(whole, failure)) => {
@@ -86,7 +86,7 @@ impl Channel for HttpChannel {
                 }
                 Err(NoResponse::Failed(failure)) => {
                     if matches!(failure, SendFailure::Broken(_)) {
-                        lent.was_closed();
+                        conn.was_closed();
                     }
                     return Err(maybe_sent(failure));
                 }
@@ -108,41 +108,41 @@ impl Drop for HttpChannel {
 /// Checks the head of an answer, and makes its body the one that drives the connection from now on.
 async fn receive(
     answer: Response<Incoming>,
-    mut lent: Lent,
+    mut conn: PooledConn,
     asked: Option<HeaderValue>,
 ) -> Result<UpstreamResponse, SendError> {
     let (mut head, incoming) = answer.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Box::pin(switch(head, lent, asked)).await;
+        return Box::pin(switch(head, conn, asked)).await;
     }
     let (ending, reuse) = framing::check_response(head.version, &mut head.headers).map_err(invalid)?;
-    if let Some(link) = lent.link() {
+    if let Some(link) = conn.link() {
         link.serves = link.serves.min(link.served.saturating_add(1).saturating_add(reuse.more));
         link.kind = ResponseKind::of(&head, if incoming.is_end_stream() { Ending::Close } else { ending });
         link.may_idle = reuse.within.map_or(link.may_idle, |within| within.min(link.may_idle));
     }
     let body: BoxBody = if incoming.is_end_stream() {
-        let mut lent = Some(lent);
-        poll_fn(|cx| Poll::Ready(lent.take().map(|lent| settle(lent, cx)))).await;
+        let mut conn = Some(conn);
+        poll_fn(|cx| Poll::Ready(conn.take().map(|conn| settle(conn, cx)))).await;
         Box::pin(Empty::new().map_err(|never| match never {}))
     } else {
-        Box::pin(UpstreamBody::new(incoming, lent))
+        Box::pin(UpstreamBody::new(incoming, conn))
     };
     Ok(UpstreamResponse::Response(Response::from_parts(head, body)))
 }
 
 async fn switch(
     mut head: http::response::Parts,
-    mut lent: Lent,
+    mut conn: PooledConn,
     asked: Option<HeaderValue>,
 ) -> Result<UpstreamResponse, SendError> {
     if !framing::switch_was_asked(asked.as_ref(), &head.headers) {
         return Err(invalid("a switch of protocols that was not asked for"));
     }
     // The request's body, if there is one, belongs to the old protocol and goes first.
-    let failed = poll_fn(|cx| match lent.link() {
+    let failed = poll_fn(|cx| match conn.link() {
         Some(link) => {
-            if link.push(cx) == Driven::Ended {
+            if link.push(cx) == Progress::Closed {
                 Poll::Ready(link.take_failure())
             } else {
                 Poll::Pending
@@ -155,7 +155,7 @@ async fn switch(
         return Err(maybe_sent(send_failure(&error)));
     }
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-    match Tunnel::open(lent) {
+    match Tunnel::open(conn) {
         Some(tunnel) => Ok(UpstreamResponse::Tunnel(Response::from_parts(head, ()), Box::new(tunnel))),
         None => Err(maybe_sent(SendFailure::Broken("the connection ended while the protocol was switched".into()))),
     }

@@ -9,10 +9,10 @@ use hyper::body::Incoming;
 use ports::upstream::{BoxRequest, SendFailure};
 use tokio::task::coop::has_budget_remaining;
 
+use super::connection::Progress;
 use super::failure::send_failure;
-use super::link::Driven;
-use super::pool::Lent;
-use crate::adapters::bell::unwoken;
+use super::pool::PooledConn;
+use crate::adapters::conn_waker::suppress_self_wake;
 
 /// How a request ended that got no answer.
 pub(super) enum NoResponse {
@@ -26,17 +26,17 @@ pub(super) enum NoResponse {
 ///
 /// # Errors
 /// [`NoResponse`]; the connection is of no more use then.
-pub(super) async fn carry(lent: &mut Lent, request: BoxRequest) -> Result<Response<Incoming>, NoResponse> {
-    let Some(link) = lent.link() else {
+pub(super) async fn carry(conn: &mut PooledConn, request: BoxRequest) -> Result<Response<Incoming>, NoResponse> {
+    let Some(link) = conn.link() else {
         return Err(NoResponse::Unused(request, SendFailure::Broken("no connection".into())));
     };
-    link.wire.look_first();
-    let mut answer = pin!(unwoken(|| link.sender.try_send_request(*request)).0);
+    link.wire.check_liveness();
+    let mut answer = pin!(suppress_self_wake(|| link.sender.try_send_request(*request)).0);
     let mut begun = false;
     let answered = poll_fn(|cx| {
         // A connection that was never driven has nothing that could ring.
         let driven = if std::mem::replace(&mut begun, true) { link.drive(cx) } else { link.push(cx) };
-        let ended = driven == Driven::Ended;
+        let ended = driven == Progress::Closed;
         // Only driving the connection can bring the answer, and that was just done: no need to be woken for it.
         let mut unheard = Context::from_waker(Waker::noop());
         match answer.as_mut().poll(&mut unheard) {
@@ -56,7 +56,7 @@ pub(super) async fn carry(lent: &mut Lent, request: BoxRequest) -> Result<Respon
     })
     .await;
     answered.map_err(|mut refused| match refused.take_message() {
-        Some(request) if link.wire.spoke_unasked() => {
+        Some(request) if link.wire.has_unsolicited_data() => {
             NoResponse::Unused(Box::new(request), SendFailure::InvalidResponse("it spoke before it was asked".into()))
         }
         Some(request) => NoResponse::Unused(Box::new(request), SendFailure::Broken("the backend closed it".into())),

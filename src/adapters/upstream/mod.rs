@@ -3,21 +3,21 @@
 //! Two libraries, because they are good at different things. Asking wants a client that does everything, rarely.
 //! Carrying wants the bytes as they are, cheaply: nothing rewritten, nothing added, and no task beside the request's.
 
-mod asking;
-mod asking_over_tls;
 mod body;
 mod channel;
+mod connection;
 mod exchange;
 mod failure;
 mod framing;
-mod link;
 mod model_list;
+mod models_client;
+mod models_over_tls;
 mod pool;
 mod probation;
 mod socket;
 mod tls;
 mod tunnel;
-mod wire;
+mod upstream_io;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,8 @@ use async_trait::async_trait;
 use http::HeaderValue;
 use ports::upstream::{Channel, ListModelsError, ListedModel, Target, UpstreamClient};
 
-use self::asking::ModelsClient;
 use self::channel::HttpChannel;
+use self::models_client::ModelsClient;
 use self::pool::{Pool, Tls};
 pub use self::tls::{BackendTls, TlsError};
 
@@ -118,7 +118,7 @@ impl UpstreamClient for HttpUpstream {
             return self.models_client.models(target).await;
         }
         let UpstreamSettings { user_agent, ask_timeout, .. } = &self.settings;
-        asking_over_tls::models(&*self.open(target), target, user_agent, *ask_timeout).await
+        models_over_tls::models(&*self.open(target), target, user_agent, *ask_timeout).await
     }
 
     fn open(&self, target: &Target) -> Arc<dyn Channel> {

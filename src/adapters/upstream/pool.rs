@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::UpstreamSettings;
-use super::link::Link;
+use super::connection::Conn;
 use super::probation::{Probation, ResponseKind};
 use super::tls::ServerTls;
 
@@ -45,17 +45,17 @@ pub(super) struct Pool {
 
 struct Idle {
     /// The last one in is the first one out, so that the others may grow old and go.
-    links: Vec<Parked>,
+    links: Vec<IdleConn>,
     /// Not to be used again before the backend has shown that it keeps them.
-    watched: Vec<Parked>,
+    watched: Vec<IdleConn>,
     probation: Probation,
     sweeper: Option<AbortHandle>,
     sweeps_at: Instant,
     retired: bool,
 }
 
-struct Parked {
-    link: Box<Link>,
+struct IdleConn {
+    link: Box<Conn>,
     since: Instant,
     /// Only what is watched has one.
     watched_until: Instant,
@@ -65,7 +65,7 @@ struct Parked {
 /// What one round of the sweeper has seen.
 #[derive(Default)]
 struct Seen {
-    kept: Vec<Parked>,
+    kept: Vec<IdleConn>,
     closed: Vec<(ResponseKind, Duration)>,
 }
 
@@ -83,15 +83,16 @@ impl Pool {
     }
 
     /// The connection that became idle last, if there is one that is not too old.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Lent> {
+    pub(super) fn take(self: &Arc<Self>) -> Option<PooledConn> {
         let now = Instant::now();
         loop {
             // The guard goes before a connection is closed, which is a system call.
             let parked = self.idle().links.pop()?;
             let idled = now.saturating_duration_since(parked.since);
-            let lent = Lent { link: Some(parked.link), idled: Some(idled), has_place: true, pool: Arc::clone(self) };
+            let conn =
+                PooledConn { link: Some(parked.link), idled: Some(idled), has_place: true, pool: Arc::clone(self) };
             if parked.until > now {
-                return Some(lent);
+                return Some(conn);
             }
         }
     }
@@ -100,7 +101,7 @@ impl Pool {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) async fn connect(self: &Arc<Self>) -> Result<Lent, SendFailure> {
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<PooledConn, SendFailure> {
         let tls = match &self.tls {
             Tls::None => None,
             Tls::To(server) => Some(server),
@@ -108,10 +109,10 @@ impl Pool {
         };
         self.take_place()?;
         // Holds the place from here on, also when this future is dropped.
-        let mut lent = Lent { link: None, idled: None, has_place: true, pool: Arc::clone(self) };
-        let link = Link::open(self.address, tls, self.settings.connect_timeout, self.settings.idle_timeout).await?;
-        lent.link = Some(Box::new(link));
-        Ok(lent)
+        let mut conn = PooledConn { link: None, idled: None, has_place: true, pool: Arc::clone(self) };
+        let link = Conn::open(self.address, tls, self.settings.connect_timeout, self.settings.idle_timeout).await?;
+        conn.link = Some(Box::new(link));
+        Ok(conn)
     }
 
     /// Takes a place among the open connections, if need be that of one that is only watched.
@@ -132,7 +133,7 @@ impl Pool {
         let unused: Vec<_> = {
             let mut idle = self.idle();
             let Idle { links, watched, .. } = &mut *idle;
-            let is_unused = |parked: &mut Parked| parked.since < before;
+            let is_unused = |parked: &mut IdleConn| parked.since < before;
             links.extract_if(.., is_unused).chain(watched.extract_if(.., is_unused)).collect()
         };
         self.closed(unused.len());
@@ -151,7 +152,7 @@ impl Pool {
         self.closed(links.len() + watched.len());
     }
 
-    fn park(self: &Arc<Self>, link: Box<Link>) -> Result<(), Box<Link>> {
+    fn park(self: &Arc<Self>, link: Box<Conn>) -> Result<(), Box<Conn>> {
         let since = Instant::now();
         let mut idle = self.idle();
         let trusted = idle.probation.is_trusted(link.kind);
@@ -163,12 +164,12 @@ impl Pool {
             return Err(link);
         }
         let (may_idle, watch) = idle.probation.times(link.may_idle);
-        let parked = Parked { link, since, watched_until: since + watch, until: since + may_idle };
+        let parked = IdleConn { link, since, watched_until: since + watch, until: since + may_idle };
         let sweep_at = if trusted { parked.until } else { parked.watched_until };
         if idle.sweeper.is_none() {
             // Without a runtime nobody would close it.
             let Ok(runtime) = Handle::try_current() else { return Err(parked.link) };
-            let sweeping = sweep(Arc::downgrade(self), Arc::clone(&self.sooner), sweep_at);
+            let sweeping = reap_idle(Arc::downgrade(self), Arc::clone(&self.sooner), sweep_at);
             idle.sweeper = Some(runtime.spawn(sweeping).abort_handle());
             idle.sweeps_at = sweep_at;
         } else if sweep_at < idle.sweeps_at {
@@ -182,7 +183,7 @@ impl Pool {
 
     /// Closes what has waited too long, and judges what was watched for long enough. Returns when to come again, or
     /// `None` when nothing waits.
-    fn sweep(&self) -> Option<Instant> {
+    fn reap_idle(&self) -> Option<Instant> {
         let now = Instant::now();
         let (old, watched) = {
             let mut idle = self.idle();
@@ -213,7 +214,7 @@ impl Pool {
 
     /// Takes in what a round has seen: what stayed open while it was watched may be used from now on. Returns when to
     /// come again, and the connections for which there is no room.
-    fn judge(&self, seen: Seen) -> (Option<Instant>, Vec<Parked>) {
+    fn judge(&self, seen: Seen) -> (Option<Instant>, Vec<IdleConn>) {
         let mut idle = self.idle();
         for (kind, after) in seen.closed {
             idle.probation.closed(kind, after);
@@ -244,7 +245,7 @@ impl Pool {
 }
 
 /// Closes idle connections in time. Ends when none is left; the next one that becomes idle starts it again.
-async fn sweep(pool: Weak<Pool>, sooner: Arc<Notify>, first: Instant) {
+async fn reap_idle(pool: Weak<Pool>, sooner: Arc<Notify>, first: Instant) {
     let mut at = first;
     loop {
         tokio::select! {
@@ -252,7 +253,7 @@ async fn sweep(pool: Weak<Pool>, sooner: Arc<Notify>, first: Instant) {
             () = sooner.notified() => {}
         }
         let next = match pool.upgrade() {
-            Some(pool) => pool.sweep(),
+            Some(pool) => pool.reap_idle(),
             None => None,
         };
         let Some(next) = next else { return };
@@ -261,22 +262,22 @@ async fn sweep(pool: Weak<Pool>, sooner: Arc<Notify>, first: Instant) {
 }
 
 /// A place among the open connections, and the connection that has it.
-pub(super) struct Lent {
-    link: Option<Box<Link>>,
+pub(super) struct PooledConn {
+    link: Option<Box<Conn>>,
     /// How long it was idle before this exchange. A new connection was not.
     idled: Option<Duration>,
     has_place: bool,
     pool: Arc<Pool>,
 }
 
-impl Lent {
+impl PooledConn {
     /// The connection, unless it was taken out.
-    pub(super) fn link(&mut self) -> Option<&mut Link> {
+    pub(super) fn link(&mut self) -> Option<&mut Conn> {
         self.link.as_deref_mut()
     }
 
     /// Takes the connection out; the place stays taken.
-    pub(super) fn take_link(&mut self) -> Option<Box<Link>> {
+    pub(super) fn take_link(&mut self) -> Option<Box<Conn>> {
         self.link.take()
     }
 
@@ -305,7 +306,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledConn {
     fn drop(&mut self) {
         if self.has_place {
             self.pool.closed(1);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::pool::Lent;
+use super::pool::PooledConn;
 use super::socket::Socket;
 
 /// Bytes both ways. Those that came with the head of the answer are read first.
@@ -15,14 +15,14 @@ pub(super) struct Tunnel {
     early: Bytes,
     stream: Socket,
     /// It still counts as one of the channel's connections.
-    _place: Lent,
+    _place: PooledConn,
 }
 
 impl Tunnel {
-    /// The connection that `lent` had.
-    pub(super) fn open(mut lent: Lent) -> Option<Self> {
-        let (stream, early) = lent.take_link()?.into_socket()?;
-        Some(Self { early, stream, _place: lent })
+    /// The connection that `conn` had.
+    pub(super) fn open(mut conn: PooledConn) -> Option<Self> {
+        let (stream, early) = conn.take_link()?.into_socket()?;
+        Some(Self { early, stream, _place: conn })
     }
 }
 

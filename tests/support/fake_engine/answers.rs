@@ -30,7 +30,7 @@ async fn in_mood(mood: Option<Mood>) -> Option<Answer> {
     match mood.unwrap_or(Mood::Well) {
         Mood::Well => None,
         Mood::Hangs => std::future::pending().await,
-        Mood::Rubbish => Some(plain(StatusCode::OK, "<html>welcome</html>".to_owned())),
+        Mood::UnexpectedResponse => Some(plain(StatusCode::OK, "<html>welcome</html>".to_owned())),
         Mood::OddJson => Some(plain(StatusCode::OK, "{\"message\":{}}".to_owned())),
         Mood::Forbids => Some(plain(StatusCode::FORBIDDEN, "Forbidden".to_owned())),
         Mood::Fails => Some(plain(StatusCode::INTERNAL_SERVER_ERROR, "{\"message\":\"it hurts\"}".to_owned())),

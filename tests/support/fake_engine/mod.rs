@@ -59,7 +59,7 @@ impl FakeEngine {
         DockerSettings {
             host: Some(format!("unix://{}", self.socket().display())),
             request_timeout: Duration::from_millis(300),
-            inspect_patience: Duration::from_millis(150),
+            inspect_timeout: Duration::from_millis(150),
             check_every: Duration::from_millis(200),
             settle: Duration::from_millis(100),
             podman_check_every: Duration::from_millis(50),

@@ -16,7 +16,7 @@ pub enum Mood {
     /// Never.
     Hangs,
     /// With a page of another program.
-    Rubbish,
+    UnexpectedResponse,
     /// With JSON of another shape.
     OddJson,
     /// With a status of 500.

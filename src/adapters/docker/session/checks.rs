@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{End, Session};
+use crate::adapters::docker::api_types::Summary;
 use crate::adapters::docker::backoff;
 use crate::adapters::docker::engine::{Engine, EngineError, Ping};
-use crate::adapters::docker::look::fingerprint;
+use crate::adapters::docker::inspect::fingerprint;
 use crate::adapters::docker::settings::DockerSettings;
-use crate::adapters::docker::wire::Summary;
 
 /// How many containers are inspected with each check, in turn, although nothing seems to have changed.
 const LOOKS_PER_CHECK: usize = 16;
@@ -217,16 +217,16 @@ impl Session<'_> {
     fn compare(&mut self, list: Vec<Summary>) {
         self.look_around();
         for summary in &list {
-            self.surroundings.learn(&summary.network_settings);
+            self.local_networks.learn(&summary.network_settings);
         }
         let fresh: std::collections::HashMap<_, _> = list.iter().map(Listed::of).collect();
         for (id, listed) in &fresh {
             let before = self.listed.get(id).map(|before| &before.print);
-            if before != Some(&listed.print) || !self.memory.known.contains_key(id) {
+            if before != Some(&listed.print) || !self.cache.known.contains_key(id) {
                 self.inspections.want(id, false);
             }
         }
-        for id in self.memory.known.keys().filter(|id| !fresh.contains_key(*id)) {
+        for id in self.cache.known.keys().filter(|id| !fresh.contains_key(*id)) {
             self.inspections.want(id, false);
         }
         self.listed = fresh;
@@ -238,7 +238,7 @@ impl Session<'_> {
 
     /// Inspects the next few containers in turn, so that a change that no event and no list showed is found too.
     fn look_at_some(&mut self) {
-        let mut ids: Vec<_> = self.memory.known.keys().cloned().collect();
+        let mut ids: Vec<_> = self.cache.known.keys().cloned().collect();
         ids.sort();
         let start = self.checks.turn.as_ref().map_or(0, |turn| ids.partition_point(|id| id <= turn));
         let count = ids.len().min(LOOKS_PER_CHECK);

@@ -12,11 +12,11 @@ impl Session<'_> {
     /// Those that use the network of a container are concerned by what becomes of that.
     pub(super) async fn tell_guests(&mut self, happening: &EngineEvent) -> Result<(), End> {
         let EngineEvent { id, at, edge, network, .. } = happening;
-        for guest in self.memory.guests_of(id) {
+        for guest in self.cache.guests_of(id) {
             let lost = match (network, edge) {
                 (Network::Same, _) => return Ok(()),
                 (Network::NewRun, _) => Some(LostAddresses::All),
-                (Network::Changed(name), Some(_)) => Some(self.memory.lost_with(&guest, name)),
+                (Network::Changed(name), Some(_)) => Some(self.cache.lost_with(&guest, name)),
                 (Network::Changed(_), None) => None,
             };
             if let Some(lost) = lost {
@@ -30,15 +30,15 @@ impl Session<'_> {
     }
 
     pub(super) fn uninspected(&self, id: &ContainerId, why: Arc<str>) -> Uninspected {
-        let known = self.memory.known.get(id).map(|known| Arc::clone(&known.told.name));
+        let known = self.cache.known.get(id).map(|known| Arc::clone(&known.told.name));
         let name = known.or_else(|| self.listed.get(id).map(|listed| Arc::clone(&listed.name)));
         Uninspected { id: id.clone(), name: name.unwrap_or_else(|| Arc::from(id.short())), why }
     }
 
     /// Sends the signals that came before the container was known and still mean something.
     pub(super) async fn tell_signals(&mut self, id: &ContainerId) -> Result<(), End> {
-        let Some(known) = self.memory.known.get(id) else { return Ok(()) };
-        for (at, signal) in self.memory.signals.take(&known.told, self.memory.latest) {
+        let Some(known) = self.cache.known.get(id) else { return Ok(()) };
+        for (at, signal) in self.cache.signals.take(&known.told, self.cache.latest) {
             self.tell_edge(id.clone(), at, LifecycleEvent::Signal(signal)).await?;
         }
         Ok(())
@@ -46,7 +46,7 @@ impl Session<'_> {
 
     /// Reports a loss, once per reason.
     pub(super) async fn tell_lost(&mut self, error: &EngineError) -> Result<(), End> {
-        match self.memory.loss(error.reason(self.address)) {
+        match self.cache.loss(error.reason(self.address)) {
             Some(loss) => self.tell(loss).await,
             None => Ok(()),
         }

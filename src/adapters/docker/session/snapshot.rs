@@ -7,10 +7,10 @@ use domain::container::{ContainerEvent, ContainerId, EngineTime, LifecycleEvent,
 
 use super::checks::Listed;
 use super::{End, Session};
+use crate::adapters::docker::api_types::Summary;
+use crate::adapters::docker::cache::REPLAY_MAX;
 use crate::adapters::docker::engine::EngineError;
 use crate::adapters::docker::event::{self, Line};
-use crate::adapters::docker::known::REPLAY_MAX;
-use crate::adapters::docker::wire::Summary;
 
 /// A snapshot that is being taken.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Session<'_> {
         let mut pending = Pending::default();
         let EngineTime(now) = self.covered_until;
         // Podman's signals have no number; its state tells of a stop that is under way.
-        if !self.memory.has_snapshot && !podman && now > 0 {
+        if !self.cache.has_snapshot && !podman && now > 0 {
             let back = u64::try_from(REPLAY_MAX.as_nanos()).unwrap_or(u64::MAX);
             self.checks.ask_past(&self.engine, EngineTime(now.saturating_sub(back)), self.covered_until);
             pending.past = true;
@@ -71,10 +71,10 @@ impl Session<'_> {
     /// Inspects what is listed and what is known: a list that is empty by mistake empties nothing.
     pub(super) fn inspect_listed(&mut self, list: Vec<Summary>) {
         for summary in &list {
-            self.surroundings.learn(&summary.network_settings);
+            self.local_networks.learn(&summary.network_settings);
         }
         self.listed = list.iter().map(Listed::of).collect();
-        let due: HashSet<_> = self.listed.keys().chain(self.memory.known.keys()).cloned().collect();
+        let due: HashSet<_> = self.listed.keys().chain(self.cache.known.keys()).cloned().collect();
         due.iter().for_each(|id| self.inspections.want(id, false));
         self.checks.soon();
         if let Some(pending) = &mut self.pending {
@@ -87,8 +87,7 @@ impl Session<'_> {
     pub(super) fn happened_during_snapshot(&mut self, id: &ContainerId, at: EngineTime) {
         let is_later = at >= self.covered_until;
         let Some(pending) = self.pending.as_mut().filter(|pending| pending.listed && is_later) else { return };
-        if self.memory.known.contains_key(id) && !pending.failed.contains_key(id) && pending.waiting.insert(id.clone())
-        {
+        if self.cache.known.contains_key(id) && !pending.failed.contains_key(id) && pending.waiting.insert(id.clone()) {
             self.inspections.want(id, false);
         }
     }
@@ -101,7 +100,7 @@ impl Session<'_> {
                     if let Line::Happened(happening) = event::read(line)
                         && let Some(LifecycleEvent::Signal(signal)) = happening.edge
                     {
-                        self.memory.signals.note(&happening.id, happening.at, signal);
+                        self.cache.signals.note(&happening.id, happening.at, signal);
                     }
                 }
             }
@@ -115,24 +114,24 @@ impl Session<'_> {
     /// Sends the snapshot as soon as nothing is waited for.
     pub(super) async fn send_snapshot_if_complete(&mut self) -> Result<(), End> {
         let Some(pending) = self.pending.take_if(|pending| pending.is_complete()) else { return Ok(()) };
-        let known = self.memory.known.values().filter(|known| !pending.failed.contains_key(&known.told.id));
+        let known = self.cache.known.values().filter(|known| !pending.failed.contains_key(&known.told.id));
         let mut containers: Vec<_> = known.map(|known| known.told.clone()).collect();
         if let Some(error) = pending.refused_as_a_whole(containers.len()) {
             return Err(End::Lost(error.clone()));
         }
         containers.sort_by(|a, b| a.id.cmp(&b.id));
-        self.memory.uninspected.retain(|id, _| pending.failed.contains_key(id));
-        let hidden = self.memory.uninspected.iter().map(|(id, why)| self.uninspected(id, why.clone()));
+        self.cache.uninspected.retain(|id, _| pending.failed.contains_key(id));
+        let hidden = self.cache.uninspected.iter().map(|(id, why)| self.uninspected(id, why.clone()));
         let mut uninspected: Vec<_> = hidden.collect();
         uninspected.sort_by(|a, b| a.id.cmp(&b.id));
         let ids: Vec<_> = containers.iter().map(|container| container.id.clone()).collect();
         self.tell(ContainerEvent::Snapshot(Snapshot { containers, uninspected })).await?;
-        self.memory.snapshot_sent();
+        self.cache.snapshot_sent();
         for id in ids {
             self.tell_signals(&id).await?;
         }
         let inspections = &self.inspections;
-        self.memory.signals.keep(|id| inspections.has(id));
+        self.cache.signals.keep(|id| inspections.has(id));
         Ok(())
     }
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use domain::container::{Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, LostAddresses};
 use domain::signal::Signal;
 
+use super::api_types::Inspect;
+use super::inspect::{self, MAX_STOP_TIMEOUT};
 use super::inspections::network_owner;
-use super::look::{self, MAX_STOP_TIMEOUT};
-use super::networks::{self, Surroundings};
+use super::networks::{self, LocalNetworks};
 use super::settings::LabelFilter;
 use super::time::rfc3339;
-use super::wire::Inspect;
 
 /// How far events may be out of order. An engine whose clock seems to go back by more was set back.
 pub const CLOCK_TOLERANCE_NANOS: u64 = 2_000_000_000;
@@ -47,7 +47,7 @@ pub struct Known {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct ContainerCache {
     /// By id.
     pub known: HashMap<ContainerId, Known>,
     /// Those that could not be inspected, with the reason.
@@ -64,35 +64,35 @@ pub struct Memory {
     reasons: HashSet<String>,
 }
 
-impl Memory {
+impl ContainerCache {
     /// Takes in what an inspection found. `None` for a container that did not opt in.
     pub fn learn(
         &mut self,
         inspect: &Inspect,
         owner: Option<&Inspect>,
-        surroundings: &mut Surroundings,
+        local_networks: &mut LocalNetworks,
         only: Option<&LabelFilter>,
     ) -> Option<&Known> {
-        if !look::concern_us(&inspect.config.labels, only) {
+        if !inspect::concern_us(&inspect.config.labels, only) {
             return None;
         }
-        surroundings.learn(&inspect.network_settings);
+        local_networks.learn(&inspect.network_settings);
         let mut reach = match network_owner(inspect) {
-            None => surroundings.reach(&inspect.host_config.network_mode, &inspect.network_settings),
+            None => local_networks.reach(&inspect.host_config.network_mode, &inspect.network_settings),
             Some(id) => match owner {
-                None => surroundings.nowhere(vec![format!("the network of container {id}, which is gone")]),
-                Some(owner) if started(owner) > started(inspect) => surroundings.nowhere(vec![format!(
+                None => local_networks.nowhere(vec![format!("the network of container {id}, which is gone")]),
+                Some(owner) if started(owner) > started(inspect) => local_networks.nowhere(vec![format!(
                     "an old network of container {}, which was started later: restart this one as well",
                     owner.name.trim_start_matches('/')
                 )]),
                 Some(owner) => {
-                    surroundings.learn(&owner.network_settings);
-                    surroundings.reach(&owner.host_config.network_mode, &owner.network_settings)
+                    local_networks.learn(&owner.network_settings);
+                    local_networks.reach(&owner.host_config.network_mode, &owner.network_settings)
                 }
             },
         };
-        surroundings.note_project(&mut reach, inspect.config.labels.get(COMPOSE_PROJECT));
-        let told = look::container(inspect, reach, self.default_stop_timeout);
+        local_networks.note_project(&mut reach, inspect.config.labels.get(COMPOSE_PROJECT));
+        let told = inspect::container(inspect, reach, self.default_stop_timeout);
         let id = told.id.clone();
         let addresses = networks::addresses(&owner.unwrap_or(inspect).network_settings);
         let known = Known { told, owner: network_owner(inspect).map(ContainerId::new), addresses };

@@ -20,8 +20,8 @@ use tokio::net::TcpStream;
 use super::probation::ResponseKind;
 use super::socket::Socket;
 use super::tls::ServerTls;
-use super::wire::{Wire, WireState};
-use crate::adapters::bell::Bell;
+use super::upstream_io::{IoState, UpstreamIo};
+use crate::adapters::conn_waker::ConnWaker;
 
 /// The most that is buffered of an answer on its way, in bytes; its head must fit as well. It decides what a reader that
 /// stalls costs: hyper holds about three times as much for it.
@@ -34,14 +34,14 @@ const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
 
 /// A connection.
-pub(super) struct Link {
+pub(super) struct Conn {
     pub(super) sender: SendRequest<BoxBody>,
-    conn: Option<Connection<Wire, BoxBody>>,
+    conn: Option<Connection<UpstreamIo, BoxBody>>,
     ended: bool,
     failure: Option<hyper::Error>,
-    bell: Arc<Bell>,
+    conn_waker: Arc<ConnWaker>,
     ring: Waker,
-    pub(super) wire: Arc<WireState>,
+    pub(super) wire: Arc<IoState>,
     /// How many answers it has brought.
     pub(super) served: u32,
     /// How many it may bring.
@@ -54,16 +54,16 @@ pub(super) struct Link {
 
 /// How it went on with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Driven {
+pub(super) enum Progress {
     /// It had nothing to do.
-    Still,
+    Idle,
     /// It may have brought something, and waits for more.
-    Moved,
+    Advanced,
     /// It is over.
-    Ended,
+    Closed,
 }
 
-impl Link {
+impl Conn {
     /// Connects.
     ///
     /// # Errors
@@ -81,60 +81,60 @@ impl Link {
     }
 
     async fn on(socket: Socket, may_idle: Duration) -> Result<Self, SendFailure> {
-        let wire = Arc::new(WireState::default());
+        let wire = Arc::new(IoState::default());
         let mut http = Builder::new();
         http.max_buf_size(BUFFER_BYTES);
-        let bell = Arc::new(Bell::default());
+        let conn_waker = Arc::new(ConnWaker::default());
         let (sender, conn) = http
-            .handshake(Wire::new(socket, Arc::clone(&wire)))
+            .handshake(UpstreamIo::new(socket, Arc::clone(&wire)))
             .await
             .map_err(|error| SendFailure::Unreachable(error.to_string()))?;
-        let ring = Waker::from(Arc::clone(&bell));
+        let ring = Waker::from(Arc::clone(&conn_waker));
         let (conn, failure, serves) = (Some(conn), None, u32::MAX);
         let kind = ResponseKind::default();
-        Ok(Self { sender, conn, ended: false, failure, bell, ring, wire, served: 0, serves, may_idle, kind })
+        Ok(Self { sender, conn, ended: false, failure, conn_waker, ring, wire, served: 0, serves, may_idle, kind })
     }
 
     /// Moves bytes both ways as far as that goes now. Where nothing has rung since the last time, nothing can have
     /// changed, and it costs next to nothing: hyper's server asks for more of a body twice as often as there is any.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Driven {
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Progress {
         if self.ended {
-            return Driven::Ended;
+            return Progress::Closed;
         }
-        // Before it is asked whether it rang: what rings in between wakes.
-        self.bell.is_heard_by(cx.waker());
-        match self.bell.rang() {
+        // Before it is asked whether it notified: what rings in between wakes.
+        self.conn_waker.set_waker(cx.waker());
+        match self.conn_waker.take_notified() {
             true => self.poll(),
-            false => Driven::Still,
+            false => Progress::Idle,
         }
     }
 
     /// The same, also where nothing has rung.
-    pub(super) fn push(&mut self, cx: &mut Context<'_>) -> Driven {
-        self.bell.is_heard_by(cx.waker());
+    pub(super) fn push(&mut self, cx: &mut Context<'_>) -> Progress {
+        self.conn_waker.set_waker(cx.waker());
         self.poll()
     }
 
-    fn poll(&mut self) -> Driven {
+    fn poll(&mut self) -> Progress {
         let polled = match &mut self.conn {
             Some(conn) if !self.ended => Pin::new(conn).poll(&mut Context::from_waker(&self.ring)),
-            _ => return Driven::Ended,
+            _ => return Progress::Closed,
         };
-        let Poll::Ready(end) = polled else { return Driven::Moved };
+        let Poll::Ready(end) = polled else { return Progress::Advanced };
         self.ended = true;
         self.failure = end.err();
-        Driven::Ended
+        Progress::Closed
     }
 
     /// Returns true if the backend has closed it while it was idle. Looks at the socket itself.
     pub(super) fn has_ended(&mut self) -> bool {
-        self.wire.look_first();
-        self.poll() == Driven::Ended
+        self.wire.check_liveness();
+        self.poll() == Progress::Closed
     }
 
     /// Nobody waits for it until it is driven again.
     pub(super) fn rest(&self) {
-        self.bell.is_heard_by_nobody();
+        self.conn_waker.clear_waker();
     }
 
     /// Closes the socket. What was read of the answer stays readable.

@@ -10,8 +10,8 @@ use ports::upstream::{
     BoxBody, Channel, ListModelsError, ListedModel, RequestSlot, SendError, SendFailure, Target, UpstreamResponse,
 };
 
-use super::asking::LIST_MAX_BYTES;
 use super::model_list;
+use super::models_client::LIST_MAX_BYTES;
 
 /// Asks for the list of models, once, on a channel of its own.
 pub(super) async fn models(

@@ -8,9 +8,9 @@ use domain::container::{Condition, Container, ContainerId, Reach, RunEnd};
 use domain::labels;
 use domain::signal::Signal;
 
+use super::api_types::{Health, HealthRun, HealthTest, Inspect, State, Summary};
 use super::settings::LabelFilter;
 use super::time::rfc3339;
-use super::wire::{Health, HealthRun, HealthTest, Inspect, State, Summary};
 
 /// How long `docker stop` waits where the container says nothing.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);

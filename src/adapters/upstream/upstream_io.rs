@@ -23,35 +23,35 @@ const LAST_WORDS_BYTES: usize = 4 * 1024;
 
 /// What the exchange and the socket below it tell each other.
 #[derive(Debug, Default)]
-pub(super) struct WireState {
-    look_first: AtomicBool,
-    spoke_unasked: AtomicBool,
+pub(super) struct IoState {
+    check_liveness: AtomicBool,
+    has_unsolicited_data: AtomicBool,
 }
 
-impl WireState {
+impl IoState {
     /// The next read looks at the socket itself before it believes that nothing is there.
-    pub(super) fn look_first(&self) {
-        self.look_first.store(true, Ordering::Relaxed);
+    pub(super) fn check_liveness(&self) {
+        self.check_liveness.store(true, Ordering::Relaxed);
     }
 
     /// Whether bytes came that no request had asked for.
-    pub(super) fn spoke_unasked(&self) -> bool {
-        self.spoke_unasked.load(Ordering::Relaxed)
+    pub(super) fn has_unsolicited_data(&self) -> bool {
+        self.has_unsolicited_data.load(Ordering::Relaxed)
     }
 }
 
 /// A connected socket.
-pub(super) struct Wire {
+pub(super) struct UpstreamIo {
     io: TokioIo<Socket>,
-    state: Arc<WireState>,
+    state: Arc<IoState>,
     write_failed: Option<io::ErrorKind>,
     /// Whether the backend has sent anything. With TLS it may send keys before that, which no request has asked for.
     has_read: bool,
 }
 
-impl Wire {
+impl UpstreamIo {
     /// A socket whose exchange tells it through `state` what to do.
-    pub(super) fn new(socket: Socket, state: Arc<WireState>) -> Self {
+    pub(super) fn new(socket: Socket, state: Arc<IoState>) -> Self {
         Self { io: TokioIo::new(socket), state, write_failed: None, has_read: false }
     }
 
@@ -67,7 +67,7 @@ impl Wire {
             Ok(0) => Ok(true),
             Ok(_) if matches!(socket, Socket::Tls(_)) => Ok(self.has_read),
             Ok(_) => {
-                self.state.spoke_unasked.store(true, Ordering::Relaxed);
+                self.state.has_unsolicited_data.store(true, Ordering::Relaxed);
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -111,9 +111,9 @@ impl Wire {
     }
 }
 
-impl Read for Wire {
+impl Read for UpstreamIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        if self.state.look_first.swap(false, Ordering::Relaxed) && self.spent()? {
+        if self.state.check_liveness.swap(false, Ordering::Relaxed) && self.spent()? {
             return Poll::Ready(Ok(()));
         }
         let read = match self.write_failed {
@@ -125,7 +125,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for UpstreamIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.write_failed.is_some() {
             return Poll::Pending;

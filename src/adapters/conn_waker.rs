@@ -13,53 +13,53 @@ use futures_util::task::AtomicWaker;
 
 thread_local! {
     /// Whether this thread is talking to a connection now.
-    static TALK: Cell<Talk> = const { Cell::new(Talk::No) };
+    static SUPPRESSION: Cell<Suppression> = const { Cell::new(Suppression::No) };
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Talk {
+enum Suppression {
     No,
     /// Talking, and nothing has rung.
     Silent,
-    /// Talking, and a bell has rung and not been heard.
+    /// Talking, and a conn_waker has rung and not been heard.
     Unheard,
 }
 
 /// What a connection rings when it can go on.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
-    heard_by: AtomicWaker,
-    rang: AtomicBool,
+pub(super) struct ConnWaker {
+    waker: AtomicWaker,
+    notified: AtomicBool,
 }
 
-impl Bell {
+impl ConnWaker {
     /// From now on it is this task that is woken.
-    pub(super) fn is_heard_by(&self, waker: &Waker) {
-        self.heard_by.register(waker);
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        self.waker.register(waker);
     }
 
-    /// Whether it rang since the last time that this was asked. A connection that waits, and whose bell has not rung, has
+    /// Whether it notified since the last time that this was asked. A connection that waits, and whose conn_waker has not rung, has
     /// nothing to do.
-    pub(super) fn rang(&self) -> bool {
-        self.rang.swap(false, Ordering::AcqRel)
+    pub(super) fn take_notified(&self) -> bool {
+        self.notified.swap(false, Ordering::AcqRel)
     }
 
     /// From now on nobody is woken.
-    pub(super) fn is_heard_by_nobody(&self) {
-        self.heard_by.take();
+    pub(super) fn clear_waker(&self) {
+        self.waker.take();
     }
 }
 
-impl Wake for Bell {
+impl Wake for ConnWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rang.store(true, Ordering::Release);
-        match TALK.get() {
-            Talk::No => self.heard_by.wake(),
-            Talk::Silent | Talk::Unheard => TALK.set(Talk::Unheard),
+        self.notified.store(true, Ordering::Release);
+        match SUPPRESSION.get() {
+            Suppression::No => self.waker.wake(),
+            Suppression::Silent | Suppression::Unheard => SUPPRESSION.set(Suppression::Unheard),
         }
     }
 }
@@ -68,18 +68,18 @@ impl Wake for Bell {
 /// this polls the connection before it waits, or wakes itself.
 ///
 /// News from elsewhere, of the socket above all, wake all the same: they come from other threads, or at other times.
-pub(super) fn unwoken<T>(talk: impl FnOnce() -> T) -> (T, bool) {
+pub(super) fn suppress_self_wake<T>(talk: impl FnOnce() -> T) -> (T, bool) {
     /// Ends the talk also where it panics.
     struct End;
     impl Drop for End {
         fn drop(&mut self) {
-            TALK.set(Talk::No);
+            SUPPRESSION.set(Suppression::No);
         }
     }
-    TALK.set(Talk::Silent);
+    SUPPRESSION.set(Suppression::Silent);
     let _end = End;
     let said = talk();
-    (said, TALK.get() == Talk::Unheard)
+    (said, SUPPRESSION.get() == Suppression::Unheard)
 }
 
 #[cfg(test)]
@@ -100,25 +100,25 @@ mod tests {
 
     #[test]
     fn only_what_is_said_in_the_talk_itself_wakes_nobody() {
-        let (bell, count) = (Arc::new(Bell::default()), Arc::new(Count::default()));
-        let (ring, waker) = (Waker::from(Arc::clone(&bell)), Waker::from(Arc::clone(&count)));
+        let (conn_waker, count) = (Arc::new(ConnWaker::default()), Arc::new(Count::default()));
+        let (ring, waker) = (Waker::from(Arc::clone(&conn_waker)), Waker::from(Arc::clone(&count)));
         let woken = || count.0.load(Ordering::Relaxed);
-        bell.is_heard_by(&waker);
-        assert!(unwoken(|| ring.wake_by_ref()).1, "it tells");
-        assert!(!unwoken(|| ()).1);
+        conn_waker.set_waker(&waker);
+        assert!(suppress_self_wake(|| ring.wake_by_ref()).1, "it tells");
+        assert!(!suppress_self_wake(|| ()).1);
         assert_eq!(woken(), 0);
-        assert!(bell.rang(), "a ring that nobody hears is one");
-        assert!(!bell.rang());
+        assert!(conn_waker.take_notified(), "a ring that nobody hears is one");
+        assert!(!conn_waker.take_notified());
         ring.wake_by_ref();
         assert_eq!(woken(), 1);
 
-        bell.is_heard_by(&waker);
+        conn_waker.set_waker(&waker);
         let other = ring.clone();
-        unwoken(|| std::thread::spawn(move || other.wake()).join().unwrap());
+        suppress_self_wake(|| std::thread::spawn(move || other.wake()).join().unwrap());
         assert_eq!(woken(), 2);
 
-        bell.is_heard_by(&waker);
-        bell.is_heard_by_nobody();
+        conn_waker.set_waker(&waker);
+        conn_waker.clear_waker();
         ring.wake();
         assert_eq!(woken(), 2);
     }
