@@ -16,9 +16,9 @@ use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 use lw_inference_proxy::adapters::cli::{self, descriptors};
 use lw_inference_proxy::adapters::docker::{DockerSettings, DockerSource, LabelFilter};
-use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::own_container;
 use lw_inference_proxy::adapters::samples::Sample;
+use lw_inference_proxy::adapters::static_backends::{StaticSettings, StaticSource};
 use lw_inference_proxy::adapters::upstream::{BackendTls, HttpUpstream, UpstreamSettings};
 use ports::container_source::ContainerSource;
 use ports::upstream::UpstreamClient;
@@ -71,7 +71,7 @@ pub fn build_adapters(settings: &Settings) -> Result<Adapters, Box<dyn Error>> {
     }
     if !settings.backends.is_empty() {
         let (backends, upstream) = (settings.backends.clone(), Arc::clone(&upstream));
-        let source = FixedSource::new(backends, upstream, FixedSettings::default());
+        let source = StaticSource::new(backends, upstream, StaticSettings::default());
         sources.push(Arc::new(source.with_activity(Arc::clone(&activity) as _)));
     }
     Ok(Adapters { upstream, sources, activity, user_agent })

@@ -7,10 +7,10 @@ mod contract;
 mod fake_container_source;
 #[path = "support/fake_engine/mod.rs"]
 mod fake_engine;
-#[path = "support/fixed_stage.rs"]
-mod fixed_stage;
 #[path = "support/heard.rs"]
 mod heard;
+#[path = "support/static_stage.rs"]
+mod static_stage;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use ports::container_source::ContainerSource;
 
 container_source_contract!(scripted, crate::Scripted);
 container_source_contract!(docker_with_a_fake_engine, crate::Faked);
-container_source_contract!(fixed_backends, crate::fixed_stage::Addresses, shows [], lacks [
+container_source_contract!(fixed_backends, crate::static_stage::Addresses, shows [], lacks [
     bad_labels: "not applicable: an address has no labels",
     signals: "not applicable: who only probes sees no signals",
     ends: "not applicable: who only probes sees no ends",

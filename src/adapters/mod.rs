@@ -4,7 +4,6 @@
 pub mod cli;
 mod conn_waker;
 pub mod docker;
-pub mod fixed;
 pub mod http;
 #[cfg(feature = "otel")]
 pub mod otel;
@@ -13,5 +12,6 @@ pub mod otel;
 pub mod otel;
 pub mod own_container;
 pub mod samples;
+pub mod static_backends;
 pub mod upstream;
 mod watches;

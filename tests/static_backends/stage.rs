@@ -14,8 +14,8 @@ use domain::backend_url::BackendUrl;
 use domain::drain::DrainPolicy;
 use domain::table::TableRules;
 use http::HeaderValue;
-use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
+use lw_inference_proxy::adapters::static_backends::{StaticSettings, StaticSource};
 use lw_inference_proxy::adapters::upstream::{BackendTls, HttpUpstream, UpstreamSettings};
 use ports::telemetry::NoTelemetry;
 use ports::upstream::UpstreamClient;
@@ -60,14 +60,14 @@ impl Stage {
             Some(tls) => upstream.with_tls(tls),
             None => upstream,
         });
-        let probes = FixedSettings {
+        let probes = StaticSettings {
             healthy_every: PROBE_EVERY,
             unhealthy_every: PROBE_EVERY,
             probe_timeout: PROBE_TIMEOUT,
             failures_until_unhealthy: 2,
         };
         let activity = Arc::<ActivityBook>::default();
-        let source = FixedSource::new(urls, Arc::clone(&upstream), probes);
+        let source = StaticSource::new(urls, Arc::clone(&upstream), probes);
         let source = Arc::new(source.with_activity(Arc::clone(&activity) as _));
         let (telemetry, stop) = (Arc::new(NoTelemetry), CancellationToken::new());
         let tasks = TaskTracker::new();

@@ -7,7 +7,7 @@ use super::bytes;
 use super::plan::{Behind, Ending, Leave, RequestTracker, When};
 use super::play::{Got, Play, STEP, Seen, reaches};
 use super::response;
-use super::api_types::{Stop, Wire};
+use super::wire::{Stop, Wire};
 
 /// How long a client that leaves in its upload waits for the backend to see its request. With the model behind what was
 /// sent, nothing of the request need come.

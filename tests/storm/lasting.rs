@@ -9,7 +9,7 @@ use super::play::Log;
 use super::run::Ground;
 use super::support::dice::Dice;
 use super::tunnel::{self, Ends, Plan, Side};
-use super::api_types::Wire;
+use super::wire::Wire;
 use super::{bytes, response};
 
 /// Longer than the 10 s in which a head has to come.

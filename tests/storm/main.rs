@@ -17,7 +17,7 @@ mod play;
 mod response;
 mod run;
 mod tunnel;
-mod api_types;
+mod wire;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

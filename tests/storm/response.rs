@@ -3,7 +3,7 @@
 use super::bytes;
 use super::plan::How;
 use super::play::{Play, Seen, Step};
-use super::api_types::{Incoming, Stop};
+use super::wire::{Incoming, Stop};
 
 /// How much of a chunk or of a body with a length is taken at once.
 const PART: usize = 64 << 10;

@@ -15,7 +15,7 @@ use super::response;
 use super::run::Ground;
 use super::support::dice::Dice;
 use super::support::raw_backend::Peer;
-use super::api_types::{Stop, Wire};
+use super::wire::{Stop, Wire};
 
 /// The most bytes that are said at once, and the most turns.
 const LARGEST_TURN: u64 = 100_000;

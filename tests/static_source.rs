@@ -3,10 +3,10 @@
 
 #[path = "contracts/container_source.rs"]
 mod contract;
-#[path = "support/fixed_stage.rs"]
-mod fixed_stage;
 #[path = "support/heard.rs"]
 mod heard;
+#[path = "support/static_stage.rs"]
+mod static_stage;
 
 use std::io;
 use std::net::IpAddr;
@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use domain::backend_url::BackendUrl;
 use domain::container::{Condition, ContainerEvent, ContainerId, Reach};
-use fixed_stage::{Answers, a_list, quick};
 use heard::Heard;
-use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource, Resolve};
+use lw_inference_proxy::adapters::static_backends::{Resolve, StaticSettings, StaticSource};
 use ports::container_source::ContainerSource;
 use ports::upstream::{ListModelsError, UpstreamClient};
+use static_stage::{Answers, a_list, quick};
 
 /// A resolver that says what a test has it say.
 #[derive(Default)]
@@ -45,16 +45,16 @@ impl Resolve for Names {
 struct Scene {
     answers: Arc<Answers>,
     names: Arc<Names>,
-    source: FixedSource,
+    source: StaticSource,
     id: ContainerId,
 }
 
-fn scene(settings: FixedSettings) -> Scene {
+fn scene(settings: StaticSettings) -> Scene {
     let (answers, names) = (Arc::<Answers>::default(), Arc::<Names>::default());
     let url = BackendUrl::parse("http://desktop:8080/v1").unwrap();
-    let id = FixedSource::id_of(&url);
+    let id = StaticSource::id_of(&url);
     let upstream = Arc::clone(&answers) as Arc<dyn UpstreamClient>;
-    let source = FixedSource::new(vec![url], upstream, settings).with_resolver(Arc::clone(&names) as Arc<dyn Resolve>);
+    let source = StaticSource::new(vec![url], upstream, settings).with_resolver(Arc::clone(&names) as Arc<dyn Resolve>);
     Scene { answers, names, source, id }
 }
 
@@ -78,7 +78,7 @@ async fn until_at(heard: &mut Heard, ip: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn two_failures_in_a_row_make_it_unhealthy_and_one_answer_makes_it_well() {
-    let scene = scene(FixedSettings::default());
+    let scene = scene(StaticSettings::default());
     scene.names.are(&["10.0.0.1"]);
     scene.answers("10.0.0.1", a_list());
     let mut heard = scene.watch();
@@ -101,7 +101,7 @@ async fn two_failures_in_a_row_make_it_unhealthy_and_one_answer_makes_it_well() 
 
 #[tokio::test(start_paused = true)]
 async fn what_never_answered_is_starting_and_then_unhealthy_with_the_reason() {
-    let scene = scene(FixedSettings::default());
+    let scene = scene(StaticSettings::default());
     scene.names.are(&["10.0.0.1"]);
     let mut heard = scene.watch();
     let first = heard.snapshot().await[&scene.id].clone();
@@ -113,7 +113,7 @@ async fn what_never_answered_is_starting_and_then_unhealthy_with_the_reason() {
 #[tokio::test(start_paused = true)]
 async fn any_answer_of_2xx_is_health_for_its_list_is_judged_elsewhere() {
     for answer in [ListModelsError::Empty, ListModelsError::NotAList("html".into()), ListModelsError::TooLarge(9)] {
-        let scene = scene(FixedSettings::default());
+        let scene = scene(StaticSettings::default());
         scene.names.are(&["10.0.0.1"]);
         scene.answers("10.0.0.1", Err(answer));
         assert_eq!(scene.watch().snapshot().await[&scene.id].condition, Condition::Healthy);
@@ -176,7 +176,7 @@ async fn a_name_that_is_lost_keeps_its_address_and_one_never_found_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_changes_nothing_tells_nothing() {
-    let scene = scene(FixedSettings::default());
+    let scene = scene(StaticSettings::default());
     scene.names.are(&["10.0.0.1"]);
     scene.answers("10.0.0.1", a_list());
     let mut heard = scene.watch();

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use domain::backend_url::BackendUrl;
 use domain::container::ContainerId;
 use domain::labels;
-use lw_inference_proxy::adapters::fixed::{FixedSettings, FixedSource};
+use lw_inference_proxy::adapters::static_backends::{StaticSettings, StaticSource};
 use ports::container_source::ContainerSource;
 use ports::upstream::{Channel, ListModelsError, ListedModel, Target, UpstreamClient};
 
@@ -55,8 +55,8 @@ impl UpstreamClient for Answers {
 }
 
 /// Probes as often as a test can wish.
-pub fn quick() -> FixedSettings {
-    FixedSettings {
+pub fn quick() -> StaticSettings {
+    StaticSettings {
         healthy_every: Duration::from_millis(10),
         unhealthy_every: Duration::from_millis(10),
         probe_timeout: Duration::from_secs(5),
@@ -88,7 +88,7 @@ impl Stage for Addresses {
 
     fn source(&self) -> Arc<dyn ContainerSource> {
         let upstream = Arc::clone(&self.answers) as Arc<dyn UpstreamClient>;
-        Arc::new(FixedSource::new(self.named.clone(), upstream, quick()))
+        Arc::new(StaticSource::new(self.named.clone(), upstream, quick()))
     }
 
     /// Who opts in is who is in the list.
@@ -100,7 +100,7 @@ impl Stage for Addresses {
             }
             self.answers.set("127.0.0.1:9000".parse().unwrap(), url.base_path.as_str(), a_list());
         }
-        FixedSource::id_of(&url)
+        StaticSource::id_of(&url)
     }
 
     /// What probes holds the way to probe; besides it only the stage and the source do.

@@ -11,13 +11,13 @@ const STRANGERS_MAX: usize = 1024;
 
 /// The backends that somebody wants looked at.
 #[derive(Debug)]
-pub struct Looks {
+pub struct RefreshRequests {
     known: HashMap<ContainerId, Notify>,
     strangers: Mutex<BTreeSet<ContainerId>>,
     stranger_asked: Notify,
 }
 
-impl Looks {
+impl RefreshRequests {
     /// Takes requests for these backends.
     pub fn new(known: impl Iterator<Item = ContainerId>) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! Backends at addresses that the operator names: no engine tells of their health, so each is probed.
 
-mod looks;
-mod post;
+mod probe;
+mod refresh_requests;
 mod resolve;
 
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use std::time::Duration;
 use domain::backend_url::BackendUrl;
 use domain::container::{ContainerEvent, ContainerId, LifecycleEvent};
 use futures_util::future::join_all;
-use looks::Looks;
 use ports::activity::{NoActivity, ServerActivity};
 use ports::container_source::{ContainerEvents, ContainerSource};
 use ports::upstream::UpstreamClient;
-use post::{Post, World};
+use probe::{Probe, World};
+use refresh_requests::RefreshRequests;
 pub use resolve::{Resolve, SystemResolver};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -26,7 +26,7 @@ const ITEMS_WAITING: usize = 256;
 
 /// How the backends are probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FixedSettings {
+pub struct StaticSettings {
     /// The time between two probes of a backend that is healthy.
     pub healthy_every: Duration,
     /// The time between two probes of one that is not.
@@ -37,7 +37,7 @@ pub struct FixedSettings {
     pub failures_until_unhealthy: u32,
 }
 
-impl Default for FixedSettings {
+impl Default for StaticSettings {
     fn default() -> Self {
         Self {
             healthy_every: Duration::from_secs(5),
@@ -52,19 +52,19 @@ impl Default for FixedSettings {
 ///
 /// A backend shows as a container of its own, healthy while `GET {base}/models` answers 2xx. It never tells signals,
 /// ends, pauses or removals: who only probes cannot know them.
-pub struct FixedSource {
+pub struct StaticSource {
     backends: Vec<BackendUrl>,
     upstream: Arc<dyn UpstreamClient>,
     resolver: Arc<dyn Resolve>,
     activity: Arc<dyn ServerActivity>,
-    settings: FixedSettings,
+    settings: StaticSettings,
     began: Instant,
-    watches: Watches<Looks>,
+    watches: Watches<RefreshRequests>,
 }
 
-impl FixedSource {
+impl StaticSource {
     /// A source of these backends, probed through `upstream`, found by the system's resolver. Opens nothing yet.
-    pub fn new(backends: Vec<BackendUrl>, upstream: Arc<dyn UpstreamClient>, settings: FixedSettings) -> Self {
+    pub fn new(backends: Vec<BackendUrl>, upstream: Arc<dyn UpstreamClient>, settings: StaticSettings) -> Self {
         let (resolver, activity, began) = (Arc::new(SystemResolver), Arc::new(NoActivity), Instant::now());
         Self { backends, upstream, resolver, activity, settings, began, watches: Watches::default() }
     }
@@ -89,48 +89,55 @@ impl FixedSource {
     }
 }
 
-impl ContainerSource for FixedSource {
+impl ContainerSource for StaticSource {
     fn name(&self) -> &str {
         "PROXY_BACKENDS"
     }
 
     /// Must be called within a tokio runtime.
     fn watch(&self) -> ContainerEvents {
-        let looks = Arc::new(Looks::new(self.backends.iter().map(Self::id_of)));
-        let posts = self.backends.iter().map(|url| {
+        let refresh_requests = Arc::new(RefreshRequests::new(self.backends.iter().map(Self::id_of)));
+        let probes = self.backends.iter().map(|url| {
             let world = World {
                 upstream: Arc::clone(&self.upstream),
                 resolver: Arc::clone(&self.resolver),
                 activity: Arc::clone(&self.activity),
             };
-            Post::new(url.clone(), world, self.settings.clone(), self.began)
+            Probe::new(url.clone(), world, self.settings.clone(), self.began)
         });
-        self.watches.start(ITEMS_WAITING, looks, |looks, out| keep(posts.collect(), looks, out, self.began))
+        self.watches.start(ITEMS_WAITING, refresh_requests, |refresh_requests, out| {
+            keep(probes.collect(), refresh_requests, out, self.began)
+        })
     }
 
     fn refresh(&self, id: &ContainerId) {
-        self.watches.ask(|looks| looks.ask(id));
+        self.watches.ask(|refresh_requests| refresh_requests.ask(id));
     }
 }
 
 /// Probes each once for the snapshot, then each at its own pace.
-async fn keep(mut posts: Vec<Post>, looks: Arc<Looks>, out: mpsc::Sender<ContainerEvent>, began: Instant) {
-    join_all(posts.iter_mut().map(Post::probe)).await;
-    let snapshot: Vec<_> = posts.iter().map(Post::container).collect();
+async fn keep(
+    mut probes: Vec<Probe>,
+    refresh_requests: Arc<RefreshRequests>,
+    out: mpsc::Sender<ContainerEvent>,
+    began: Instant,
+) {
+    join_all(probes.iter_mut().map(Probe::probe)).await;
+    let snapshot: Vec<_> = probes.iter().map(Probe::container).collect();
     if out.send(ContainerEvent::Snapshot(snapshot.into())).await.is_err() {
         return;
     }
     let strangers = async {
         loop {
-            let id = looks.stranger().await;
-            let gone = ContainerEvent::Lifecycle { id, at: post::now(began), edge: LifecycleEvent::Removed };
+            let id = refresh_requests.stranger().await;
+            let gone = ContainerEvent::Lifecycle { id, at: probe::now(began), edge: LifecycleEvent::Removed };
             if out.send(gone).await.is_err() {
                 return;
             }
         }
     };
     // What is sent into a closed stream ends nothing here; the closing itself does.
-    let probing = join_all(posts.into_iter().map(|post| post.keep(&looks, &out)));
+    let probing = join_all(probes.into_iter().map(|probe| probe.keep(&refresh_requests, &out)));
     tokio::select! {
         () = out.closed() => {}
         () = strangers => {}

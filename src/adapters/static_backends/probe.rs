@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
-use super::looks::Looks;
+use super::refresh_requests::RefreshRequests;
 use super::resolve::Resolve;
-use super::{FixedSettings, FixedSource};
+use super::{StaticSettings, StaticSource};
 
 /// At how many addresses of one name a probe tries.
 const ADDRESSES_TRIED: usize = 4;
@@ -41,10 +41,10 @@ struct Failure {
 }
 
 /// One backend and what is known of it.
-pub struct Post {
+pub struct Probe {
     url: BackendUrl,
     world: World,
-    settings: FixedSettings,
+    settings: StaticSettings,
     /// When its source began.
     began: Instant,
     container: Container,
@@ -59,11 +59,11 @@ pub struct Post {
     told: Option<String>,
 }
 
-impl Post {
+impl Probe {
     /// Nothing is known of it before its first [`probe`](Self::probe).
-    pub fn new(url: BackendUrl, world: World, settings: FixedSettings, began: Instant) -> Self {
+    pub fn new(url: BackendUrl, world: World, settings: StaticSettings, began: Instant) -> Self {
         let container = Container {
-            id: FixedSource::id_of(&url),
+            id: StaticSource::id_of(&url),
             name: Arc::from(url.to_string()),
             started_at: now(began),
             condition: Condition::Starting,
@@ -97,7 +97,7 @@ impl Post {
     }
 
     /// Probes it again and again, and tells what changed.
-    pub async fn keep(mut self, looks: &Looks, out: &mpsc::Sender<ContainerEvent>) {
+    pub async fn keep(mut self, refresh_requests: &RefreshRequests, out: &mpsc::Sender<ContainerEvent>) {
         let id = self.container.id.clone();
         loop {
             let pause = match (self.container.condition, self.failures) {
@@ -109,7 +109,7 @@ impl Post {
                 self.until_askable().await;
             };
             let asked = tokio::select! {
-                () = looks.asked(&id) => true,
+                () = refresh_requests.asked(&id) => true,
                 () = time => false,
             };
             let before = self.container();
