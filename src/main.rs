@@ -16,7 +16,7 @@ use app::shutdown::Stop;
 use app::watcher::Watcher;
 use compose::{Adapters, Demo, build_adapters};
 use lw_inference_proxy::adapters::cli::demo::DemoLines;
-use lw_inference_proxy::adapters::cli::report_text::Ink;
+use lw_inference_proxy::adapters::cli::report_text::Style;
 use lw_inference_proxy::adapters::cli::{self, EX_USAGE, Task, doctor, healthcheck, logging, status};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
 use lw_inference_proxy::adapters::otel::{self, OtelSettings};
@@ -40,21 +40,21 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return refuse(&error),
     };
-    let ink = Ink::of_stdout(cli::variable);
+    let style = Style::of_stdout(cli::variable);
     match task {
         Task::Serve => match build_adapters(&settings) {
             Ok(build_adapters) => on_runtime(serve(settings, build_adapters)),
             Err(error) => refuse(&*error),
         },
-        Task::Healthcheck(patient) => ended(healthcheck::healthcheck(&settings, &patient)),
-        Task::Status => status::status(&settings, ink),
+        Task::Healthcheck(target) => ended(healthcheck::healthcheck(&settings, &target)),
+        Task::Status => status::status(&settings, style),
         Task::Doctor => match build_adapters(&settings) {
             Ok(build_adapters) => {
-                on_runtime(async move { doctor::doctor(&settings, &build_adapters.sources, ink).await })
+                on_runtime(async move { doctor::doctor(&settings, &build_adapters.sources, style).await })
             }
             Err(error) => refuse(&*error),
         },
-        Task::Demo => on_runtime(demo(settings, ink)),
+        Task::Demo => on_runtime(demo(settings, style)),
         Task::Sample { port, models } => on_runtime(async move {
             let fault = |error| format!("the sample server cannot run on port {port}: {error}; --port names another");
             ended(compose::sample(port, models).await.map_err(fault))
@@ -113,8 +113,8 @@ async fn serve(settings: Settings, build_adapters: Adapters) -> ExitCode {
 }
 
 /// The proxy as it is, in front of servers that need neither Docker nor a GPU.
-async fn demo(mut settings: Settings, ink: Ink) -> ExitCode {
-    let lines = Arc::new(DemoLines::new(settings.port, Demo::models(), ink));
+async fn demo(mut settings: Settings, style: Style) -> ExitCode {
+    let lines = Arc::new(DemoLines::new(settings.port, Demo::models(), style));
     let shown = async {
         let demo = Demo::start(&mut settings).await?;
         logging::start(&settings)?;

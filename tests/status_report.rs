@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use app::status::{ContainerLine, Level, Phase, Report, SourceLine, Standing, report, span};
+use app::status::{ContainerLine, Phase, Report, Severity, SourceLine, Standing, report, span};
 use domain::container::{
     Condition, Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, Reach, Uninspected, Unreachable,
 };
@@ -130,7 +130,7 @@ fn one_that_serves() {
     scene.enters("one");
     scene.later(12);
     let line = scene.only();
-    assert_eq!((line.level, line.state.as_str(), line.line.as_str()), (Level::Good, "ready", "serves 2 models"));
+    assert_eq!((line.level, line.state.as_str(), line.line.as_str()), (Severity::Good, "ready", "serves 2 models"));
     assert_eq!(
         (line.in_flight, line.since, line.address.as_deref()),
         (1, Duration::from_secs(12), Some("172.20.0.3:8000"))
@@ -148,7 +148,7 @@ fn one_that_serves() {
 #[test]
 fn one_without_a_health_check() {
     let line = seen(Condition::NoHealthcheck, |_| {});
-    assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "no healthcheck"));
+    assert_eq!((line.level, line.state.as_str()), (Severity::Wrong, "no healthcheck"));
     assert!(line.line.contains("HEALTHCHECK") && line.line.contains("healthcheck: {test:"), "{}", line.line);
 }
 
@@ -159,7 +159,7 @@ fn one_that_is_still_starting_says_for_how_long_and_what_its_health_check_said()
     let mut scene = Scene::of([one]);
     scene.later(42);
     let line = scene.only();
-    assert_eq!((line.level, line.state.as_str()), (Level::Waiting, "starting"));
+    assert_eq!((line.level, line.state.as_str()), (Severity::Waiting, "starting"));
     let said =
         "its health check has not passed yet, for 42 s; its health check last said: curl: (7) Failed to connect[0m";
     assert_eq!(line.line, said);
@@ -169,7 +169,7 @@ fn one_that_is_still_starting_says_for_how_long_and_what_its_health_check_said()
 #[test]
 fn one_that_is_unhealthy_says_what_its_health_check_said_and_not_all_of_it() {
     let line = seen(Condition::Unhealthy, |one| one.health_output = Some("boom ".repeat(500).into()));
-    assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "unhealthy"));
+    assert_eq!((line.level, line.state.as_str()), (Severity::Wrong, "unhealthy"));
     assert!(line.line.contains("boom boom") && line.line.ends_with('…') && line.line.len() < 500, "{}", line.line);
 }
 
@@ -179,7 +179,7 @@ fn one_on_no_common_network_says_its_networks_and_ours() {
         let theirs = vec!["other (10.9.0.2/16)".to_owned()];
         one.reach = Reach::Nowhere(Unreachable { theirs, ours: vec!["172.20.0.2/16".to_owned()], other_project: None });
     });
-    assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "no network"));
+    assert_eq!((line.level, line.state.as_str()), (Severity::Wrong, "no network"));
     assert!(line.line.contains("other (10.9.0.2/16)") && line.line.contains("172.20.0.2/16"), "{}", line.line);
 }
 
@@ -188,14 +188,14 @@ fn one_with_a_label_that_cannot_be_read_says_which() {
     let line = seen(Condition::Healthy, |one| {
         one.labels = labels::parse(|name| (name == labels::PORT).then_some("80a"));
     });
-    assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "bad label"));
+    assert_eq!((line.level, line.state.as_str()), (Severity::Wrong, "bad label"));
     assert!(line.line.contains("inference.port") && line.line.contains("80a"), "{}", line.line);
 }
 
 #[test]
 fn one_that_is_being_asked() {
     let line = seen(Condition::Healthy, |_| {});
-    assert_eq!((line.level, line.state.as_str()), (Level::Waiting, "asked"));
+    assert_eq!((line.level, line.state.as_str()), (Severity::Waiting, "asked"));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn one_whose_models_cannot_be_learnt_says_why_and_what_to_do() {
         let mut scene = Scene::of([container("one", Condition::Healthy)]);
         scene.fails("one", failure);
         let line = scene.only();
-        assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "no models"));
+        assert_eq!((line.level, line.state.as_str()), (Severity::Wrong, "no models"));
         assert!(line.line.contains(failure) && line.line.contains(hint), "{}", line.line);
         assert!(!scene.report().is_well());
     }
@@ -225,7 +225,7 @@ fn one_that_is_displaced_says_by_whom() {
     scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::Inspected(new)));
     scene.lists("new", &["a"]);
     let old = scene.report().containers.into_iter().find(|line| line.name == "old").unwrap();
-    assert_eq!((old.level, old.line.as_str()), (Level::Good, "serves 1 of its 2 models"));
+    assert_eq!((old.level, old.line.as_str()), (Severity::Good, "serves 1 of its 2 models"));
     assert_eq!(old.notes, ["a is served by new, which became healthy later"]);
     let a = scene.report().models.into_iter().find(|line| line.model == "a").unwrap();
     assert_eq!((a.container.as_str(), a.behind), ("new", vec!["old".to_owned()]));
@@ -248,7 +248,7 @@ fn one_that_drains_says_why_and_how_long_it_still_may() {
     scene.edge("one", LifecycleEvent::Signal(Signal::TERM));
     scene.later(15);
     let line = scene.only();
-    assert_eq!((line.level, line.state.as_str(), line.in_flight), (Level::Waiting, "draining", 1));
+    assert_eq!((line.level, line.state.as_str(), line.in_flight), (Severity::Waiting, "draining", 1));
     assert_eq!(line.line, "draining: it was sent SIGTERM; 1 request in flight, 45 s left");
     assert_eq!(line.models, ["a"]);
 }
@@ -260,7 +260,7 @@ fn one_that_turned_unhealthy_and_drains_says_both() {
     scene.enters("one");
     scene.edge("one", LifecycleEvent::Unhealthy);
     let line = scene.only();
-    assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "draining"));
+    assert_eq!((line.level, line.state.as_str()), (Severity::Wrong, "draining"));
     assert!(line.line.contains("1 request in flight") && line.line.contains("its health check fails"), "{}", line.line);
 }
 
@@ -282,10 +282,10 @@ fn one_that_is_paused_stopping_restarting_or_ended() {
         [(Condition::Paused, "paused"), (Condition::Stopping, "stopping"), (Condition::Restarting, "restarting")]
     {
         let line = seen(condition, |_| {});
-        assert_eq!((line.level, line.state.as_str()), (Level::Waiting, state));
+        assert_eq!((line.level, line.state.as_str()), (Severity::Waiting, state));
     }
     let line = seen(Condition::NotRunning, |_| {});
-    assert_eq!((line.level, line.state.as_str()), (Level::Off, "ended"));
+    assert_eq!((line.level, line.state.as_str()), (Severity::Off, "ended"));
 }
 
 #[test]
@@ -367,9 +367,9 @@ fn one_that_cannot_be_inspected() {
     }
     let report = scene.report();
     let [new, one] = &report.containers[..] else { panic!("{:?}", report.containers) };
-    assert_eq!((new.name.as_str(), new.level, new.state.as_str()), ("new", Level::Wrong, "not inspected"));
+    assert_eq!((new.name.as_str(), new.level, new.state.as_str()), ("new", Severity::Wrong, "not inspected"));
     assert!(new.line.contains("the engine does not answer"), "{}", new.line);
-    assert_eq!((one.level, one.state.as_str()), (Level::Good, "ready"));
+    assert_eq!((one.level, one.state.as_str()), (Severity::Good, "ready"));
     assert!(
         one.notes[0].contains("cannot be inspected") && one.notes[0].contains("does not answer"),
         "{:?}",

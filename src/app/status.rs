@@ -49,7 +49,7 @@ pub enum Phase {
 
 /// Whether something needs a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum Severity {
     /// Out of service on purpose: it was stopped, or is not for this proxy.
     Off,
     /// As it should be.
@@ -96,7 +96,7 @@ pub struct ContainerLine {
     /// Where it is, or was, reached.
     pub address: Option<String>,
     /// Whether it needs a person.
-    pub level: Level,
+    pub level: Severity,
     /// One word: `ready`, `starting`, `unhealthy`, ….
     pub state: String,
     /// Why.
@@ -125,7 +125,7 @@ impl Report {
     pub fn is_well(&self) -> bool {
         self.phase == Phase::Ready
             && self.sources.iter().all(|source| source.lost.is_none())
-            && self.containers.iter().all(|container| container.level != Level::Wrong)
+            && self.containers.iter().all(|container| container.level != Severity::Wrong)
     }
 
     /// Why no container is listed. Where they were not all seen, that there is none would be a guess.
@@ -180,7 +180,7 @@ fn model_lines<L>(table: &RoutingTable<L>, now: Instant) -> Vec<ModelLine> {
 fn container_line<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> ContainerLine {
     let container = &entry.container;
     let (level, state, line) = match why(table, entry, now) {
-        (Level::Waiting | Level::Wrong, state, line) if entry.is_foreign() => (Level::Off, state, line),
+        (Severity::Waiting | Severity::Wrong, state, line) if entry.is_foreign() => (Severity::Off, state, line),
         own => own,
     };
     let (address, in_flight, models) = match &entry.state {
@@ -206,7 +206,7 @@ fn container_line<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) ->
 }
 
 /// Why the container serves or does not: how grave, one word, one sentence.
-fn why<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> (Level, &'static str, String) {
+fn why<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> (Severity, &'static str, String) {
     let container = &entry.container;
     match &entry.state {
         State::Ready(ready) => ends::judged(entry, serving(table, ready), now),
@@ -214,30 +214,30 @@ fn why<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> (Level, &'
         State::Stopping(Stopping { reason, take_back_at, .. }) => {
             let left = take_back_at.saturating_duration_since(now);
             let line = format!("{reason}; taken back in {} if it still runs and is healthy then", span(left));
-            (Level::Waiting, "stopping", line)
+            (Severity::Waiting, "stopping", line)
         }
         State::Ended(_) => ends::ended(entry),
         State::Waiting(waiting) => {
             let (level, state, line) = waits(container, waiting, now.saturating_duration_since(entry.since));
             match ends::restarted(entry) {
-                Some(restarted) => (Level::Wrong, state, format!("{line}; {restarted}")),
+                Some(restarted) => (Severity::Wrong, state, format!("{line}; {restarted}")),
                 None => (level, state, line),
             }
         }
     }
 }
 
-fn serving<L>(table: &RoutingTable<L>, ready: &Ready<L>) -> (Level, &'static str, String) {
+fn serving<L>(table: &RoutingTable<L>, ready: &Ready<L>) -> (Severity, &'static str, String) {
     let displaced = ready.models.iter().filter(|model| displaced_by(table, ready, &model.name).is_some()).count();
     match (ready.models.len(), displaced) {
-        (0, _) => (Level::Waiting, "no models", "healthy, but it lists no model any more".to_owned()),
+        (0, _) => (Severity::Waiting, "no models", "healthy, but it lists no model any more".to_owned()),
         (all, displaced) if displaced == all => {
             let line = "healthy, but all its models are served by containers that became healthy later".to_owned();
-            (Level::Waiting, "displaced", line)
+            (Severity::Waiting, "displaced", line)
         }
-        (1, _) => (Level::Good, "ready", "serves 1 model".to_owned()),
-        (all, 0) => (Level::Good, "ready", format!("serves {all} models")),
-        (all, displaced) => (Level::Good, "ready", format!("serves {} of its {all} models", all - displaced)),
+        (1, _) => (Severity::Good, "ready", "serves 1 model".to_owned()),
+        (all, 0) => (Severity::Good, "ready", format!("serves {all} models")),
+        (all, displaced) => (Severity::Good, "ready", format!("serves {} of its {all} models", all - displaced)),
     }
 }
 
@@ -251,9 +251,9 @@ fn displaced_by<L>(table: &RoutingTable<L>, ready: &Ready<L>, model: &ModelName)
     }
 }
 
-fn asked(container: &Container, discovering: &Discovering) -> (Level, &'static str, String) {
+fn asked(container: &Container, discovering: &Discovering) -> (Severity, &'static str, String) {
     let Some(failure) = &discovering.failure else {
-        return (Level::Waiting, "asked", "healthy; it is being asked for its models".to_owned());
+        return (Severity::Waiting, "asked", "healthy; it is being asked for its models".to_owned());
     };
     let port = container.labels.as_ref().map_or(0, |labels| labels.port);
     let said = |error: ListModelsError| failure.ends_with(&error.to_string());
@@ -268,7 +268,7 @@ fn asked(container: &Container, discovering: &Discovering) -> (Level, &'static s
     } else {
         wants_a_key(failure).to_owned()
     };
-    (Level::Wrong, "no models", format!("healthy, but its models are not known: {failure}{hint}"))
+    (Severity::Wrong, "no models", format!("healthy, but its models are not known: {failure}{hint}"))
 }
 
 /// What to do where a list is told only to who has a key.
@@ -280,7 +280,7 @@ fn wants_a_key(failure: &str) -> &'static str {
     }
 }
 
-fn waits(container: &Container, waiting: &Waiting, since: Duration) -> (Level, &'static str, String) {
+fn waits(container: &Container, waiting: &Waiting, since: Duration) -> (Severity, &'static str, String) {
     let output = match container.health_output.as_deref().map(str::trim).filter(|output| !output.is_empty()) {
         Some(output) => format!("; its health check last said: {}{}", shortened(output), wants_a_key(output)),
         None => String::new(),
@@ -289,28 +289,30 @@ fn waits(container: &Container, waiting: &Waiting, since: Duration) -> (Level, &
     match waiting {
         Waiting::Starting => {
             let line = format!("its health check has not passed yet, for {}{output}", span(since));
-            words(Level::Waiting, "starting", line)
+            words(Severity::Waiting, "starting", line)
         }
-        Waiting::Restarting => words(Level::Waiting, "restarting", "it is between two runs".to_owned()),
-        Waiting::NoHealthcheck => words(Level::Wrong, "no healthcheck", Warning::NoHealthcheck.to_string()),
-        Waiting::BadLabel(error) => words(Level::Wrong, "bad label", Warning::BadLabel(error.to_string()).to_string()),
-        Waiting::NoAddress(nowhere) => words(Level::Wrong, "no network", nowhere.to_string()),
-        Waiting::LeftNetwork => words(Level::Waiting, "left network", "it left a network".to_owned()),
+        Waiting::Restarting => words(Severity::Waiting, "restarting", "it is between two runs".to_owned()),
+        Waiting::NoHealthcheck => words(Severity::Wrong, "no healthcheck", Warning::NoHealthcheck.to_string()),
+        Waiting::BadLabel(error) => {
+            words(Severity::Wrong, "bad label", Warning::BadLabel(error.to_string()).to_string())
+        }
+        Waiting::NoAddress(nowhere) => words(Severity::Wrong, "no network", nowhere.to_string()),
+        Waiting::LeftNetwork => words(Severity::Waiting, "left network", "it left a network".to_owned()),
         Waiting::Unhealthy => {
             let line = format!("its health check fails, for {}{output}", span(since));
-            words(Level::Wrong, "unhealthy", line)
+            words(Severity::Wrong, "unhealthy", line)
         }
         Waiting::Unresponsive => {
             let why = container.health_output.as_deref().map(shortened).unwrap_or_default();
-            words(Level::Wrong, "unresponsive", format!("it does not answer, for {}: {why}", span(since)))
+            words(Severity::Wrong, "unresponsive", format!("it does not answer, for {}: {why}", span(since)))
         }
-        Waiting::Paused => words(Level::Waiting, "paused", "it is frozen: docker unpause".to_owned()),
+        Waiting::Paused => words(Severity::Waiting, "paused", "it is frozen: docker unpause".to_owned()),
         Waiting::OutOfMemory => {
             let line =
                 "a process in it was killed for want of memory; whether it goes on is being looked at".to_owned();
-            words(Level::Waiting, "out of memory", line)
+            words(Severity::Waiting, "out of memory", line)
         }
-        Waiting::TooMany => words(Level::Wrong, "too many", Warning::TableFull.to_string()),
+        Waiting::TooMany => words(Severity::Wrong, "too many", Warning::TableFull.to_string()),
     }
 }
 

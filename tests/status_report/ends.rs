@@ -7,14 +7,14 @@ use super::*;
 #[test]
 fn one_that_was_stopped_is_at_rest_and_one_that_crashed_needs_a_person() {
     for (stopped, exit_code, level, state) in [
-        (true, Some(0), Level::Off, "stopped"),
-        (true, Some(1), Level::Off, "stopped"),
-        (true, Some(137), Level::Off, "stopped"),
-        (false, Some(0), Level::Off, "ended"),
-        (false, Some(143), Level::Off, "stopped"),
-        (false, Some(1), Level::Wrong, "crashed"),
-        (false, Some(139), Level::Wrong, "crashed"),
-        (false, Some(137), Level::Wrong, "crashed"),
+        (true, Some(0), Severity::Off, "stopped"),
+        (true, Some(1), Severity::Off, "stopped"),
+        (true, Some(137), Severity::Off, "stopped"),
+        (false, Some(0), Severity::Off, "ended"),
+        (false, Some(143), Severity::Off, "stopped"),
+        (false, Some(1), Severity::Wrong, "crashed"),
+        (false, Some(139), Severity::Wrong, "crashed"),
+        (false, Some(137), Severity::Wrong, "crashed"),
     ] {
         let mut scene = Scene::of([container("one", Condition::Healthy)]);
         scene.lists("one", &["a"]);
@@ -25,9 +25,9 @@ fn one_that_was_stopped_is_at_rest_and_one_that_crashed_needs_a_person() {
         scene.drains();
         let line = scene.only();
         assert_eq!((line.level, line.state.as_str()), (level, state), "{stopped} {exit_code:?}");
-        assert_eq!(scene.report().is_well(), level != Level::Wrong);
+        assert_eq!(scene.report().is_well(), level != Severity::Wrong);
         let code = exit_code.unwrap_or_default();
-        assert!(level != Level::Wrong || line.line.contains(&format!("exit code {code}")), "{}", line.line);
+        assert!(level != Severity::Wrong || line.line.contains(&format!("exit code {code}")), "{}", line.line);
     }
     let mut scene = Scene::of([container("one", Condition::Healthy)]);
     scene.edge("one", LifecycleEvent::OutOfMemory);
@@ -38,11 +38,11 @@ fn one_that_was_stopped_is_at_rest_and_one_that_crashed_needs_a_person() {
 #[test]
 fn one_that_ended_before_it_was_seen_is_judged_by_its_exit_code() {
     for (exit_code, out_of_memory, level) in [
-        (0, false, Level::Off),
-        (143, false, Level::Off),
-        (137, false, Level::Off),
-        (137, true, Level::Wrong),
-        (1, false, Level::Wrong),
+        (0, false, Severity::Off),
+        (143, false, Severity::Off),
+        (137, false, Severity::Off),
+        (137, true, Severity::Wrong),
+        (1, false, Severity::Wrong),
     ] {
         let line = seen(Condition::NotRunning, |one| {
             one.last_end = Some(RunEnd { exit_code: Some(exit_code), out_of_memory });
@@ -55,13 +55,13 @@ fn one_that_ended_before_it_was_seen_is_judged_by_its_exit_code() {
 fn one_that_its_restart_policy_brings_back_again_and_again_needs_a_person() {
     for condition in [Condition::Restarting, Condition::Starting, Condition::Unhealthy] {
         let line = seen(condition, |one| one.restarts = 3);
-        assert_eq!(line.level, Level::Wrong, "{condition:?}");
+        assert_eq!(line.level, Severity::Wrong, "{condition:?}");
         assert!(line.line.contains("restarted 3 times by its restart policy"), "{}", line.line);
     }
     // In service again: wrong for a while, and no longer if nobody saw it happen.
     let mut scene = Scene::of([Container { restarts: 1, ..container("one", Condition::Healthy) }]);
     scene.lists("one", &["a"]);
-    assert_eq!(scene.only().level, Level::Good);
+    assert_eq!(scene.only().level, Severity::Good);
     assert!(scene.only().line.contains("restarted once"), "{}", scene.only().line);
     scene.edge("one", LifecycleEvent::Ended { exit_code: Some(3) });
     scene.drains();
@@ -69,10 +69,10 @@ fn one_that_its_restart_policy_brings_back_again_and_again_needs_a_person() {
     scene.apply(TableEvent::Source(SourceId(0), ContainerEvent::Inspected(again)));
     scene.lists("one", &["a"]);
     let line = scene.only();
-    assert_eq!((line.level, line.state.as_str()), (Level::Wrong, "ready"));
+    assert_eq!((line.level, line.state.as_str()), (Severity::Wrong, "ready"));
     assert!(line.line.contains("restarted 2 times") && line.line.contains("exit code 3"), "{}", line.line);
     scene.later(601);
-    assert_eq!(scene.only().level, Level::Good);
+    assert_eq!(scene.only().level, Severity::Good);
 }
 
 #[test]
@@ -96,14 +96,14 @@ fn one_of_another_compose_project_without_a_way_to_it_is_no_fault_whatever_it_do
         Condition::Paused,
     ] {
         let scene = Scene::of([foreign(condition)]);
-        assert_eq!(scene.only().level, Level::Off, "{condition:?}: {}", scene.only().line);
+        assert_eq!(scene.only().level, Severity::Off, "{condition:?}: {}", scene.only().line);
         assert!(scene.report().is_well());
     }
     let line = Scene::of([foreign(Condition::Healthy)]).only();
     assert!(line.line.contains("Compose project other"), "{}", line.line);
     let mut bad = foreign(Condition::Healthy);
     bad.labels = labels::parse(|name| (name == labels::PORT).then_some("80a"));
-    assert_eq!(Scene::of([bad]).only().level, Level::Off);
+    assert_eq!(Scene::of([bad]).only().level, Severity::Off);
 }
 
 #[test]

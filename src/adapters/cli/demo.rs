@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use app::status::Level;
+use app::status::Severity;
 use http::{HeaderMap, Method};
 use ports::telemetry::{Attempt, Outcome, RequestFinished, RequestRecord, RequestStart, TableChange, Telemetry};
 
 use super::out;
-use super::report_text::{Ink, clean};
+use super::report_text::{Style, clean};
 
 /// The longest path that a line shows, in characters.
 const PATH_CHARS: usize = 80;
@@ -16,14 +16,14 @@ const PATH_CHARS: usize = 80;
 pub struct DemoLines {
     port: u16,
     models: Vec<String>,
-    ink: Ink,
+    style: Style,
     greeted: AtomicBool,
 }
 
 impl DemoLines {
     /// Lines for a proxy on this port, which is to serve these models, each from a server of its own.
-    pub fn new(port: u16, models: Vec<String>, ink: Ink) -> Self {
-        Self { port, models, ink, greeted: AtomicBool::new(false) }
+    pub fn new(port: u16, models: Vec<String>, style: Style) -> Self {
+        Self { port, models, style, greeted: AtomicBool::new(false) }
     }
 
     /// What to try. Nothing is indented, so that it can be pasted into a Python prompt, and nothing is wider than a
@@ -32,7 +32,7 @@ impl DemoLines {
         let url = format!("http://localhost:{}", self.port);
         let first = self.models.first().map_or("", String::as_str);
         let last = self.models.last().map_or("", String::as_str);
-        let head = |text: &str| self.ink.bold(text);
+        let head = |text: &str| self.style.bold(text);
         format!(
             "{}\n\
              {} sample servers run behind it: {}.\nTry, in another terminal:\n\n\
@@ -70,7 +70,7 @@ impl Telemetry for DemoLines {
             return None;
         }
         let path: String = clean(arrival.path).chars().take(PATH_CHARS).collect();
-        Some(Box::new(Line { method: arrival.method.clone(), path, ink: self.ink, backend: String::new() }))
+        Some(Box::new(Line { method: arrival.method.clone(), path, style: self.style, backend: String::new() }))
     }
 
     fn table_changed(&self, _: &TableChange) {}
@@ -86,7 +86,7 @@ impl Telemetry for DemoLines {
 struct Line {
     method: Method,
     path: String,
-    ink: Ink,
+    style: Style,
     backend: String,
 }
 
@@ -106,8 +106,8 @@ impl RequestRecord for Line {
         };
         let status = finished.status.map_or_else(|| "no answer".to_owned(), |status| status.as_u16().to_string());
         let level = match finished.status.map(|status| status.as_u16()) {
-            Some(100..400) => Level::Good,
-            _ => Level::Wrong,
+            Some(100..400) => Severity::Good,
+            _ => Severity::Wrong,
         };
         let first = match finished.first_byte.filter(|_| finished.streamed) {
             Some(time) => format!(", first byte after {} ms", time.as_millis()),
@@ -120,9 +120,9 @@ impl RequestRecord for Line {
             Outcome::CutByDrain => ", cut: the proxy stops".to_owned(),
         };
         let details = format!("{to}, {} ms{first}{outcome}", finished.duration.as_millis());
-        let status = self.ink.level(level, &status);
+        let status = self.style.level(level, &status);
         // The demonstration goes on, whether it is read or not.
-        let line = format!("{status} {} {}  {}\n", self.method, self.path, self.ink.dim(&details));
+        let line = format!("{status} {} {}  {}\n", self.method, self.path, self.style.dim(&details));
         let _ = out::print(&line);
     }
 

@@ -8,7 +8,7 @@ use super::ask;
 
 /// Whom to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Patient {
+pub struct ProbeTarget {
     /// The port on this machine; where it is unset, the proxy's own.
     pub port: Option<u16>,
     /// The path that answers 200 where all is well.
@@ -19,12 +19,12 @@ pub struct Patient {
 ///
 /// # Errors
 /// What is wrong, in one sentence.
-pub fn healthcheck(settings: &Settings, patient: &Patient) -> Result<(), String> {
-    let address = match patient.port {
+pub fn healthcheck(settings: &Settings, target: &ProbeTarget) -> Result<(), String> {
+    let address = match target.port {
         Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         None => ask::proxy(settings),
     };
-    let path = &patient.path;
+    let path = &target.path;
     match ask::get(address, path) {
         Err(error) => Err(format!("nothing answers at http://{address}{path}: {error}")),
         Ok(answer) if answer.is(200) => Ok(()),

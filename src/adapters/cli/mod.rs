@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use app::settings::SETTINGS;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, value_parser};
-use healthcheck::Patient;
+use healthcheck::ProbeTarget;
 
 /// The exit code for a command line or a setting that cannot be read (`EX_USAGE` of sysexits.h).
 pub const EX_USAGE: u8 = 64;
@@ -35,7 +35,7 @@ pub enum Task {
     /// Run the proxy.
     Serve,
     /// Ask a running server whether it lives.
-    Healthcheck(Patient),
+    Healthcheck(ProbeTarget),
     /// Print how the running proxy stands.
     Status,
     /// Look for what keeps the proxy from its work.
@@ -69,7 +69,7 @@ pub fn task() -> Result<Task, ExitCode> {
         }
     })?;
     Ok(match matches.subcommand() {
-        Some(("healthcheck", of)) => Task::Healthcheck(Patient { port: port(of), path: text(of, "path") }),
+        Some(("healthcheck", of)) => Task::Healthcheck(ProbeTarget { port: port(of), path: text(of, "path") }),
         Some(("status", _)) => Task::Status,
         Some(("doctor", _)) => Task::Doctor,
         Some(("demo", _)) => Task::Demo,

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, stdout};
 
-use app::status::{ContainerLine, Level, ModelLine, Phase, Report, span};
+use app::status::{ContainerLine, ModelLine, Phase, Report, Severity, span};
 
 /// What a table may take: a terminal is seldom narrower.
 const TERMINAL_COLUMNS: usize = 80;
@@ -11,14 +11,14 @@ const COLUMN_GAP: usize = 2;
 
 /// Whether text carries colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ink {
+pub enum Style {
     /// ANSI colours.
     Coloured,
     /// Nothing but text.
     Plain,
 }
 
-impl Ink {
+impl Style {
     /// Colours on a terminal, unless `NO_COLOR` is set to anything (no-color.org).
     pub fn of_stdout(variable: impl Fn(&str) -> Option<String>) -> Self {
         match stdout().is_terminal() && variable("NO_COLOR").is_none_or(|value| value.is_empty()) {
@@ -45,53 +45,53 @@ impl Ink {
     }
 
     /// Text in the colour of a level.
-    pub fn level(self, level: Level, text: &str) -> String {
+    pub fn level(self, level: Severity, text: &str) -> String {
         match level {
-            Level::Off => self.dim(text),
-            Level::Good => self.dye("32", text),
-            Level::Waiting => self.dye("33", text),
-            Level::Wrong => self.dye("31", text),
+            Severity::Off => self.dim(text),
+            Severity::Good => self.dye("32", text),
+            Severity::Waiting => self.dye("33", text),
+            Severity::Wrong => self.dye("31", text),
         }
     }
 
     /// A sign for a level, which is different without colours, too.
-    pub fn sign(self, level: Level) -> String {
+    pub fn sign(self, level: Severity) -> String {
         let sign = match level {
-            Level::Off => "–",
-            Level::Good => "✓",
-            Level::Waiting => "…",
-            Level::Wrong => "✗",
+            Severity::Off => "–",
+            Severity::Good => "✓",
+            Severity::Waiting => "…",
+            Severity::Wrong => "✗",
         };
         self.level(level, sign)
     }
 }
 
 /// The whole report.
-pub fn text(report: &Report, ink: Ink) -> String {
+pub fn text(report: &Report, style: Style) -> String {
     let mut lines = Vec::new();
     let phase = match report.phase {
-        Phase::Ready => ink.level(Level::Good, "ready"),
-        Phase::Starting => ink.level(Level::Waiting, "starting"),
-        Phase::Stopping => ink.level(Level::Waiting, "stopping"),
+        Phase::Ready => style.level(Severity::Good, "ready"),
+        Phase::Starting => style.level(Severity::Waiting, "starting"),
+        Phase::Stopping => style.level(Severity::Waiting, "stopping"),
     };
-    lines.push(format!("{} {phase}", ink.bold(&format!("lw-inference-proxy {}", clean(&report.version)))));
+    lines.push(format!("{} {phase}", style.bold(&format!("lw-inference-proxy {}", clean(&report.version)))));
     for source in &report.sources {
         if let Some(reason) = &source.lost {
             let said = format!("{} is out of sight: {}", clean(&source.name), clean(reason));
-            lines.push(format!("{} {said}", ink.sign(Level::Wrong)));
+            lines.push(format!("{} {said}", style.sign(Severity::Wrong)));
         }
     }
     lines.push(String::new());
-    models(report, ink, &mut lines);
+    models(report, style, &mut lines);
     lines.push(String::new());
     match report.containers.is_empty() {
         true => lines.push(report.no_container().to_owned()),
-        false => containers(&report.containers, ink, &mut lines),
+        false => containers(&report.containers, style, &mut lines),
     }
     lines.join("\n") + "\n"
 }
 
-fn models(report: &Report, ink: Ink, lines: &mut Vec<String>) {
+fn models(report: &Report, style: Style, lines: &mut Vec<String>) {
     if report.models.is_empty() {
         return lines.push("No model is served.".to_owned());
     }
@@ -109,18 +109,18 @@ fn models(report: &Report, ink: Ink, lines: &mut Vec<String>) {
     };
     let widths = [0, 1, 2].map(width);
     if widths.iter().sum::<usize>() + COLUMN_GAP * (widths.len() - 1) > TERMINAL_COLUMNS {
-        return model_by_model(&rows, ink, lines);
+        return model_by_model(&rows, style, lines);
     }
     for (number, row) in rows.iter().enumerate() {
         let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         let line = cells.join(&" ".repeat(COLUMN_GAP)).trim_end().to_owned();
-        lines.push(if number == 0 { ink.dim(&line) } else { line });
+        lines.push(if number == 0 { style.dim(&line) } else { line });
     }
 }
 
 /// The rows of a table that is too wide: what a model is called, and below it the rest.
-fn model_by_model(rows: &[[String; 3]], ink: Ink, lines: &mut Vec<String>) {
-    lines.push(ink.dim("MODELS"));
+fn model_by_model(rows: &[[String; 3]], style: Style, lines: &mut Vec<String>) {
+    lines.push(style.dim("MODELS"));
     for [model, served_by, since] in rows.iter().skip(1) {
         lines.push(model.clone());
         lines.push(format!("  served by {served_by}, since {since}"));
@@ -128,13 +128,13 @@ fn model_by_model(rows: &[[String; 3]], ink: Ink, lines: &mut Vec<String>) {
 }
 
 /// One line for each container; what else one should know stands below it.
-pub fn containers(containers: &[ContainerLine], ink: Ink, lines: &mut Vec<String>) {
+pub fn containers(containers: &[ContainerLine], style: Style, lines: &mut Vec<String>) {
     for line in containers {
-        let state = ink.level(line.level, &clean(&line.state));
-        let name = ink.bold(&clean(&line.name));
+        let state = style.level(line.level, &clean(&line.state));
+        let name = style.bold(&clean(&line.name));
         // A backend that is no container has its address in its name.
         let address = match line.address.as_deref().filter(|address| !line.name.contains(address)) {
-            Some(address) => format!("{}  ", ink.dim(&clean(address))),
+            Some(address) => format!("{}  ", style.dim(&clean(address))),
             None => String::new(),
         };
         // The line of one that is draining says it already.
@@ -142,9 +142,9 @@ pub fn containers(containers: &[ContainerLine], ink: Ink, lines: &mut Vec<String
             1.. if !line.line.contains("in flight") => format!(", {} in flight", line.in_flight),
             _ => String::new(),
         };
-        let sign = ink.sign(line.level);
+        let sign = style.sign(line.level);
         lines.push(format!("{sign} {name}  {state}  {address}{}{in_flight}", clean(&line.line)));
-        let notes = line.notes.iter().map(|note| format!("  {} {}", ink.level(Level::Waiting, "!"), clean(note)));
+        let notes = line.notes.iter().map(|note| format!("  {} {}", style.level(Severity::Waiting, "!"), clean(note)));
         lines.extend(notes);
     }
 }
@@ -178,20 +178,20 @@ mod tests {
     fn nothing_from_outside_moves_the_cursor_and_columns_line_up() {
         let hostile = |name: &str| model(name, "c\u{1b}[2J", &["old"]);
         let report = report(vec![hostile("a"), hostile("a/long/name")], Vec::new());
-        let plain = text(&report, Ink::Plain);
+        let plain = text(&report, Style::Plain);
         assert!(!plain.contains('\u{1b}'), "{plain}");
         let at: Vec<_> = plain.lines().filter_map(|line| line.chars().position(|c| c == '(')).collect();
         assert!(at.len() == 2 && at[0] == at[1], "{plain}");
-        assert!(text(&report, Ink::Coloured).contains("\u{1b}[32mready\u{1b}[0m"));
+        assert!(text(&report, Style::Coloured).contains("\u{1b}[32mready\u{1b}[0m"));
     }
     #[test]
     fn no_table_is_wider_than_a_terminal() {
         let usual = model("meta-llama/Llama-3.1-8B-Instruct", "inference-sglang-llama-1", &[]);
-        let table = text(&report(vec![usual.clone()], Vec::new()), Ink::Plain);
+        let table = text(&report(vec![usual.clone()], Vec::new()), Style::Plain);
         assert!(table.contains("SERVED BY") && table.lines().all(|line| line.chars().count() <= 80), "{table}");
         let long =
             model("RedHatAI/Mistral-Small-3.2-24B-Instruct-2506-quantized.w4a16", "mistral-with-a-long-name", &[]);
-        let list = text(&report(vec![usual, long], Vec::new()), Ink::Plain);
+        let list = text(&report(vec![usual, long], Vec::new()), Style::Plain);
         let below = "Instruct-2506-quantized.w4a16\n  served by mistral-with-a-long-name, since 5 s\n";
         assert!(list.contains(below) && list.lines().all(|line| line.chars().count() <= 80), "{list}");
     }
@@ -202,7 +202,7 @@ mod tests {
             name: name.into(),
             id: "1".into(),
             address: Some("172.17.0.3:8000".into()),
-            level: Level::Good,
+            level: Severity::Good,
             state: "ready".into(),
             line: "serves 1 model".into(),
             notes: Vec::new(),
@@ -212,7 +212,7 @@ mod tests {
         };
         let said = text(
             &report(Vec::new(), vec![container("qwen", 3), container("http://172.17.0.3:8000/v1", 0)]),
-            Ink::Plain,
+            Style::Plain,
         );
         assert!(said.contains("\u{2713} qwen  ready  172.17.0.3:8000  serves 1 model, 3 in flight\n"), "{said}");
         assert!(said.contains("\u{2713} http://172.17.0.3:8000/v1  ready  serves 1 model\n"), "{said}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use app::status::{ContainerLine, Level, ModelLine, Phase, Report, SourceLine};
+use app::status::{ContainerLine, ModelLine, Phase, Report, Severity, SourceLine};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -80,10 +80,10 @@ fn container(wire: WireContainer) -> ContainerLine {
         id: wire.id,
         address: wire.address,
         level: match wire.level.as_str() {
-            "off" => Level::Off,
-            "good" => Level::Good,
-            "wrong" => Level::Wrong,
-            _ => Level::Waiting,
+            "off" => Severity::Off,
+            "good" => Severity::Good,
+            "wrong" => Severity::Wrong,
+            _ => Severity::Waiting,
         },
         state: wire.state,
         line: wire.why,

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use app::settings::Settings;
 use app::status::Report;
 
-use super::report_text::{Ink, text};
+use super::report_text::{Style, text};
 use super::{ask, out, report_wire, unwritten};
 
 /// Prints the report. Exit code 0 if nothing needs a person, else 1.
-pub fn status(settings: &Settings, ink: Ink) -> ExitCode {
+pub fn status(settings: &Settings, style: Style) -> ExitCode {
     match running(ask::proxy(settings)) {
         Ok(report) => {
-            if let Err(error) = out::print(&text(&report, ink)) {
+            if let Err(error) = out::print(&text(&report, style)) {
                 return unwritten(&error);
             }
             ExitCode::from(u8::from(!report.is_well()))

@@ -1,6 +1,6 @@
 //! The report on the proxy as JSON.
 
-use app::status::{ContainerLine, Level, ModelLine, Phase, Report, SourceLine};
+use app::status::{ContainerLine, ModelLine, Phase, Report, Severity, SourceLine};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -27,12 +27,12 @@ pub fn phase(phase: Phase) -> &'static str {
 }
 
 /// The word for a level.
-pub fn level(level: Level) -> &'static str {
+pub fn level(level: Severity) -> &'static str {
     match level {
-        Level::Off => "off",
-        Level::Good => "good",
-        Level::Waiting => "waiting",
-        Level::Wrong => "wrong",
+        Severity::Off => "off",
+        Severity::Good => "good",
+        Severity::Waiting => "waiting",
+        Severity::Wrong => "wrong",
     }
 }
 

@@ -128,7 +128,7 @@ fn containers(out: &mut String, report: &Report) -> fmt::Result {
             "<tr><td class=name data-k=Container>{}<small class=mono>{}</small>\
              <td data-k=State><span class='state {level}'>{}</span><td class=why data-k=Why>{}",
             Text(&line.name),
-            Text(if line.id.starts_with("fixed:") { "PROXY_BACKENDS" } else { &line.id }),
+            Text(if line.id.starts_with("static:") { "PROXY_BACKENDS" } else { &line.id }),
             Text(&line.state),
             Text(&line.line)
         )?;
@@ -162,7 +162,7 @@ impl fmt::Display for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use app::status::{ContainerLine, Level, Phase};
+    use app::status::{ContainerLine, Phase, Severity};
 
     fn report(name: &str) -> Report {
         Report {
@@ -181,7 +181,7 @@ mod tests {
                 name: name.into(),
                 id: name.into(),
                 address: None,
-                level: Level::Wrong,
+                level: Severity::Wrong,
                 state: name.into(),
                 line: name.into(),
                 notes: vec![name.into()],

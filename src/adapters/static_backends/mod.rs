@@ -85,7 +85,7 @@ impl StaticSource {
 
     /// The id under which a backend shows.
     pub fn id_of(url: &BackendUrl) -> ContainerId {
-        ContainerId::new(format!("fixed:{url}"))
+        ContainerId::new(format!("static:{url}"))
     }
 }
 

@@ -5,24 +5,24 @@ use std::time::{Duration, Instant};
 use domain::container::RunEnd;
 use domain::table::{Entry, LastEnd};
 
-use super::{Level, span};
+use super::{Severity, span};
 
 /// For how long a crash is worth a person's attention after the restart policy has brought the container back.
 const CRASH_IS_FRESH: Duration = Duration::from_secs(600);
 
 /// How a container stands that does not run.
-pub(super) fn ended<L>(entry: &Entry<L>) -> (Level, &'static str, String) {
+pub(super) fn ended<L>(entry: &Entry<L>) -> (Severity, &'static str, String) {
     match &entry.history.last_end {
         Some(last) if last.is_crash() && !entry.is_foreign() => {
             let name = &entry.container.name;
             let line = format!("it crashed: {}; docker logs {name} may say why", how(&last.end));
-            (Level::Wrong, "crashed", line)
+            (Severity::Wrong, "crashed", line)
         }
-        Some(LastEnd { asked_for: true, .. }) => (Level::Off, "stopped", "it was stopped".to_owned()),
+        Some(LastEnd { asked_for: true, .. }) => (Severity::Off, "stopped", "it was stopped".to_owned()),
         Some(last) if last.end.exit_code == Some(0) => {
-            (Level::Off, "ended", "its process ended by itself, with exit code 0".to_owned())
+            (Severity::Off, "ended", "its process ended by itself, with exit code 0".to_owned())
         }
-        Some(_) | None => (Level::Off, "ended", "it does not run".to_owned()),
+        Some(_) | None => (Severity::Off, "ended", "it does not run".to_owned()),
     }
 }
 
@@ -35,12 +35,14 @@ pub(super) fn restarted<L>(entry: &Entry<L>) -> Option<String> {
 /// What is said of a healthy container, and that its restart policy brought it back: wrong for as long as that is fresh.
 pub(super) fn judged<L>(
     entry: &Entry<L>,
-    (level, state, line): (Level, &'static str, String),
+    (level, state, line): (Severity, &'static str, String),
     now: Instant,
-) -> (Level, &'static str, String) {
+) -> (Severity, &'static str, String) {
     let Some(restarted) = restarted(entry) else { return (level, state, line) };
     match entry.history.restarted_at.map(|at| now.saturating_duration_since(at)) {
-        Some(ago) if ago < CRASH_IS_FRESH => (Level::Wrong, state, format!("{line}; {restarted}, {} ago", span(ago))),
+        Some(ago) if ago < CRASH_IS_FRESH => {
+            (Severity::Wrong, state, format!("{line}; {restarted}, {} ago", span(ago)))
+        }
         Some(ago) => (level, state, format!("{line}; {restarted}, {} ago", span(ago))),
         None => (level, state, format!("{line}; {restarted}")),
     }

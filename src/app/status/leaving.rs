@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use domain::table::Retiring;
 
-use super::{ContainerLine, Level, span};
+use super::{ContainerLine, Severity, span};
 
 /// The word for a backend out of service that still has requests.
 const DRAINING: &str = "draining";
@@ -24,8 +24,8 @@ pub(super) fn add<L>(containers: &mut Vec<ContainerLine>, retiring: &Retiring<L>
     match containers.iter_mut().find(out_of_service) {
         Some(container) => {
             container.line = match container.level {
-                Level::Wrong => format!("{line}; {}", container.line),
-                Level::Off | Level::Good | Level::Waiting => line,
+                Severity::Wrong => format!("{line}; {}", container.line),
+                Severity::Off | Severity::Good | Severity::Waiting => line,
             };
             container.state = DRAINING.to_owned();
             container.in_flight = in_flight;
@@ -37,7 +37,7 @@ pub(super) fn add<L>(containers: &mut Vec<ContainerLine>, retiring: &Retiring<L>
             name: backend.name.to_string(),
             id,
             address: Some(backend.address.to_string()),
-            level: Level::Waiting,
+            level: Severity::Waiting,
             state: DRAINING.to_owned(),
             line,
             notes: Vec::new(),

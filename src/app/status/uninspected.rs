@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::container::Uninspected;
 use domain::table::{RoutingTable, Warning};
 
-use super::{ContainerLine, Level};
+use super::{ContainerLine, Severity};
 
 /// A container of which nothing is known but that it cannot be inspected.
 pub(super) fn line<L>(table: &RoutingTable<L>, one: &Uninspected) -> Option<ContainerLine> {
@@ -15,7 +15,7 @@ pub(super) fn line<L>(table: &RoutingTable<L>, one: &Uninspected) -> Option<Cont
         name: one.name.to_string(),
         id: one.id.to_string(),
         address: None,
-        level: Level::Wrong,
+        level: Severity::Wrong,
         state: "not inspected".to_owned(),
         line: Warning::Uninspected(Arc::clone(&one.why)).to_string(),
         notes: Vec::new(),
