@@ -97,7 +97,7 @@ impl Scene {
 
     /// The last requests of what went out of service are over.
     fn drains(&mut self) {
-        for registration in self.table.retiring().iter().map(|it| it.backend.registration).collect::<Vec<_>>() {
+        for registration in self.table.draining().iter().map(|it| it.backend.registration).collect::<Vec<_>>() {
             self.apply(TableEvent::DrainFinished(registration));
         }
     }

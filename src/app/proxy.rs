@@ -269,8 +269,8 @@ impl Proxy {
     fn reason(&self, lease: &Lease) -> Option<LeaveReason> {
         let registration = lease.backend().registration;
         let published = self.routes.load();
-        let mut retiring = published.table.retiring().iter();
-        retiring.find(|retiring| retiring.backend.registration == registration).map(|found| found.reason.clone())
+        let mut draining = published.table.draining().iter();
+        draining.find(|draining| draining.backend.registration == registration).map(|found| found.reason.clone())
     }
 }
 

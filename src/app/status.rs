@@ -143,8 +143,8 @@ pub fn report<L>(table: &RoutingTable<L>, standing: Standing, now: Instant) -> R
     let mut containers: Vec<_> =
         table.entries().map(|(_, entry)| entry).filter(shown).map(|entry| container_line(table, entry, now)).collect();
     containers.extend(table.uninspected().filter_map(|one| uninspected::line(table, one)));
-    for retiring in table.retiring() {
-        leaving::add(&mut containers, retiring, now);
+    for draining in table.draining() {
+        leaving::add(&mut containers, draining, now);
     }
     // What needs a person comes first.
     containers.sort_by(|a, b| (b.level, &a.name, &a.id).cmp(&(a.level, &b.name, &b.id)));

@@ -31,7 +31,7 @@ pub struct Watcher {
     routes: Arc<RouteStore>,
     queue: mpsc::Receiver<TableEvent<Link>>,
     sources: Vec<Arc<dyn ContainerSource>>,
-    sightings: Vec<Sighting>,
+    source_states: Vec<SourceState>,
     discovery: Discovery,
     asking: HashMap<ContainerId, AbortHandle>,
     refreshing: HashMap<ContainerId, Refreshing>,
@@ -49,10 +49,10 @@ struct Refreshing {
 
 /// What is known of a source since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sighting {
-    Nothing,
-    Lost,
-    Seen,
+enum SourceState {
+    Pending,
+    Disconnected,
+    Synced,
 }
 
 impl Watcher {
@@ -69,7 +69,7 @@ impl Watcher {
         let drained = Arc::new(Notify::new());
         Self {
             discovery: Discovery::new(upstream, routes.events().clone(), Arc::clone(&drained)),
-            sightings: vec![Sighting::Nothing; sources.len()],
+            source_states: vec![SourceState::Pending; sources.len()],
             asking: HashMap::new(),
             refreshing: HashMap::new(),
             journal: TransitionLog::new(telemetry),
@@ -164,7 +164,7 @@ impl Watcher {
             self.perform(transition);
         }
         self.journal.active(active);
-        if settled && !self.routes.has_settled() && self.sighted() {
+        if settled && !self.routes.has_settled() && self.has_synced() {
             self.routes.settled();
         }
     }
@@ -208,8 +208,10 @@ impl Watcher {
                 let cut = backend.link.cut();
                 self.journal.cut(&backend, cut);
             }
-            Transition::SourceLost(source, reason) => self.sight(source, Sighting::Lost, Some(&reason)),
-            Transition::SourceSeen(source, _) => self.sight(source, Sighting::Seen, None),
+            Transition::SourceLost(source, reason) => {
+                self.set_source_state(source, SourceState::Disconnected, Some(&reason))
+            }
+            Transition::SourceSeen(source, _) => self.set_source_state(source, SourceState::Synced, None),
             Transition::Resume(_)
             | Transition::Registered(..)
             | Transition::ModelsChanged { .. }
@@ -235,21 +237,21 @@ impl Watcher {
         }
     }
 
-    fn sight(&mut self, source: SourceId, sighting: Sighting, lost: Option<&str>) {
+    fn set_source_state(&mut self, source: SourceId, state: SourceState, lost: Option<&str>) {
         if let Some(source) = self.sources.get(usize::from(source.0)) {
             self.routes.note_source(source.name(), lost);
         }
-        if let Some(known) = self.sightings.get_mut(usize::from(source.0))
-            && *known != Sighting::Seen
+        if let Some(known) = self.source_states.get_mut(usize::from(source.0))
+            && *known != SourceState::Synced
         {
-            *known = sighting;
+            *known = state;
         }
     }
 
     /// Whether one source was seen and none is still to be heard of: an engine that is away does not keep backends of
     /// another source from being served.
-    fn sighted(&self) -> bool {
-        self.sightings.contains(&Sighting::Seen) && !self.sightings.contains(&Sighting::Nothing)
+    fn has_synced(&self) -> bool {
+        self.source_states.contains(&SourceState::Synced) && !self.source_states.contains(&SourceState::Pending)
     }
 }
 
@@ -257,10 +259,10 @@ impl Watcher {
 fn finished_drains(table: &Table) -> Vec<TableEvent<Link>> {
     let empty = |gate: &domain::gate::Gate| gate.is_closed() && gate.in_flight() == 0;
     table
-        .retiring()
+        .draining()
         .iter()
-        .filter(|retiring| empty(&retiring.backend.gate))
-        .map(|retiring| TableEvent::DrainFinished(retiring.backend.registration))
+        .filter(|draining| empty(&draining.backend.gate))
+        .map(|draining| TableEvent::DrainFinished(draining.backend.registration))
         .collect()
 }
 

@@ -140,7 +140,7 @@ async fn a_draining_backend_is_503_and_a_known_model_that_is_not_ready_too() {
     let unhealthy = Stage::before(backend.address()).await;
     unhealthy.source.put(Container { condition: Condition::Starting, ..container("b0") });
     unhealthy.until("the end of it", |shared| shared.load().table.active() == 0).await;
-    unhealthy.until("no drain", |shared| shared.load().table.retiring().is_empty()).await;
+    unhealthy.until("no drain", |shared| shared.load().table.draining().is_empty()).await;
     judge(&unhealthy, &case(MODEL, 503, "model_unavailable", "overloaded_error")).await;
 }
 

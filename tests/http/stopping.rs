@@ -169,7 +169,7 @@ async fn rule_25_fifty_rolling_restarts_of_two_backends_fail_no_request() {
         let id = ContainerId::new(names[which].as_str());
         stage.source.edge(&id, LifecycleEvent::Signal(signal::Signal::TERM));
         stage.until("the drain", |shared| shared.load().table.active() == 1).await;
-        stage.until("its end", |shared| shared.load().table.retiring().is_empty()).await;
+        stage.until("its end", |shared| shared.load().table.draining().is_empty()).await;
         stage.source.edge(&id, LifecycleEvent::Ended { exit_code: Some(0) });
         stage.source.remove(&id);
         names[which] = format!("c{restart}");

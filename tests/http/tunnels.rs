@@ -72,7 +72,7 @@ async fn rule_18_a_tunnel_is_drained_and_cut_at_the_deadline() {
     client.ended().await;
     println!("rule 18: a tunnel was cut {:?} after its backend was stopped (deadline 400 ms)", started.elapsed());
     assert!(started.elapsed() > Duration::from_millis(200), "not before the deadline");
-    stage.until("the end of the drain", |shared| shared.load().table.retiring().is_empty()).await;
+    stage.until("the end of the drain", |shared| shared.load().table.draining().is_empty()).await;
 }
 
 #[tokio::test]

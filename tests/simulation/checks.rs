@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use domain::backend::Registration;
-use domain::table::{Resolution, Retiring, State};
+use domain::table::{Draining, Resolution, State};
 
 use super::engine::{Engine, MODELS};
 use super::proxy::{DRAIN, Proxy, READMIT};
@@ -20,10 +20,10 @@ fn a_run_in_service_has_no_deadline(proxy: &Proxy) {
     for (id, entry) in proxy.table.entries() {
         assert!(entry.signals.len() <= 16, "{id} remembers {} signals", entry.signals.len());
         let State::Ready(ready) = &entry.state else { continue };
-        let of_it = |r: &&Retiring<()>| r.backend.container == *id && r.backend.started_at == ready.backend.started_at;
-        for retiring in proxy.table.retiring().iter().filter(of_it) {
+        let of_it = |r: &&Draining<()>| r.backend.container == *id && r.backend.started_at == ready.backend.started_at;
+        for draining in proxy.table.draining().iter().filter(of_it) {
             assert_eq!(
-                (retiring.force_close_at, retiring.fail_waiting_at),
+                (draining.force_close_at, draining.fail_waiting_at),
                 (None, None),
                 "{id} serves, and its requests have a deadline"
             );
@@ -75,20 +75,20 @@ fn ready_is_what_was_told(proxy: &Proxy) {
 fn gates_agree_with_requests(proxy: &Proxy) {
     let mut inside: HashMap<Registration, usize> = HashMap::new();
     proxy.in_flight.iter().for_each(|backend| *inside.entry(backend.registration).or_default() += 1);
-    let retiring: BTreeSet<_> = proxy.table.retiring().iter().map(|r| r.backend.registration).collect();
-    assert_eq!(retiring.len(), proxy.table.retiring().len(), "retiring twice");
+    let draining: BTreeSet<_> = proxy.table.draining().iter().map(|r| r.backend.registration).collect();
+    assert_eq!(draining.len(), proxy.table.draining().len(), "draining twice");
     for (registration, (backend, retired, removed)) in &proxy.backends {
         let inside = inside.get(registration).copied().unwrap_or(0);
         assert_eq!(backend.gate.in_flight(), inside);
         assert_eq!(backend.gate.is_closed(), *retired, "closed when retired, and only then");
-        assert_eq!(retiring.contains(registration), *retired && !removed);
+        assert_eq!(draining.contains(registration), *retired && !removed);
         assert_eq!(*removed, *retired && inside == 0, "removed when the last request left, and not before");
         assert_eq!(proxy.table.registered(*registration).is_some(), !retired, "in service until it is retired");
     }
 }
 
 pub fn settled(engine: &Engine, proxy: &Proxy) {
-    assert!(proxy.table.retiring().is_empty() && proxy.in_flight.is_empty());
+    assert!(proxy.table.draining().is_empty() && proxy.in_flight.is_empty());
     let known: Vec<_> = proxy.table.entries().map(|(id, _)| id).collect();
     assert_eq!(known, engine.containers.keys().collect::<Vec<_>>(), "the table knows what there is, and nothing else");
     for (id, entry) in proxy.table.entries() {

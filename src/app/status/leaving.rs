@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use domain::table::Retiring;
+use domain::table::Draining;
 
 use super::{ContainerLine, Severity, span};
 
@@ -10,15 +10,15 @@ use super::{ContainerLine, Severity, span};
 const DRAINING: &str = "draining";
 
 /// A backend on its way out: said beside its container, or alone where that is gone or serves anew.
-pub(super) fn add<L>(containers: &mut Vec<ContainerLine>, retiring: &Retiring<L>, now: Instant) {
-    let backend = &retiring.backend;
+pub(super) fn add<L>(containers: &mut Vec<ContainerLine>, draining: &Draining<L>, now: Instant) {
+    let backend = &draining.backend;
     let in_flight = backend.gate.in_flight();
     let requests = if in_flight == 1 { "request" } else { "requests" };
-    let until = match retiring.force_close_at.or(retiring.fail_waiting_at) {
+    let until = match draining.force_close_at.or(draining.fail_waiting_at) {
         Some(at) => format!("{} left", span(at.saturating_duration_since(now))),
         None => "kept".to_owned(),
     };
-    let line = format!("draining: {}; {in_flight} {requests} in flight, {until}", retiring.reason);
+    let line = format!("draining: {}; {in_flight} {requests} in flight, {until}", draining.reason);
     let id = backend.container.to_string();
     let out_of_service = |line: &&mut ContainerLine| line.id == id && line.address.is_none();
     match containers.iter_mut().find(out_of_service) {
@@ -30,8 +30,8 @@ pub(super) fn add<L>(containers: &mut Vec<ContainerLine>, retiring: &Retiring<L>
             container.state = DRAINING.to_owned();
             container.in_flight = in_flight;
             container.address = Some(backend.address.to_string());
-            container.since = now.saturating_duration_since(retiring.since);
-            container.models = retiring.models.iter().map(ToString::to_string).collect();
+            container.since = now.saturating_duration_since(draining.since);
+            container.models = draining.models.iter().map(ToString::to_string).collect();
         }
         None => containers.push(ContainerLine {
             name: backend.name.to_string(),
@@ -42,8 +42,8 @@ pub(super) fn add<L>(containers: &mut Vec<ContainerLine>, retiring: &Retiring<L>
             line,
             notes: Vec::new(),
             in_flight,
-            since: now.saturating_duration_since(retiring.since),
-            models: retiring.models.iter().map(ToString::to_string).collect(),
+            since: now.saturating_duration_since(draining.since),
+            models: draining.models.iter().map(ToString::to_string).collect(),
         }),
     }
 }

@@ -237,7 +237,7 @@ pub struct Ended {
 
 /// A backend out of service that still has requests in flight.
 #[derive(Debug)]
-pub struct Retiring<L> {
+pub struct Draining<L> {
     /// The backend.
     pub backend: Arc<Backend<L>>,
     /// What it served.
@@ -252,7 +252,7 @@ pub struct Retiring<L> {
     pub force_close_at: Option<Instant>,
 }
 
-impl<L> Clone for Retiring<L> {
+impl<L> Clone for Draining<L> {
     fn clone(&self) -> Self {
         Self {
             backend: Arc::clone(&self.backend),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::{Entry, Ready, Retiring, State, Waiting};
+use super::entry::{Draining, Entry, Ready, State, Waiting};
 use super::event::{DiscoveryRequest, Transition};
 use super::{RoutingTable, Transitions};
 use crate::backend::Registration;
@@ -27,7 +27,7 @@ impl<L> RoutingTable<L> {
         let backend = ready.backend;
         let models: Arc<[_]> = ready.models.iter().map(|model| model.name.clone()).collect();
         let drain = self.rules.drain.drain_for(&reason);
-        self.retiring.push(Retiring {
+        self.draining.push(Draining {
             backend: Arc::clone(&backend),
             models: Arc::clone(&models),
             reason: reason.clone(),
@@ -35,8 +35,8 @@ impl<L> RoutingTable<L> {
             fail_waiting_at: None,
             force_close_at: None,
         });
-        if let Some(retiring) = self.retiring.last_mut() {
-            retiring.shorten_drain(drain, now);
+        if let Some(draining) = self.draining.last_mut() {
+            draining.shorten_drain(drain, now);
         }
         out.push(Transition::LeftService { backend: Arc::clone(&backend), models: Arc::clone(&models), reason, drain });
         self.disclaim(&backend, models.iter(), out);
@@ -45,33 +45,33 @@ impl<L> RoutingTable<L> {
     /// The container of backends that are on their way out died, or was told to stop: their time is shorter now.
     pub(super) fn shorten_drain(&mut self, container: &ContainerId, reason: &LeaveReason, now: Instant) {
         let drain = self.rules.drain.drain_for(reason);
-        for retiring in self.retiring.iter_mut().filter(|r| r.backend.container == *container) {
-            retiring.shorten_drain(drain, now);
+        for draining in self.draining.iter_mut().filter(|r| r.backend.container == *container) {
+            draining.shorten_drain(drain, now);
         }
     }
 
     /// Whether requests of a container are kept because it was paused.
     pub(super) fn keeps_for_a_pause(&self, id: &ContainerId) -> bool {
-        self.retiring.iter().any(|r| r.backend.container == *id && r.reason == LeaveReason::Paused)
+        self.draining.iter().any(|r| r.backend.container == *id && r.reason == LeaveReason::Paused)
     }
 
     /// The same run is back in service: what went before may take as long as it takes. If the container goes again,
     /// [`Self::shorten_drain`] sets new deadlines.
     pub(super) fn lift_deadlines(&mut self, container: &ContainerId, run: EngineTime) {
-        let of_it = |r: &&mut Retiring<L>| r.backend.container == *container && r.backend.started_at == run;
-        for retiring in self.retiring.iter_mut().filter(of_it) {
-            (retiring.force_close_at, retiring.fail_waiting_at) = (None, None);
+        let of_it = |r: &&mut Draining<L>| r.backend.container == *container && r.backend.started_at == run;
+        for draining in self.draining.iter_mut().filter(of_it) {
+            (draining.force_close_at, draining.fail_waiting_at) = (None, None);
         }
     }
 
     pub(super) fn drain_finished(&mut self, registration: Registration, now: Instant, out: &mut Transitions<L>) {
-        let Some(at) = self.retiring.iter().position(|r| r.backend.registration == registration) else { return };
-        let retiring = self.retiring.remove(at);
+        let Some(at) = self.draining.iter().position(|r| r.backend.registration == registration) else { return };
+        let draining = self.draining.remove(at);
         out.push(Transition::Removed {
-            backend: retiring.backend,
-            models: retiring.models,
-            reason: retiring.reason,
-            after: now.saturating_duration_since(retiring.since),
+            backend: draining.backend,
+            models: draining.models,
+            reason: draining.reason,
+            after: now.saturating_duration_since(draining.since),
         });
     }
 
@@ -85,14 +85,14 @@ impl<L> RoutingTable<L> {
     }
 
     fn tick_retiring(&mut self, now: Instant, out: &mut Transitions<L>) {
-        for retiring in &mut self.retiring {
-            if retiring.fail_waiting_at.is_some_and(|at| at <= now) {
-                retiring.fail_waiting_at = None;
-                out.push(Transition::FailWaiting(Arc::clone(&retiring.backend)));
+        for draining in &mut self.draining {
+            if draining.fail_waiting_at.is_some_and(|at| at <= now) {
+                draining.fail_waiting_at = None;
+                out.push(Transition::FailWaiting(Arc::clone(&draining.backend)));
             }
-            if retiring.force_close_at.is_some_and(|at| at <= now) {
-                retiring.force_close_at = None;
-                out.push(Transition::ForceClose(Arc::clone(&retiring.backend)));
+            if draining.force_close_at.is_some_and(|at| at <= now) {
+                draining.force_close_at = None;
+                out.push(Transition::ForceClose(Arc::clone(&draining.backend)));
             }
         }
     }
@@ -148,7 +148,7 @@ impl<L> Entry<L> {
     }
 }
 
-impl<L> Retiring<L> {
+impl<L> Draining<L> {
     /// Brings the end nearer; never puts it off.
     fn shorten_drain(&mut self, drain: Drain, now: Instant) {
         let sooner = |old: Option<Instant>, wait: Duration| {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use claims::{Claim, Resolution};
-pub use entry::{Discovering, Ended, Entry, Ready, Retiring, SourceId, Stale, State, Stopping, Waiting};
+pub use entry::{Discovering, Draining, Ended, Entry, Ready, SourceId, Stale, State, Stopping, Waiting};
 pub use event::{DiscoveryRequest, Generation, TableEvent, Transition, Warning};
 pub use history::{History, LastEnd};
 
@@ -58,7 +58,7 @@ pub struct RoutingTable<L> {
     claims: HashMap<ModelName, Arc<[Claim<L>]>>,
     claim_count: usize,
     served: HashMap<ModelName, Vec<ContainerId>>,
-    retiring: Vec<Retiring<L>>,
+    draining: Vec<Draining<L>>,
     uninspected: BTreeMap<ContainerId, (SourceId, Uninspected)>,
     sequence: u64,
 }
@@ -71,7 +71,7 @@ impl<L> Clone for RoutingTable<L> {
             claims: self.claims.clone(),
             claim_count: self.claim_count,
             served: self.served.clone(),
-            retiring: self.retiring.clone(),
+            draining: self.draining.clone(),
             uninspected: self.uninspected.clone(),
             sequence: self.sequence,
         }
@@ -90,7 +90,7 @@ impl<L> RoutingTable<L> {
             claims: HashMap::new(),
             claim_count: 0,
             served: HashMap::new(),
-            retiring: Vec::new(),
+            draining: Vec::new(),
             uninspected: BTreeMap::new(),
             sequence: 0,
         }
@@ -130,9 +130,9 @@ impl<L> RoutingTable<L> {
             State::Discovering(discovering) => discovering.ask_at,
             State::Waiting(_) => entry.warn_of_health_at(),
         });
-        let retiring =
-            self.retiring.iter().flat_map(|retiring| [retiring.fail_waiting_at, retiring.force_close_at]).flatten();
-        entries.chain(retiring).min()
+        let draining =
+            self.draining.iter().flat_map(|draining| [draining.fail_waiting_at, draining.force_close_at]).flatten();
+        entries.chain(draining).min()
     }
 
     /// The rules that it goes by.
@@ -151,8 +151,8 @@ impl<L> RoutingTable<L> {
     }
 
     /// The backends on their way out.
-    pub fn retiring(&self) -> &[Retiring<L>] {
-        &self.retiring
+    pub fn draining(&self) -> &[Draining<L>] {
+        &self.draining
     }
 
     /// How many backends are in service.

@@ -27,8 +27,8 @@ impl<L> RoutingTable<L> {
                 *claims = changed.into();
             }
         }
-        for retiring in self.retiring.iter_mut().filter(|retiring| retiring.backend.container == *id) {
-            retiring.backend = Arc::new(retiring.backend.renamed(&name));
+        for draining in self.draining.iter_mut().filter(|draining| draining.backend.container == *id) {
+            draining.backend = Arc::new(draining.backend.renamed(&name));
         }
     }
 }

@@ -38,10 +38,10 @@ fn with_a_drain_timeout_below_the_grace_nothing_waits_longer_than_that() {
 #[test]
 fn the_last_request_out_ends_the_drain_and_says_how_long_it_took() {
     let mut scene = retired(LifecycleEvent::Unhealthy);
-    let registration = scene.table.retiring()[0].backend.registration;
+    let registration = scene.table.draining()[0].backend.registration;
     scene.passes(second(7)).apply(TableEvent::DrainFinished(registration));
     assert_eq!(scene.told, ["removed a after 7s"]);
-    assert!(scene.table.retiring().is_empty());
+    assert!(scene.table.draining().is_empty());
     scene.apply(TableEvent::DrainFinished(registration));
     assert_eq!(scene.told, [""; 0], "once");
 }
@@ -90,7 +90,7 @@ fn the_death_of_a_container_ends_every_earlier_registration_of_it() {
 fn the_death_of_another_container_concerns_nobody() {
     let mut scene = retired(LifecycleEvent::Paused);
     scene.serving(container("b"), &["n"]).dies("b").passes(second(100));
-    assert!(scene.table.retiring().iter().any(|r| r.backend.container.as_str() == "a" && r.force_close_at.is_none()));
+    assert!(scene.table.draining().iter().any(|r| r.backend.container.as_str() == "a" && r.force_close_at.is_none()));
     assert!(scene.told.iter().all(|said| !said.ends_with(" a")), "{:?}", scene.told);
 }
 

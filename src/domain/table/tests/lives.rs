@@ -141,7 +141,7 @@ fn paused_it_takes_no_new_requests_and_keeps_those_in_flight() {
     assert_eq!(scene.passes(second(3600)).told, [""; 0], "nothing is cut, however long the pause");
     scene.sees(container("a")).lists("a", &["m"]);
     assert_eq!(scene.request("m"), "served by a");
-    assert_eq!(scene.table.retiring().len(), 1, "the requests from before the pause still go on");
+    assert_eq!(scene.table.draining().len(), 1, "the requests from before the pause still go on");
 }
 
 #[test]
@@ -223,6 +223,6 @@ fn a_new_name_is_the_name_of_its_backends_too() {
         assert_eq!(scene.backend("a").registration, backend.registration);
         assert_eq!(scene.backend("a").gate.in_flight(), 1, "its gate is the same");
         scene.edge("a", LifecycleEvent::Paused).edge("a", LifecycleEvent::Renamed("newer".into()));
-        assert_eq!(&*scene.table.retiring().last().unwrap().backend.name, "newer");
+        assert_eq!(&*scene.table.draining().last().unwrap().backend.name, "newer");
     }
 }

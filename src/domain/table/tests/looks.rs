@@ -74,8 +74,8 @@ fn a_new_run_ends_the_old_registration_as_dead_whatever_the_look_shows() {
         let mut scene = Scene::new();
         scene.serving(container("a"), &["m"]).sees(container("a").run(2).is(condition));
         assert_eq!(scene.state("a"), fresh(condition), "{condition:?}");
-        let severed = scene.table.retiring().iter().all(|retiring| retiring.fail_waiting_at.is_some());
-        assert!(severed && scene.table.retiring().len() == 1, "{condition:?}");
+        let severed = scene.table.draining().iter().all(|draining| draining.fail_waiting_at.is_some());
+        assert!(severed && scene.table.draining().len() == 1, "{condition:?}");
         assert_eq!(scene.table.active(), 0);
     }
 }

@@ -156,7 +156,7 @@ fn what_is_told_twice_changes_nothing_the_second_time() {
         let state = scene.state("a");
         scene.edge("a", edge.clone());
         assert_eq!((scene.told.len(), scene.state("a")), (0, state), "{edge:?}");
-        assert_eq!(scene.table.retiring().len(), 1);
+        assert_eq!(scene.table.draining().len(), 1);
     }
 }
 

@@ -15,7 +15,7 @@ fn gone(edge: LifecycleEvent) -> Scene {
 fn whatever_took_it_out_it_is_back_with_the_look_and_asked_at_once() {
     for edge in [LifecycleEvent::Unhealthy, LifecycleEvent::Paused, left([ONE])] {
         let mut scene = gone(edge.clone());
-        let first = scene.table.retiring()[0].backend.registration;
+        let first = scene.table.draining()[0].backend.registration;
         scene.sees(container("a").at(ONE));
         assert_eq!(scene.told, ["resume a at 10.0.0.1", "registered a with m, n"], "{edge:?}");
         assert!(scene.backend("a").registration > first, "a new registration");
@@ -98,7 +98,7 @@ fn back_in_service_its_old_drain_has_no_deadline() {
     scene.passes(second(1)).sees(container("a").at(ONE)).lists_anew("a", &["m", "n"]);
     let told = scene.passes(DRAIN + DRAIN).told.join("; ");
     assert!(!told.contains("force-close") && !told.contains("fail waiting"), "{told}");
-    assert_eq!(scene.table.retiring().len(), 1, "the requests from before go on");
+    assert_eq!(scene.table.draining().len(), 1, "the requests from before go on");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn gone_again_old_and_new_have_the_later_deadline() {
 fn another_run_in_service_lifts_no_deadline() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.sees(container("a").run(2).at(ONE)).lists("a", &["m"]);
-    assert!(scene.table.retiring().iter().all(|retiring| retiring.force_close_at.is_some()));
+    assert!(scene.table.draining().iter().all(|draining| draining.force_close_at.is_some()));
 }
 
 #[test]

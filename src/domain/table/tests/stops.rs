@@ -50,7 +50,7 @@ fn ignored_it_is_looked_at_after_its_stop_timeout_and_then_every_so_often() {
     for (timeout, first) in [(second(1), 15), (second(10), 15), (second(90), 95), (second(3600), 300)] {
         let mut scene = Scene::new();
         scene.serving(container("a").stop_timeout(timeout), &["m"]).signal("a", 15);
-        scene.apply(TableEvent::DrainFinished(scene.table.retiring()[0].backend.registration));
+        scene.apply(TableEvent::DrainFinished(scene.table.draining()[0].backend.registration));
         let told = scene.passes(second(first + 60)).told.clone();
         let looks = [first, first + 30, first + 60].map(|at| format!("{at}s: refresh container a"));
         assert_eq!(told, looks, "stop timeout {timeout:?}");
@@ -96,7 +96,7 @@ fn its_end_seen_only_by_a_look_ends_the_stop() {
         let mut scene = Scene::new();
         scene.serving(container("a"), &["m"]).signal("a", 15).sees(container("a").is(condition));
         assert_eq!(scene.state("a"), state);
-        assert!(scene.table.retiring()[0].fail_waiting_at.is_some(), "what waits for the dead is ended");
+        assert!(scene.table.draining()[0].fail_waiting_at.is_some(), "what waits for the dead is ended");
     }
 }
 
