@@ -211,8 +211,8 @@ fn why<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> (Severity,
     match &entry.state {
         State::Ready(ready) => ends::judged(entry, serving(table, ready), now),
         State::Discovering(discovering) => ends::judged(entry, asked(container, discovering), now),
-        State::Stopping(Stopping { reason, take_back_at, .. }) => {
-            let left = take_back_at.saturating_duration_since(now);
+        State::Stopping(Stopping { reason, readmit_at, .. }) => {
+            let left = readmit_at.saturating_duration_since(now);
             let line = format!("{reason}; taken back in {} if it still runs and is healthy then", span(left));
             (Severity::Waiting, "stopping", line)
         }

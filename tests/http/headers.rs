@@ -162,7 +162,7 @@ async fn every_answer_carries_the_callers_id_if_it_is_sane_else_one_of_ours() {
 async fn rule_09_no_name_from_a_request_reaches_a_header() {
     let backend = RawBackend::answering(OK).await;
     let stage = Stage::before(backend.address()).await;
-    for model in [r"a\r\nset-cookie: x", r"a\u202eb", r"a\u0085b", r"a\u0000", r"a\u001b[31m"] {
+    for model in [" ", r"a\r\nset-cookie: x", r"a\u202eb", r"a\u0085b", r"a\u0000", r"a\u001b[31m"] {
         let answer = stage.ask(post("/v1/x", &format!(r#"{{"model":"{model}"}}"#))).await;
         assert_eq!((answer.status, answer.code().as_str()), (400, "invalid_model"), "{model}");
         assert_eq!(answer.header("set-cookie"), None);

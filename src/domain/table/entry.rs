@@ -223,7 +223,7 @@ pub struct Stopping {
     /// When it is looked at, if nothing is heard of it.
     pub recheck_at: Instant,
     /// From when on it is taken back, if it is healthy then.
-    pub take_back_at: Instant,
+    pub readmit_at: Instant,
 }
 
 /// A container that does not run.

@@ -99,8 +99,8 @@ impl<L> RoutingTable<L> {
         }
         let Some(entry) = self.entries.get(&id) else { return };
         if let (State::Stopping(stopping), false) = (&entry.state, new_run) {
-            let take_back = now >= stopping.take_back_at;
-            return self.look_at_stopping(&id, take_back, now, out);
+            let readmit = now >= stopping.readmit_at;
+            return self.look_at_stopping(&id, readmit, now, out);
         }
         self.judge(&id, new_run, now, out);
     }
@@ -166,11 +166,11 @@ impl<L> RoutingTable<L> {
     }
 
     /// A container that was told to stop is believed only when it has ended, or after a long time.
-    fn look_at_stopping(&mut self, id: &ContainerId, take_back: bool, now: Instant, out: &mut Transitions<L>) {
+    fn look_at_stopping(&mut self, id: &ContainerId, readmit: bool, now: Instant, out: &mut Transitions<L>) {
         let Some(entry) = self.entries.get(id) else { return };
         match entry.container.condition {
             Condition::NotRunning | Condition::Restarting => self.judge(id, false, now, out),
-            Condition::Healthy if take_back => {
+            Condition::Healthy if readmit => {
                 if let Some(entry) = self.entries.get_mut(id) {
                     entry.warned.clear();
                 }
@@ -226,7 +226,7 @@ impl<L> RoutingTable<L> {
         let stopping = Stopping {
             reason,
             recheck_at: now + drain.recheck_after(entry.container.stop_timeout).min(drain.readmit_after),
-            take_back_at: now + drain.readmit_after(entry.container.stop_timeout),
+            readmit_at: now + drain.readmit_after(entry.container.stop_timeout),
         };
         entry.set(State::Stopping(stopping), now);
     }

@@ -114,7 +114,8 @@ impl<L> RoutingTable<L> {
                 }));
             }
             State::Stopping(stopping) => {
-                stopping.recheck_at = now + RECHECK_EVERY;
+                let next = now + RECHECK_EVERY;
+                stopping.recheck_at = if now < stopping.readmit_at { next.min(stopping.readmit_at) } else { next };
                 out.push(Transition::RefreshContainer(entry.source, id.clone()));
             }
             State::Ended(ended) => {

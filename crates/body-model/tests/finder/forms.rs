@@ -30,8 +30,9 @@ fn the_value_is_taken_byte_for_byte() {
     finds(format!("{MODEL}\"m\"\r\n--b--"), "\"m\"");
     finds(format!("{MODEL}%6d\r\n--b--"), "%6d");
     finds(format!("{MODEL}模\r\n--b--"), "模");
-    for odd in ["", " ", "m\n", "m\r", "\r\nm", "m\r\n-", "m\r\n--", "m\r\n--c"] {
-        finds(format!("{MODEL}{odd}\r\n--b--"), "<invalid_model>");
+    finds(format!("{MODEL}\r\n--b--"), "<invalid_model>");
+    for odd in [" ", "m\n", "m\r", "\r\nm", "m\r\n-", "m\r\n--", "m\r\n--c"] {
+        finds(format!("{MODEL}{odd}\r\n--b--"), odd);
     }
     let long = "x".repeat(256);
     finds(format!("{MODEL}{long}\r\n--b--"), &long);

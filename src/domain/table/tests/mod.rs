@@ -143,7 +143,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let drain = DrainPolicy { timeout: DRAIN, readmit_after: READMIT };
+        Self::readmitting_after(READMIT)
+    }
+
+    fn readmitting_after(readmit_after: Duration) -> Self {
+        let drain = DrainPolicy { timeout: DRAIN, readmit_after };
         let rules = TableRules { drain, refresh_every: REFRESH };
         #[allow(clippy::disallowed_methods, reason = "any first moment will do; time moves by hand from here")]
         let now = Instant::now();

@@ -58,6 +58,15 @@ fn ignored_it_is_looked_at_after_its_stop_timeout_and_then_every_so_often() {
 }
 
 #[test]
+fn ignored_it_is_looked_at_when_it_may_be_taken_back() {
+    let mut scene = Scene::readmitting_after(second(1));
+    scene.serving(container("a"), &["m"]).signal("a", 15);
+    scene.apply(TableEvent::DrainFinished(scene.table.draining()[0].backend.registration));
+    let told = scene.passes(DRAIN + second(1)).told.clone();
+    assert_eq!(told.last().map(String::as_str), Some("61s: refresh container a"), "{told:?}");
+}
+
+#[test]
 fn ignored_it_is_taken_back_only_after_minutes_and_with_a_warning() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).signal("a", 15);
