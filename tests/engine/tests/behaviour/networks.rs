@@ -108,7 +108,10 @@ async fn off_its_network_it_gets_no_requests_and_it_is_back_at_its_new_address()
     assert_ne!(mock.authority().await, before);
 
     let seen = steady.end().await;
-    assert!(seen.iter().all(|one| [200, 502, 503].contains(&one.status)), "{seen:?}");
+    // One that is on its way when the network goes is kept, and its client may give up first.
+    let gave_up = seen.iter().filter(|one| one.status == 0).count();
+    assert!(gave_up <= 1, "{seen:?}");
+    assert!(seen.iter().all(|one| [0, 200, 502, 503].contains(&one.status)), "{seen:?}");
     assert!(seen.iter().all(|one| one.mock != other.name()), "a request went to the wrong container: {seen:?}");
     mock.remove().await;
     other.remove().await;
