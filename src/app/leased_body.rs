@@ -6,21 +6,57 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http_body::{Body, Frame, SizeHint};
 use ports::telemetry::Outcome;
-use ports::upstream::{BodyError, BoxBody, Duplex};
+use ports::upstream::{BodyError, BoxBody, Duplex, UpstreamResponse};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::cancel::RequestCancel;
 use super::lease::Lease;
 use super::request_tracker::RequestTracker;
 
-/// What a backend answered.
-pub enum Forwarded {
+/// The response of a backend, and the request's place in flight there.
+pub struct Forwarded {
+    response: UpstreamResponse,
+    lease: Lease,
+}
+
+/// What goes to the client.
+pub enum Relayed {
     /// A response.
     Response(http::Response<LeasedBody>),
     /// A switch of protocols: its head, and the connection from here on.
     Tunnel(http::Response<()>, Tunnel),
+}
+
+impl Forwarded {
+    pub(super) fn new(response: UpstreamResponse, lease: Lease, tracker: &mut RequestTracker) -> Self {
+        match &response {
+            UpstreamResponse::Response(response) => {
+                let kind = response.headers().get(CONTENT_TYPE);
+                let streamed = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+                tracker.answered(response.status(), streamed);
+            }
+            UpstreamResponse::Tunnel(head, _) => tracker.answered(head.status(), true),
+        }
+        Self { response, lease }
+    }
+
+    /// Has the lease and the record of the request last as long as the body, or the tunnel.
+    pub fn track(self, tracker: RequestTracker) -> Relayed {
+        let Self { response, lease } = self;
+        match response {
+            UpstreamResponse::Response(response) => {
+                Relayed::Response(response.map(|body| LeasedBody::new(body, lease, tracker)))
+            }
+            UpstreamResponse::Tunnel(head, upstream) => {
+                lease.cancel().begin_streaming();
+                let upstream = Box::new(ObservedTunnel { upstream, cancel: Arc::clone(lease.cancel()) });
+                Relayed::Tunnel(head, Tunnel { upstream, lease, tracker })
+            }
+        }
+    }
 }
 
 /// The backend's side of a connection whose protocol was switched. In flight until it is dropped.
@@ -49,9 +85,9 @@ impl Tunnel {
 }
 
 /// The backend's side of a tunnel; what comes from it is noted.
-pub(super) struct ObservedTunnel {
-    pub(super) upstream: Box<dyn Duplex>,
-    pub(super) cancel: Arc<RequestCancel>,
+struct ObservedTunnel {
+    upstream: Box<dyn Duplex>,
+    cancel: Arc<RequestCancel>,
 }
 
 impl AsyncRead for ObservedTunnel {
@@ -91,7 +127,7 @@ struct InFlight {
 }
 
 impl LeasedBody {
-    pub(super) fn new(upstream: BoxBody, lease: Lease, tracker: RequestTracker) -> Self {
+    fn new(upstream: BoxBody, lease: Lease, tracker: RequestTracker) -> Self {
         lease.cancel().begin_streaming();
         let mut body = Self { upstream, in_flight: Some(InFlight { lease, tracker }) };
         body.note_end();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use domain::drain::LeaveReason;
 use domain::model_name::ModelName;
 use domain::table::Resolution;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Uri};
 use ports::telemetry::{Outcome, Telemetry};
 use ports::upstream::{BodyError, BoxBody, BoxRequest, RequestSlot, SendFailure, UpstreamResponse};
@@ -17,7 +17,7 @@ use ports::upstream::{BodyError, BoxBody, BoxRequest, RequestSlot, SendFailure, 
 use super::Backend;
 use super::cancel::RequestCancel;
 use super::lease::Lease;
-use super::leased_body::{Forwarded, LeasedBody, ObservedTunnel, Tunnel};
+use super::leased_body::Forwarded;
 use super::request_tracker::RequestTracker;
 use super::route_store::{RouteSnapshot, RouteStore};
 use super::target::{self, API_PREFIX};
@@ -28,6 +28,8 @@ const MAX_ATTEMPTS: usize = 3;
 const START_WAIT: Duration = Duration::from_secs(5);
 /// How often one request looks at the table, where it changes each time while a backend is chosen.
 const MAX_LOOKS: usize = 3;
+/// Why an attempt failed that was ended from outside.
+const CANCELED: &str = "it was ended while it waited for a response";
 
 /// Why a request was not forwarded.
 #[derive(Debug)]
@@ -61,19 +63,19 @@ pub enum ProxyError {
     Target,
 }
 
-/// Carries requests.
+/// Forwards requests to the backends that serve their models.
 pub struct Proxy {
     routes: Arc<RouteStore>,
     telemetry: Arc<dyn Telemetry>,
 }
 
-/// What came of one try.
-enum Tried {
-    Answered(UpstreamResponse),
+/// The outcome of one attempt at one backend.
+enum Attempt {
+    Responded(UpstreamResponse),
     Failed(SendFailure),
     /// The backend left service, or its drain is over.
     Interrupted {
-        cut: bool,
+        force_closed: bool,
     },
 }
 
@@ -83,7 +85,7 @@ struct Tries {
     backends: Vec<Arc<Backend>>,
     /// Whether one of them failed, rather than left service while the request waited for a connection.
     failed: bool,
-    /// What was wrong with what the last one said unasked, if it did.
+    /// What was wrong with the unsolicited data of the last one that sent any.
     invalid: Option<String>,
 }
 
@@ -92,15 +94,20 @@ impl Tries {
     fn allow(&self, backend: &Backend) -> bool {
         self.backends.len() < MAX_ATTEMPTS && self.backends.iter().all(|b| b.registration != backend.registration)
     }
+
+    /// The error of a request that nobody took and somebody failed.
+    fn failure(&self) -> ProxyError {
+        self.invalid.clone().map_or(ProxyError::Unreachable, ProxyError::InvalidResponse)
+    }
 }
 
 impl Proxy {
-    /// Carries requests by the table in `routes`.
+    /// A proxy that routes by the table in `routes`.
     pub fn new(routes: Arc<RouteStore>, telemetry: Arc<dyn Telemetry>) -> Self {
         Self { routes, telemetry }
     }
 
-    /// What the proxy knows.
+    /// The present routes.
     pub fn routes(&self) -> &Arc<RouteStore> {
         &self.routes
     }
@@ -110,74 +117,34 @@ impl Proxy {
         &*self.telemetry
     }
 
-    /// Carries one request. Its target begins with [`target::API_PREFIX`]; hop-by-hop headers are gone from it already.
+    /// Forwards one request. Its target begins with [`target::API_PREFIX`] and its hop-by-hop headers are gone already.
+    ///
+    /// A request that a backend did not take goes to the next one that claims the model, [`MAX_ATTEMPTS`] in all.
     ///
     /// # Errors
-    /// The refusal, and the record of the request, for whoever answers in the backend's place.
+    /// Why no backend responded.
     pub async fn forward(
         &self,
         model: &ModelName,
         mut request: BoxRequest,
         cancel: &Arc<RequestCancel>,
-        mut tracker: RequestTracker,
-    ) -> Result<Forwarded, (ProxyError, RequestTracker)> {
-        let (mut asked, mut asked_host) = (None, None);
-        let mut tries = Tries::default();
+        tracker: &mut RequestTracker,
+    ) -> Result<Forwarded, ProxyError> {
+        let (mut tries, mut original) = (Tries::default(), Original::default());
         loop {
-            let mut lease = self.lease(model, &tries, cancel, &mut tracker);
-            if matches!(lease, Err(ProxyError::Unavailable)) && !self.routes.has_settled() {
-                // A proxy before us that does not ask whether we are ready sends requests from the first moment on.
-                let _ = Box::pin(tokio::time::timeout(START_WAIT, self.routes.until_settled())).await;
-                lease = self.lease(model, &tries, cancel, &mut tracker);
-            }
-            let lease = match lease {
-                Ok(lease) => lease,
-                Err(ProxyError::Unreachable) => {
-                    let refusal = tries.invalid.map_or(ProxyError::Unreachable, ProxyError::InvalidResponse);
-                    return Err((refusal, tracker));
-                }
-                Err(refusal) => return Err((refusal, tracker)),
-            };
-            if rewrite_uri(&mut request, &mut asked, lease.backend()).is_none() {
-                return Err((ProxyError::Target, tracker));
-            }
-            set_host(request.headers_mut(), &mut asked_host, lease.backend().link.host());
+            let lease = self.lease_once_settled(model, &tries, cancel, tracker).await?;
+            original.point(&mut request, lease.backend())?;
             tracker.attempt(&lease, request.headers_mut());
             let slot = RequestSlot::new(request);
-            let tried = attempt(&lease, &slot).await;
-            match (tried, slot.take()) {
-                (Tried::Answered(answer), _) => return Ok(forwarded(answer, lease, tracker)),
-                (Tried::Failed(SendFailure::RequestBody(error)), _) => {
-                    return Err((ProxyError::RequestBody(error), tracker));
+            let attempted = attempt(&lease, &slot).await;
+            match (attempted, slot.take()) {
+                (Attempt::Responded(response), _) => return Ok(Forwarded::new(response, lease, tracker)),
+                (Attempt::Failed(SendFailure::RequestBody(error)), _) => return Err(ProxyError::RequestBody(error)),
+                (attempted, Some(untouched)) => {
+                    self.not_taken(attempted, lease.backend(), &mut tries, tracker)?;
+                    request = untouched;
                 }
-                (tried, Some(again)) => {
-                    if let Err(refusal) = self.not_taken(tried, lease.backend(), &mut tries, &mut tracker) {
-                        return Err((refusal, tracker));
-                    }
-                    request = again;
-                }
-                (Tried::Failed(failure), None) => {
-                    tracker.attempt_failed(lease.backend(), &failure.to_string());
-                    tracker.ends(Outcome::BackendBroke);
-                    lease.broke();
-                    let refusal = match failure {
-                        SendFailure::InvalidResponse(why) => ProxyError::InvalidResponse(why),
-                        _ => ProxyError::Unreachable,
-                    };
-                    return Err((refusal, tracker));
-                }
-                (Tried::Interrupted { cut }, None) => {
-                    let (refusal, outcome) = match cut {
-                        true => (ProxyError::Cut(self.reason(&lease)), Outcome::CutByDrain),
-                        false => (ProxyError::Unreachable, Outcome::BackendBroke),
-                    };
-                    if !cut {
-                        lease.broke();
-                    }
-                    tracker.attempt_failed(lease.backend(), "it was ended while it waited for an answer");
-                    tracker.ends(outcome);
-                    return Err((refusal, tracker));
-                }
+                (attempted, None) => return Err(self.broken_off(attempted, &lease, tracker)),
             }
         }
     }
@@ -185,13 +152,13 @@ impl Proxy {
     /// Notes that a backend did not take the request. The next one gets it.
     fn not_taken(
         &self,
-        tried: Tried,
+        attempted: Attempt,
         backend: &Arc<Backend>,
         tries: &mut Tries,
         tracker: &mut RequestTracker,
     ) -> Result<(), ProxyError> {
-        match tried {
-            Tried::Failed(failure) => {
+        match attempted {
+            Attempt::Failed(failure) => {
                 tracker.attempt_failed(backend, &failure.to_string());
                 if matches!(failure, SendFailure::TooManyConnections(_)) {
                     return Err(ProxyError::Busy);
@@ -206,6 +173,47 @@ impl Proxy {
         }
         tries.backends.push(Arc::clone(backend));
         Ok(())
+    }
+
+    /// Notes that a backend may have begun a request and gave no response. No other backend gets it.
+    fn broken_off(&self, attempted: Attempt, lease: &Lease, tracker: &mut RequestTracker) -> ProxyError {
+        if let Attempt::Interrupted { force_closed: true } = attempted {
+            tracker.attempt_failed(lease.backend(), CANCELED);
+            tracker.ends(Outcome::CutByDrain);
+            return ProxyError::Cut(self.leave_reason(lease));
+        }
+        tracker.ends(Outcome::BackendBroke);
+        lease.broke();
+        match attempted {
+            Attempt::Failed(failure) => {
+                tracker.attempt_failed(lease.backend(), &failure.to_string());
+                match failure {
+                    SendFailure::InvalidResponse(why) => ProxyError::InvalidResponse(why),
+                    _ => ProxyError::Unreachable,
+                }
+            }
+            _ => {
+                tracker.attempt_failed(lease.backend(), CANCELED);
+                ProxyError::Unreachable
+            }
+        }
+    }
+
+    /// Takes a lease; where there is none while the proxy starts, waits until it knows who serves what.
+    async fn lease_once_settled(
+        &self,
+        model: &ModelName,
+        tries: &Tries,
+        cancel: &Arc<RequestCancel>,
+        tracker: &mut RequestTracker,
+    ) -> Result<Lease, ProxyError> {
+        let lease = self.lease(model, tries, cancel, tracker);
+        if !matches!(lease, Err(ProxyError::Unavailable)) || self.routes.has_settled() {
+            return lease;
+        }
+        // A proxy before us that does not ask whether we are ready sends requests from the first moment on.
+        let _ = Box::pin(tokio::time::timeout(START_WAIT, self.routes.until_settled())).await;
+        self.lease(model, tries, cancel, tracker)
     }
 
     /// Chooses a backend and takes a lease in one step: a gate that closes in between refuses, and the next in line is
@@ -248,9 +256,9 @@ impl Proxy {
                 }
                 let mut backends = claims.iter().map(|claim| &claim.backend).filter(|backend| tries.allow(backend));
                 let lease = backends.find_map(|backend| Lease::take(backend, cancel));
-                lease.ok_or(if tries.failed { ProxyError::Unreachable } else { ProxyError::Draining })
+                lease.ok_or_else(|| if tries.failed { tries.failure() } else { ProxyError::Draining })
             }
-            _ if tries.failed => Err(ProxyError::Unreachable),
+            _ if tries.failed => Err(tries.failure()),
             Resolution::Draining => Err(ProxyError::Draining),
             Resolution::Unavailable => Err(ProxyError::Unavailable),
             // What was served a moment ago is not unknown.
@@ -266,7 +274,7 @@ impl Proxy {
     }
 
     /// Why the backend of a lease went out of service.
-    fn reason(&self, lease: &Lease) -> Option<LeaveReason> {
+    fn leave_reason(&self, lease: &Lease) -> Option<LeaveReason> {
         let registration = lease.backend().registration;
         let published = self.routes.load();
         let mut draining = published.table.draining().iter();
@@ -274,77 +282,72 @@ impl Proxy {
     }
 }
 
-/// Sends, and waits for the head of the answer: until there is one, the drain deadline comes, or the backend is gone.
+/// Sends, and waits for the head of the response: until there is one, the drain deadline comes, or the backend is gone.
 /// A request that still waits for a connection when its backend leaves service waits no longer: when the connection is there,
 /// its address may be that of another container.
-async fn attempt(lease: &Lease, slot: &RequestSlot) -> Tried {
+async fn attempt(lease: &Lease, slot: &RequestSlot) -> Attempt {
     let mut send = pin!(lease.backend().link.channel().send(slot));
     let (cancel, gate) = (lease.cancel(), &lease.backend().gate);
     poll_fn(|cx| {
         if cancel.is_force_closed() {
-            return Poll::Ready(Tried::Interrupted { cut: true });
+            return Poll::Ready(Attempt::Interrupted { force_closed: true });
         }
         // Asked first: what the poll below finds connected may have been connected later.
         if gate.is_closed() && slot.is_filled() {
-            return Poll::Ready(Tried::Interrupted { cut: false });
+            return Poll::Ready(Attempt::Interrupted { force_closed: false });
         }
         match send.as_mut().poll(cx) {
-            Poll::Ready(Ok(answer)) => {
+            Poll::Ready(Ok(response)) => {
                 cancel.note_received();
-                Poll::Ready(Tried::Answered(answer))
+                Poll::Ready(Attempt::Responded(response))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Tried::Failed(error.failure)),
-            Poll::Pending if cancel.must_fail_waiting() => Poll::Ready(Tried::Interrupted { cut: false }),
+            Poll::Ready(Err(error)) => Poll::Ready(Attempt::Failed(error.failure)),
+            Poll::Pending if cancel.must_fail_waiting() => Poll::Ready(Attempt::Interrupted { force_closed: false }),
             Poll::Pending => Poll::Pending,
         }
     })
     .await
 }
 
-fn forwarded(answer: UpstreamResponse, lease: Lease, mut tracker: RequestTracker) -> Forwarded {
-    match answer {
-        UpstreamResponse::Response(response) => {
-            let streamed = response
-                .headers()
-                .get(CONTENT_TYPE)
-                .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-            tracker.answered(response.status(), streamed);
-            Forwarded::Response(response.map(|body| LeasedBody::new(body, lease, tracker)))
-        }
-        UpstreamResponse::Tunnel(head, upstream) => {
-            tracker.answered(head.status(), true);
-            lease.cancel().begin_streaming();
-            let upstream = Box::new(ObservedTunnel { upstream, cancel: Arc::clone(lease.cancel()) });
-            Forwarded::Tunnel(head, Tunnel { upstream, lease, tracker })
-        }
-    }
+/// What the client asked for, as far as it was replaced for a backend, so that it can be replaced again for the next.
+#[derive(Default)]
+struct Original {
+    uri: Option<Uri>,
+    host: Option<Option<HeaderValue>>,
 }
 
-/// Aims a request at a backend; `None` if its target cannot be written. What the caller asked for moves to `asked` when
-/// the request gets another target, so that it can be aimed again.
-fn rewrite_uri(request: &mut http::Request<BoxBody>, asked: &mut Option<Uri>, backend: &Backend) -> Option<()> {
-    if asked.is_none() && backend.base_path.as_str() == API_PREFIX && request.uri().authority().is_none() {
-        // It is what it has to be.
-        return request.uri().path_and_query().map(drop);
+impl Original {
+    /// Points a request at a backend.
+    fn point(&mut self, request: &mut http::Request<BoxBody>, backend: &Backend) -> Result<(), ProxyError> {
+        self.rewrite_uri(request, backend).ok_or(ProxyError::Target)?;
+        self.set_host(request.headers_mut(), backend.link.host());
+        Ok(())
     }
-    let asked = asked.get_or_insert_with(|| std::mem::take(request.uri_mut()));
-    *request.uri_mut() = target::for_backend(asked, &backend.base_path)?;
-    Some(())
-}
 
-/// Puts the backend's own name into `Host`. What the client sent there moves to `asked`, and comes back for a backend
-/// without a name of its own.
-fn set_host(headers: &mut HeaderMap, asked: &mut Option<Option<HeaderValue>>, host: Option<&HeaderValue>) {
-    match host {
-        Some(host) => {
-            let before = headers.insert(HOST, host.clone());
-            asked.get_or_insert(before);
+    /// Returns `None` if the target cannot be written.
+    fn rewrite_uri(&mut self, request: &mut http::Request<BoxBody>, backend: &Backend) -> Option<()> {
+        if self.uri.is_none() && backend.base_path.as_str() == API_PREFIX && request.uri().authority().is_none() {
+            // It is what it has to be.
+            return request.uri().path_and_query().map(drop);
         }
-        None => match asked.take() {
-            Some(Some(host)) => drop(headers.insert(HOST, host)),
-            Some(None) => drop(headers.remove(HOST)),
-            None => {}
-        },
+        let original = self.uri.get_or_insert_with(|| std::mem::take(request.uri_mut()));
+        *request.uri_mut() = target::for_backend(original, &backend.base_path)?;
+        Some(())
+    }
+
+    /// Puts the backend's own name into `Host`; a backend without one gets the client's.
+    fn set_host(&mut self, headers: &mut HeaderMap, host: Option<&HeaderValue>) {
+        match host {
+            Some(host) => {
+                let before = headers.insert(HOST, host.clone());
+                self.host.get_or_insert(before);
+            }
+            None => match self.host.take() {
+                Some(Some(host)) => drop(headers.insert(HOST, host)),
+                Some(None) => drop(headers.remove(HOST)),
+                None => {}
+            },
+        }
     }
 }
 
@@ -357,10 +360,10 @@ mod tests {
         for client in [Some("llm.example"), None] {
             let mut headers = HeaderMap::new();
             headers.extend(client.map(|host| (HOST, HeaderValue::from_static(host))));
-            let mut asked = None;
+            let mut original = Original::default();
             for host in [None, Some("box.example:8080"), Some("other.example"), None, Some("box.example:8080"), None] {
                 let value = host.map(HeaderValue::from_static);
-                set_host(&mut headers, &mut asked, value.as_ref());
+                original.set_host(&mut headers, value.as_ref());
                 let sent = headers.get(HOST).and_then(|sent| sent.to_str().ok());
                 assert_eq!(sent, host.or(client));
             }

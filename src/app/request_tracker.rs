@@ -65,8 +65,8 @@ impl RequestTracker {
         self.0.trace_ids()
     }
 
-    /// The proxy answers by itself.
-    pub fn answered_locally(&mut self, status: StatusCode) {
+    /// The proxy answered by itself. That is the end.
+    pub fn answered_locally(mut self, status: StatusCode) {
         self.0.status = Some(status);
         if self.0.outcome == Outcome::ClientLeft {
             self.0.outcome = Outcome::AnsweredLocally;

@@ -49,7 +49,7 @@ impl ClientBody {
     }
 
     /// Forwarded from a backend.
-    pub fn carried(body: Forwarded) -> Self {
+    pub fn forwarded(body: Forwarded) -> Self {
         Self { source: Source::Forwarded(body), connection: None, broken: None, unread: Unread::default() }
     }
 

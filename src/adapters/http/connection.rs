@@ -97,7 +97,7 @@ async fn speak(
         // timer for a head that is there.
         let body = connection.begin_request(body);
         // On the heap, so that it is gone while the answer streams.
-        Box::pin(async move { Ok::<_, Infallible>(server.answer(&connection, &mut parts, body).await) })
+        Box::pin(async move { Ok::<_, Infallible>(server.serve(&connection, &mut parts, body).await) })
     });
     let mut served = builder.serve_connection(TokioIo::new(io), service);
     let conn_waker = Arc::new(ConnWaker::default());

@@ -127,9 +127,15 @@ impl ErrorResponse {
         }
     }
 
-    /// The use case did not carry the request.
-    pub fn refusal(refusal: &ProxyError, model: &str) -> Self {
-        match refusal {
+    /// A panic.
+    pub fn internal() -> Self {
+        let message = "the proxy failed at this request; its log says more";
+        Self { close: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message) }
+    }
+
+    /// No backend responded.
+    pub fn proxy(error: &ProxyError, model: &str) -> Self {
+        match error {
             ProxyError::Unknown { left_out: true, .. } => {
                 let message = format!("the model `{model}` is left out: there are too many models; status says more");
                 Self { param: Some("model"), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message) }

@@ -1,10 +1,10 @@
-//! One request: checked, routed, carried, answered.
+//! One request: validated, answered here or routed and forwarded, and its response framed.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::leased_body::Forwarded;
+use app::leased_body::{Forwarded, Relayed};
 use app::proxy::Proxy;
 use app::request_tracker::RequestTracker;
 use app::route_store::RouteStore;
@@ -122,8 +122,8 @@ impl Server {
         Deadlines { head: self.settings.head_timeout, write_stall: self.settings.write_stall }
     }
 
-    /// Answers one request. Whatever goes wrong in it, this one alone is answered with an error.
-    pub(super) async fn answer(
+    /// Serves one request. Whatever goes wrong in it, this one alone is answered with an error.
+    pub(super) async fn serve(
         &self,
         connection: &Arc<Connection>,
         parts: &mut Parts,
@@ -132,39 +132,27 @@ impl Server {
         let present = HeaderSet::of(&parts.headers);
         let theirs = present.any(HeaderSet::REQUEST_ID).then(|| parts.headers.get(X_REQUEST_ID)).flatten();
         let id = self.ids.id_for(theirs);
-        let id_text = id.to_str().unwrap_or_default();
         let dialect = Dialect::of(&parts.uri, present);
-        let (version, expects) =
-            (parts.version, present.any(HeaderSet::STAYS_BEHIND) && parts.headers.contains_key(EXPECT));
-        let tracker = RequestTracker::begin(
-            self.proxy.telemetry(),
-            &RequestStart {
-                method: &parts.method,
-                path: parts.uri.path(),
-                headers: &parts.headers,
-                request_id: id_text,
-                peer: connection.peer,
-            },
-        );
-        // Pinned here, and the head by reference: what is handed down by value is copied at each step.
-        let answered = {
-            let answered = pin!(self.dispatch(connection, parts, present, &id, body, tracker));
-            std::panic::AssertUnwindSafe(answered).catch_unwind().await
+        let expects = present.any(HeaderSet::STAYS_BEHIND) && parts.headers.contains_key(EXPECT);
+        let version = parts.version;
+        let mut tracker = self.track(connection, parts, &id);
+        // Pinned here, and everything by reference: what is handed down by value is copied at each step.
+        let routed = {
+            let routed = pin!(self.route(connection, parts, present, &id, body, &mut tracker));
+            std::panic::AssertUnwindSafe(routed).catch_unwind().await
         };
-        let mut response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => error.into_response(dialect, id_text),
-            Err(_) => ErrorResponse {
-                close: true,
-                ..ErrorResponse::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal_error",
-                    "the proxy failed at this request; its log says more",
-                )
+        let mut response = match routed.unwrap_or_else(|_| Err(ErrorResponse::internal())) {
+            Ok(Routed::Local(response)) => {
+                tracker.answered_locally(response.status());
+                response
             }
-            .into_response(dialect, id_text),
+            Ok(Routed::Forwarded { forwarded, switches }) => relay(connection, forwarded.track(tracker), switches),
+            Err(error) => {
+                tracker.answered_locally(error.status);
+                error.into_response(dialect, id.to_str().unwrap_or_default())
+            }
         };
-        if self.proxy.routes().is_stopping() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if self.routes().is_stopping() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, CLOSE);
         }
         if connection.request.is_unread() {
@@ -178,28 +166,46 @@ impl Server {
         response.map(|body| body.ending(Arc::clone(connection)))
     }
 
-    async fn dispatch(
+    fn track(&self, connection: &Connection, parts: &Parts, id: &HeaderValue) -> RequestTracker {
+        RequestTracker::begin(
+            self.proxy.telemetry(),
+            &RequestStart {
+                method: &parts.method,
+                path: parts.uri.path(),
+                headers: &parts.headers,
+                request_id: id.to_str().unwrap_or_default(),
+                peer: connection.peer,
+            },
+        )
+    }
+
+    /// The way of a request, step by step.
+    async fn route(
         &self,
         connection: &Connection,
         parts: &mut Parts,
         present: HeaderSet,
         id: &HeaderValue,
         body: RequestBody,
-        mut tracker: RequestTracker,
-    ) -> Result<Response<ClientBody>, ErrorResponse> {
-        let answered = match validate::check(parts, present) {
-            Err(error) => Err((error, tracker)),
-            Ok(()) if local::handles(&parts.method, parts.uri.path()) => {
-                let answered = self.serve_local(parts).await;
-                tracker.answered_locally(answered.as_ref().map_or_else(|error| error.status, Response::status));
-                return answered;
-            }
-            Ok(()) => self.carry(connection, parts, present, id, body, tracker).await,
-        };
-        answered.map_err(|(error, mut tracker)| {
-            tracker.answered_locally(error.status);
-            error
-        })
+        tracker: &mut RequestTracker,
+    ) -> Result<Routed, ErrorResponse> {
+        validate::check(parts, present)?;
+        if local::handles(&parts.method, parts.uri.path()) {
+            return self.serve_local(parts).await.map(Routed::Local);
+        }
+        // A proxy that has not learned who serves what by now never will; one that has goes on serving until its last
+        // connection has ended.
+        if self.routes().is_stopping() && !self.routes().has_settled() {
+            return Err(ErrorResponse::shutting_down());
+        }
+        let (model, body) = extract_model(parts, present, body, &self.limits).await?;
+        let switches =
+            headers::prepare_request(parts.version, &mut parts.headers, present, &connection.client, id).is_some();
+        let request = Box::new(with_head(parts, body as _));
+        match self.proxy.forward(&model, request, &connection.cancel, tracker).await {
+            Ok(forwarded) => Ok(Routed::Forwarded { forwarded, switches }),
+            Err(error) => Err(ErrorResponse::proxy(&error, model.as_str())),
+        }
     }
 
     /// Health and models. The router decodes ids; errors take the caller's shape.
@@ -240,43 +246,29 @@ impl Server {
             }
         }
     }
+}
 
-    async fn carry(
-        &self,
-        connection: &Connection,
-        parts: &mut Parts,
-        present: HeaderSet,
-        id: &HeaderValue,
-        body: RequestBody,
-        tracker: RequestTracker,
-    ) -> Result<Response<ClientBody>, (ErrorResponse, RequestTracker)> {
-        // One that has not discovered who serves what will not any more; one that has goes on serving until its last
-        // connection has ended.
-        if self.routes().is_stopping() && !self.routes().has_settled() {
-            return Err((ErrorResponse::shutting_down(), tracker));
+/// A request that was answered without an error.
+enum Routed {
+    Local(Response<ClientBody>),
+    Forwarded { forwarded: Forwarded, switches: bool },
+}
+
+/// Makes a backend's response the client's.
+fn relay(connection: &Connection, relayed: Relayed, switches: bool) -> Response<ClientBody> {
+    match relayed {
+        Relayed::Response(mut response) => {
+            headers::prepare_response(response.status(), response.headers_mut());
+            response.map(ClientBody::forwarded)
         }
-        let (model, body) = match extract_model(parts, present, body, &self.limits).await {
-            Ok(named) => named,
-            Err(error) => return Err((error, tracker)),
-        };
-        let switch = headers::prepare_request(parts.version, &mut parts.headers, present, &connection.client, id);
-        let request = Box::new(with_head(parts, body as _));
-        match self.proxy.forward(&model, request, &connection.cancel, tracker).await {
-            Err((refusal, tracker)) => Err((ErrorResponse::refusal(&refusal, model.as_str()), tracker)),
-            Ok(Forwarded::Response(mut response)) => {
-                let status = response.status();
-                headers::prepare_response(status, response.headers_mut());
-                Ok(response.map(ClientBody::carried))
+        Relayed::Tunnel(head, tunnel) => {
+            let mut response = head.map(|()| ClientBody::here(Bytes::new()));
+            headers::prepare_response(StatusCode::SWITCHING_PROTOCOLS, response.headers_mut());
+            // Its bytes go both ways when the client has the head.
+            if switches {
+                connection.put_tunnel(tunnel);
             }
-            Ok(Forwarded::Tunnel(head, upstream)) => {
-                let mut response = head.map(|()| ClientBody::here(Bytes::new()));
-                headers::prepare_response(StatusCode::SWITCHING_PROTOCOLS, response.headers_mut());
-                // Its bytes go both ways when the client has the head.
-                if switch.is_some() {
-                    connection.put_tunnel(upstream);
-                }
-                Ok(response)
-            }
+            response
         }
     }
 }
