@@ -1,3 +1,3 @@
-//! The one atomic that the domain uses, named in one place so that a model checker can put its own there.
+//! The atomics that the domain uses, named in one place so that a model checker can put its own there.
 
-pub use std::sync::atomic::{AtomicUsize, Ordering};
+pub use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};

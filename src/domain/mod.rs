@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod backend;
 pub mod backend_url;
+pub mod balance;
 pub mod container;
 pub mod drain;
 pub mod gate;

@@ -57,7 +57,11 @@ impl JsonFinder {
         let (key, after) = plain_text(bytes)?;
         let [b':', after @ ..] = spaces(after) else { return None };
         let value = spaces(after);
-        match Key::kind_of_plain(key) {
+        let kind = Key::kind_of_plain(key);
+        if let (Some(prefix), Ok(KeyKind::Other)) = (&mut self.prefix, &kind) {
+            prefix.top_key(key);
+        }
+        match kind {
             Ok(KeyKind::Other) if value.first().copied().is_some_and(begins_scalar) => Some(self.scalar(value)),
             Ok(KeyKind::Other) => Some(self.next(State::Value, value)),
             Ok(KeyKind::Model) if self.model.is_none() => {
@@ -185,8 +189,16 @@ impl JsonFinder {
     #[inline(always)]
     fn text_of<'a>(&mut self, role: Role, bytes: &'a [u8]) -> &'a [u8] {
         match to_quote(bytes) {
-            [b'"', rest @ ..] => self.next(role.after(), rest),
+            [b'"', rest @ ..] => {
+                if self.prefix.is_some() {
+                    self.note_string(role, bytes.get(..bytes.len() - rest.len() - 1).unwrap_or_default(), true);
+                }
+                self.next(role.after(), rest)
+            }
             rest => {
+                if self.prefix.is_some() {
+                    self.note_string(role, bytes.get(..bytes.len() - rest.len()).unwrap_or_default(), false);
+                }
                 self.role = role;
                 self.next(State::Text, rest)
             }

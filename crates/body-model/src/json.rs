@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::byte_class::{begins_word, is_space, is_word_byte};
 use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
+use super::prefix::{PREFIX_MAX_BYTES, Place, PrefixHasher};
 use super::stack::Stack;
 use super::strings::{Key, KeyKind, Value};
 
@@ -84,6 +85,8 @@ pub(super) struct JsonFinder {
     value: Value,
     pub(super) ascii_only: bool,
     pub(super) model: Option<Arc<str>>,
+    /// Follows how the prompt begins, where that is asked for.
+    pub(super) prefix: Option<Box<PrefixHasher>>,
 }
 
 impl JsonFinder {
@@ -99,7 +102,12 @@ impl JsonFinder {
             value: Value::default(),
             ascii_only,
             model: None,
+            prefix: None,
         }
+    }
+
+    pub(super) fn hash_prefix(&mut self) {
+        self.prefix = Some(Box::new(PrefixHasher::new()));
     }
 
     pub(super) fn model(&self) -> Option<&Arc<str>> {
@@ -107,6 +115,26 @@ impl JsonFinder {
     }
 
     pub(super) fn feed(&mut self, chunk: &[u8]) -> Result<(), FindError> {
+        match &mut self.prefix {
+            // What is looked at of a body must not depend on how it is cut.
+            Some(prefix) if !prefix.is_settled() && self.offset + chunk.len() as u64 > PREFIX_MAX_BYTES => {
+                let within = usize::try_from(PREFIX_MAX_BYTES.saturating_sub(self.offset)).unwrap_or_default();
+                let (head, tail) = chunk.split_at(chunk.len().min(within));
+                self.feed_part(head)?;
+                self.settle_prefix();
+                self.feed_part(tail)
+            }
+            _ => self.feed_part(chunk),
+        }
+    }
+
+    fn settle_prefix(&mut self) {
+        if let Some(prefix) = &mut self.prefix {
+            prefix.settle();
+        }
+    }
+
+    fn feed_part(&mut self, chunk: &[u8]) -> Result<(), FindError> {
         let mut rest = self.skim(chunk);
         while let Some((&byte, after)) = rest.split_first() {
             let pos = chunk.len() - rest.len();
@@ -123,7 +151,8 @@ impl JsonFinder {
         Ok(())
     }
 
-    pub(super) fn finish(&self) -> Result<(), FindError> {
+    pub(super) fn finish(&mut self) -> Result<(), FindError> {
+        self.settle_prefix();
         match self.state {
             State::End if self.model.is_some() => Ok(()),
             State::End | State::Start(0 | BOM_LEN) | State::Object => Err(FindError::MissingModel),
@@ -217,6 +246,7 @@ impl JsonFinder {
 
     /// Takes one byte of a string.
     fn text(&mut self, byte: u8) -> Result<(), FindError> {
+        self.note_byte(byte);
         match byte {
             b'"' => self.close_text(),
             b'\\' => {
@@ -224,6 +254,29 @@ impl JsonFinder {
                 Ok(())
             }
             _ => self.keep(byte),
+        }
+    }
+
+    /// Shows a byte of a string, as it stands in the body, to who hashes them.
+    fn note_byte(&mut self, byte: u8) {
+        if self.prefix.is_none() {
+            return;
+        }
+        let ends = self.state == State::Text && byte == b'"';
+        let piece = [byte];
+        let piece = if ends { &[][..] } else { &piece };
+        self.note_string(self.role, piece, ends);
+    }
+
+    /// Shows a piece of a string to who hashes them.
+    #[inline(always)]
+    pub(super) fn note_string(&mut self, role: Role, piece: &[u8], ends: bool) {
+        let Some(prefix) = &mut self.prefix else { return };
+        let (depth, element) = (self.nesting.depth(), self.nesting.elements());
+        match role {
+            Role::TopKey => prefix.top_key_piece(piece, ends),
+            Role::Model => {}
+            Role::NestedKey | Role::Skipped => prefix.string(piece, Place { role, depth, element, ends }),
         }
     }
 
@@ -261,6 +314,7 @@ impl JsonFinder {
 
     /// Takes the character after a backslash.
     fn escape(&mut self, byte: u8, pos: usize) -> Result<(), FindError> {
+        self.note_byte(byte);
         let unit = match byte {
             b'"' | b'\\' | b'/' => byte,
             b'b' => 0x08,
@@ -281,6 +335,7 @@ impl JsonFinder {
 
     /// Takes one of the four digits of a `\u` escape.
     fn digit(&mut self, left: u8, byte: u8, pos: usize) -> Result<(), FindError> {
+        self.note_byte(byte);
         let Some(digit) = char::from(byte).to_digit(16) else {
             return Err(self.malformed(pos, "a hexadecimal digit"));
         };

@@ -12,6 +12,7 @@ mod header_params;
 mod json;
 mod multipart;
 mod part_headers;
+mod prefix;
 mod readings;
 mod scan;
 mod simd;
@@ -20,6 +21,7 @@ mod strings;
 
 pub use error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
 pub use multipart::{BOUNDARY_MAX_BYTES, PART_HEAD_MAX_BYTES};
+pub use prefix::{PREFIX_MAX_BYTES, Prefix};
 pub use stack::MAX_DEPTH;
 pub use strings::MODEL_MAX_BYTES;
 
@@ -72,6 +74,32 @@ impl ModelFinder {
         }))
     }
 
+    /// Has it look, too, at how the prompt begins. Only bodies in JSON have one.
+    pub fn hash_prefix(&mut self) {
+        if let Format::Json(finder) = &mut self.format {
+            finder.hash_prefix();
+        }
+    }
+
+    /// Returns true while what is still to come may change [`Self::prefix`]: before the end of the body and of its first
+    /// [`PREFIX_MAX_BYTES`].
+    #[must_use]
+    pub fn awaits_prefix(&self) -> bool {
+        match &self.format {
+            Format::Json(finder) => finder.prefix.as_ref().is_some_and(|prefix| !prefix.is_settled()),
+            Format::Multipart(_) => false,
+        }
+    }
+
+    /// How the prompt begins, as far as it was read; `None` if it has none or it was not asked for.
+    #[must_use]
+    pub fn prefix(&self) -> Option<Prefix> {
+        match &self.format {
+            Format::Json(finder) => finder.prefix.as_ref()?.prefix(),
+            Format::Multipart(_) => None,
+        }
+    }
+
     fn new(format: Format) -> Self {
         Self { format, failed: None }
     }
@@ -108,7 +136,7 @@ impl ModelFinder {
     /// earlier call.
     pub fn finish(&mut self) -> Result<(), FindError> {
         self.live()?;
-        let result = match &self.format {
+        let result = match &mut self.format {
             Format::Json(finder) => finder.finish(),
             Format::Multipart(finder) => finder.finish(),
         };

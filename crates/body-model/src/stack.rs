@@ -12,17 +12,25 @@ pub(super) struct Stack {
     /// One bit per open bracket: set for an object.
     objects: [u64; WORDS],
     depth: usize,
+    /// How many values were closed that stood at the second level: a number for each message of a list.
+    elements: u32,
 }
 
 impl Stack {
     pub(super) const fn new() -> Self {
-        Self { objects: [0; WORDS], depth: 0 }
+        Self { objects: [0; WORDS], depth: 0, elements: 0 }
     }
 
     /// How many brackets are open.
     #[inline]
     pub(super) fn depth(&self) -> usize {
         self.depth
+    }
+
+    /// How many values were closed that stood at the second level.
+    #[inline]
+    pub(super) fn elements(&self) -> u32 {
+        self.elements
     }
 
     /// Opens a bracket; false if that would be too deep.
@@ -44,6 +52,7 @@ impl Stack {
             return false;
         }
         self.depth -= 1;
+        self.elements = self.elements.wrapping_add(u32::from(self.depth == 2));
         true
     }
 

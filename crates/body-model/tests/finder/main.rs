@@ -7,3 +7,4 @@ mod forms;
 mod generated;
 mod json_bodies;
 mod oracle;
+mod prefix;

@@ -1,0 +1,169 @@
+//! The two policies: fewest requests, and affinity to a prefix.
+
+use super::mix;
+
+/// How much more than its share of the waiting requests a member may have before a request with a key goes elsewhere.
+const BOUND_FACTOR: f32 = 1.5;
+/// How many waiting requests a member may have beyond that, so that small pools do not spill at once.
+const BOUND_SLACK: f32 = 6.0;
+/// How many requests in flight weigh as much as one that waits for its first byte: prefill queues, decoding hardly does.
+const DECODES_PER_PREFILL: f32 = 64.0;
+/// How much chance counts beside load where members weigh differently. The more, the better the shares keep to the weights
+/// in a pool with little to do; with 4 they do within a tenth.
+const LUCK: f32 = 4.0;
+
+/// How the members of a pool share its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Requests that begin alike go to the same member.
+    #[default]
+    PrefixAffinity,
+    /// The member with the fewest requests takes the next one.
+    LeastRequests,
+}
+
+/// The state of one member at the moment of a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// A number that every proxy knows the member by, see [`super::stable_hash`].
+    pub id: u64,
+    /// Its share, from 1.
+    pub weight: u16,
+    /// Its tier; a tier is used only while no lower one has a member that can take a request.
+    pub tier: u8,
+    /// Requests that wait for their first byte.
+    pub waiting: u32,
+    /// All requests.
+    pub in_flight: u32,
+    /// Whether it can take one more.
+    pub has_room: bool,
+    /// Whether it is ejected for its failures. It takes requests only where every other member is, too.
+    pub is_ejected: bool,
+    /// Whether it has just joined: it counts as loaded like the average, so that it is not flooded.
+    pub is_new: bool,
+}
+
+/// A member that was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// Its place among the members.
+    pub index: usize,
+    /// Whether the request had a key and its first member was too busy.
+    pub spilled: bool,
+}
+
+/// Chooses the member that takes a request. `key` says how the request begins, `chance` is a random number.
+///
+/// Returns `None` if no member has room.
+pub fn choose(
+    members: impl Iterator<Item = Member> + Clone,
+    policy: Policy,
+    key: Option<u64>,
+    chance: u64,
+) -> Option<Choice> {
+    let usable = Usable::among(members.clone())?;
+    let usable_members = members.enumerate().filter(move |(_, member)| usable.has(member));
+    let totals = Totals::of(usable_members.clone().map(|(_, member)| member));
+    match key {
+        Some(key) if policy == Policy::PrefixAffinity => by_key(usable_members.clone(), &totals, key)
+            .or_else(|| least(usable_members, &totals, chance).map(|index| Choice { index, spilled: true })),
+        _ => least(usable_members, &totals, chance).map(|index| Choice { index, spilled: false }),
+    }
+}
+
+/// Which members a choice is between.
+#[derive(Clone, Copy)]
+struct Usable {
+    tier: u8,
+    ejected: bool,
+}
+
+impl Usable {
+    /// The lowest tier with room; members that are ejected only if there is no other in any tier.
+    fn among(members: impl Iterator<Item = Member>) -> Option<Self> {
+        let with_room = members.filter(|member| member.has_room);
+        with_room.map(|member| (member.is_ejected, member.tier)).min().map(|(ejected, tier)| Self { tier, ejected })
+    }
+
+    fn has(self, member: &Member) -> bool {
+        member.has_room && member.tier == self.tier && member.is_ejected == self.ejected
+    }
+}
+
+/// What the members come to together.
+struct Totals {
+    count: f32,
+    weight: f32,
+    waiting: f32,
+    in_flight: f32,
+    same_weight: bool,
+}
+
+impl Totals {
+    fn of(members: impl Iterator<Item = Member>) -> Self {
+        let mut totals = Self { count: 0.0, weight: 0.0, waiting: 0.0, in_flight: 0.0, same_weight: true };
+        let mut first = None;
+        for member in members {
+            totals.count += 1.0;
+            totals.weight += f32::from(member.weight);
+            totals.waiting += member.waiting as f32;
+            totals.in_flight += member.in_flight as f32;
+            totals.same_weight &= *first.get_or_insert(member.weight) == member.weight;
+        }
+        totals
+    }
+
+    /// The load of a member: at least the average of the others' where it is new.
+    fn load(&self, member: &Member) -> (f32, f32) {
+        let (waiting, in_flight) = (member.waiting as f32, member.in_flight as f32);
+        match member.is_new && self.count > 1.0 {
+            false => (waiting, in_flight),
+            true => {
+                let average = |all: f32, own: f32| own.max((all - own) / (self.count - 1.0));
+                (average(self.waiting, waiting), average(self.in_flight, in_flight))
+            }
+        }
+    }
+}
+
+/// The member with the least load. Where all weigh the same: the fewest that wait, then the fewest in flight, ties by
+/// chance. Else each is taken for a queue that is served at the rate of its weight, with a random length to come: so the
+/// shares follow the weights whether the pool is busy or not.
+fn least(members: impl Iterator<Item = (usize, Member)>, totals: &Totals, chance: u64) -> Option<usize> {
+    let cost = |member: &Member| {
+        let ((waiting, in_flight), luck) = (totals.load(member), mix(chance ^ member.id));
+        match totals.same_weight {
+            true => (waiting, in_flight, unit(luck)),
+            false => {
+                let load = waiting + in_flight / DECODES_PER_PREFILL;
+                ((load - LUCK * totals.count * unit(luck).ln()) / f32::from(member.weight), 0.0, 0.0)
+            }
+        }
+    };
+    let costs = members.map(|(index, member)| (index, cost(&member)));
+    costs.min_by(|(_, a), (_, b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)).map(|(index, _)| index)
+}
+
+/// The first member in the order of the key (weighted rendezvous hashing) that has no more than its share of the
+/// waiting requests, within a bound.
+fn by_key(members: impl Iterator<Item = (usize, Member)>, totals: &Totals, key: u64) -> Option<Choice> {
+    let rank = |member: &Member| -unit(mix(key ^ member.id)).ln() / f32::from(member.weight);
+    let within = |member: &Member| {
+        let share = (totals.waiting + 1.0) * f32::from(member.weight) / totals.weight;
+        totals.load(member).0 + 1.0 <= BOUND_FACTOR * share + BOUND_SLACK
+    };
+    let (mut first, mut best): (Option<f32>, Option<(f32, usize)>) = (None, None);
+    for (index, member) in members {
+        let rank = rank(&member);
+        first = Some(first.map_or(rank, |first| first.min(rank)));
+        if best.is_none_or(|(least, _)| rank < least) && within(&member) {
+            best = Some((rank, index));
+        }
+    }
+    best.map(|(rank, index)| Choice { index, spilled: first.is_some_and(|first| first < rank) })
+}
+
+/// A number above 0 and up to 1 from random bits.
+fn unit(bits: u64) -> f32 {
+    ((bits >> 40) as f32 + 1.0) / (1_u32 << 24) as f32
+}
