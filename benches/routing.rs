@@ -78,6 +78,7 @@ fn container(number: usize) -> Container {
         health_check_took: None,
         last_end: None,
         origin: None,
+        service: None,
         restarts: 0,
     }
 }

@@ -40,6 +40,7 @@ fn container(name: &str, condition: Condition) -> Container {
         restarts: 0,
         last_end: None,
         origin: None,
+        service: None,
     }
 }
 

@@ -9,6 +9,7 @@ use super::container::{ContainerId, EngineTime};
 use super::gate::Gate;
 use super::labels::BasePath;
 use super::model_name::ModelName;
+use super::pool::Replica;
 
 /// The number of a registration, unique for the life of the process and growing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +54,8 @@ pub struct Backend<L> {
     pub gate: Arc<Gate>,
     /// The application's way to it.
     pub link: Arc<L>,
+    /// Its place among the replicas of its models.
+    pub replica: Replica,
 }
 
 impl<L> Backend<L> {

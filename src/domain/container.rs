@@ -215,6 +215,9 @@ pub struct Container {
     pub last_end: Option<RunEnd>,
     /// How its server is spoken to, where a URL says so. `None`: plain HTTP, with the `Host` that clients send.
     pub origin: Option<Arc<Origin>>,
+    /// The service that it is one of several containers of, where the source knows such: those of one service are
+    /// replicas.
+    pub service: Option<Arc<str>>,
 }
 
 impl Container {

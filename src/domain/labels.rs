@@ -1,7 +1,10 @@
 //! The labels by which a container asks to be served.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+use super::balance::Policy;
 
 /// Opts a container in, by the exact value `true`.
 pub const ENABLE: &str = "inference.enable";
@@ -10,8 +13,26 @@ pub const PORT: &str = "inference.port";
 /// The URL prefix of the server's API.
 pub const BASE_PATH: &str = "inference.api.base_path";
 
+/// Joins containers of different services as replicas.
+pub const POOL: &str = "inference.pool";
+/// How the container's pool is balanced.
+pub const BALANCE: &str = "inference.balance";
+/// The container's share among replicas.
+pub const WEIGHT: &str = "inference.weight";
+/// The container's tier among replicas.
+pub const PRIORITY: &str = "inference.priority";
+/// The most requests at the container at a time.
+pub const MAX_REQUESTS: &str = "inference.max_requests";
+
 /// The values of [`ENABLE`] that keep a container out on purpose.
 const OFF: [&str; 8] = ["", "false", "no", "off", "0", "f", "n", "disabled"];
+
+/// The largest weight.
+pub const WEIGHT_MAX: u16 = 1000;
+/// The last tier.
+pub const PRIORITY_MAX: u8 = 9;
+/// The longest name of a pool, in bytes.
+const POOL_MAX_BYTES: usize = 64;
 
 const DEFAULT_PORT: u16 = 8000;
 const DEFAULT_BASE_PATH: &str = "/v1";
@@ -28,6 +49,16 @@ pub struct InferenceLabels {
     pub port: u16,
     /// The prefix of its API.
     pub base_path: BasePath,
+    /// The pool that it joins, whatever its service.
+    pub pool: Option<Arc<str>>,
+    /// How its pool is balanced, if it says so.
+    pub balance: Option<Policy>,
+    /// Its share, from 1 to [`WEIGHT_MAX`].
+    pub weight: u16,
+    /// Its tier, from 0 to [`PRIORITY_MAX`].
+    pub priority: u8,
+    /// The most requests at it at a time.
+    pub max_requests: Option<u32>,
 }
 
 /// The prefix that stands before an API's paths: empty for the root, else `/…` without a slash at the end.
@@ -69,7 +100,15 @@ impl Default for BasePath {
 
 impl Default for InferenceLabels {
     fn default() -> Self {
-        Self { port: DEFAULT_PORT, base_path: BasePath::default() }
+        Self {
+            port: DEFAULT_PORT,
+            base_path: BasePath::default(),
+            pool: None,
+            balance: None,
+            weight: 1,
+            priority: 0,
+            max_requests: None,
+        }
     }
 }
 
@@ -126,13 +165,49 @@ pub fn parse<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<InferenceLabel
         labels.base_path = BasePath::parse(value)
             .ok_or_else(|| error(BASE_PATH, value, "a path such as \"/v1\", or \"/\" for none"))?;
     }
+    parse_replica(get, &mut labels)?;
     Ok(labels)
+}
+
+/// Reads what a container says of its place among replicas.
+fn parse_replica<'a>(get: impl Fn(&str) -> Option<&'a str>, labels: &mut InferenceLabels) -> Result<(), LabelError> {
+    if let Some(value) = get(POOL) {
+        let pool = pool(value).ok_or_else(|| error(POOL, value, "a name of letters, digits and \"-._\""))?;
+        labels.pool = Some(pool);
+    }
+    if let Some(value) = get(BALANCE) {
+        let expected = "\"prefix_affinity\" or \"least_requests\"";
+        labels.balance = Some(Policy::parse(value).ok_or_else(|| error(BALANCE, value, expected))?);
+    }
+    if let Some(value) = get(WEIGHT) {
+        let weight = number(value, 1..=u32::from(WEIGHT_MAX)).and_then(|weight| u16::try_from(weight).ok());
+        labels.weight = weight.ok_or_else(|| error(WEIGHT, value, "a number from 1 to 1000"))?;
+    }
+    if let Some(value) = get(PRIORITY) {
+        let priority = number(value, 0..=u32::from(PRIORITY_MAX)).and_then(|priority| u8::try_from(priority).ok());
+        labels.priority = priority.ok_or_else(|| error(PRIORITY, value, "a number from 0 to 9"))?;
+    }
+    if let Some(value) = get(MAX_REQUESTS) {
+        let most = number(value, 1..=u32::MAX);
+        labels.max_requests = Some(most.ok_or_else(|| error(MAX_REQUESTS, value, "a number from 1, such as \"32\""))?);
+    }
+    Ok(())
+}
+
+fn pool(value: &str) -> Option<Arc<str>> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    ((1..=POOL_MAX_BYTES).contains(&value.len()) && value.bytes().all(is_plain)).then(|| Arc::from(value))
+}
+
+/// Digits only, within this range.
+fn number(value: &str, range: RangeInclusive<u32>) -> Option<u32> {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| value.parse().ok()).flatten().filter(|number| range.contains(number))
 }
 
 /// Digits only: `u16::from_str` would take `+80` as well.
 fn port(value: &str) -> Option<u16> {
-    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| value.parse().ok()).flatten().filter(|port| *port != 0)
+    number(value, 1..=u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
 }
 
 fn error(label: &'static str, value: &str, expected: &'static str) -> LabelError {
@@ -202,6 +277,20 @@ mod tests {
     }
 
     #[test]
+    fn a_place_among_replicas_is_read() {
+        let labels = read(&[
+            (POOL, "llama-70b"),
+            (BALANCE, "least_requests"),
+            (WEIGHT, "1000"),
+            (PRIORITY, "9"),
+            (MAX_REQUESTS, "32"),
+        ]);
+        let labels = labels.unwrap_or_else(|e| unreachable!("{e}"));
+        assert_eq!((labels.pool.as_deref(), labels.balance), (Some("llama-70b"), Some(Policy::LeastRequests)));
+        assert_eq!((labels.weight, labels.priority, labels.max_requests), (1000, 9, Some(32)));
+    }
+
+    #[test]
     fn bad_values_are_refused_with_what_would_be_right() {
         let long = format!("/{}", "a".repeat(300));
         for (label, value) in [
@@ -228,6 +317,17 @@ mod tests {
             (BASE_PATH, "/v\n1"),
             (BASE_PATH, "/v 1"),
             (BASE_PATH, long.as_str()),
+            (POOL, ""),
+            (POOL, "a b"),
+            (BALANCE, "round_robin"),
+            (BALANCE, ""),
+            (WEIGHT, "0"),
+            (WEIGHT, "1001"),
+            (WEIGHT, "1.5"),
+            (PRIORITY, "10"),
+            (PRIORITY, "-1"),
+            (MAX_REQUESTS, "0"),
+            (MAX_REQUESTS, "many"),
         ] {
             let Err(error) = read(&[(label, value)]) else { unreachable!("{label}={value:?} was taken") };
             assert_eq!(error.label, label);

@@ -9,5 +9,6 @@ pub mod drain;
 pub mod gate;
 pub mod labels;
 pub mod model_name;
+pub mod pool;
 pub mod signal;
 pub mod table;

@@ -142,7 +142,12 @@ async fn an_answer_that_a_drain_cuts_looks_broken_to_every_client() {
         let end = Signal::new();
         let backend = one_event(head, &end, false).await;
         let drain = DrainPolicy { timeout: Duration::from_millis(300), readmit_after: Duration::from_secs(300) };
-        let rules = TableRules { drain, refresh_every: Duration::from_secs(30) };
+        let rules = TableRules {
+            drain,
+            refresh_every: Duration::from_secs(30),
+            replicas: Default::default(),
+            balance: Default::default(),
+        };
         let stage = Stage::tuned(&[("m", backend.address())], Tuning { rules, ..Tuning::default() }).await;
         let mut new = stage.client().await;
         new.send(post("/v1/x", MODEL)).await;

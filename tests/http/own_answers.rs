@@ -101,7 +101,12 @@ async fn a_request_that_a_drain_cut_is_told_the_true_reason() {
         })
         .await;
         let drain = DrainPolicy { timeout: Duration::from_millis(50), readmit_after: Duration::from_secs(300) };
-        let rules = TableRules { drain, refresh_every: Duration::from_secs(30) };
+        let rules = TableRules {
+            drain,
+            refresh_every: Duration::from_secs(30),
+            replicas: Default::default(),
+            balance: Default::default(),
+        };
         let stage = Stage::tuned(&[("m", backend.address())], Tuning { rules, ..Tuning::default() }).await;
         let mut client = stage.client().await;
         client.send(post("/v1/x", MODEL)).await;

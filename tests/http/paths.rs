@@ -64,7 +64,11 @@ async fn rule_07_the_base_path_takes_the_place_of_v1_and_nothing_else_changes() 
     let backend = RawBackend::answering(OK).await;
     for (base, expected) in [("/", "/x%2F/y?model=m&a=%zz"), ("/api/v2", "/api/v2/x%2F/y?model=m&a=%zz")] {
         let stage = Stage::before(backend.address()).await;
-        let labels = Ok(InferenceLabels { port: backend.address().port(), base_path: BasePath::parse(base).unwrap() });
+        let labels = Ok(InferenceLabels {
+            port: backend.address().port(),
+            base_path: BasePath::parse(base).unwrap(),
+            ..InferenceLabels::default()
+        });
         // A second container at the same address: the last one to become healthy serves.
         stage.source.put(Container { labels, ..container("b1") });
         let moved = |shared: &app::route_store::RouteStore| {
@@ -82,7 +86,11 @@ async fn rule_07_the_base_path_takes_the_place_of_v1_and_nothing_else_changes() 
 async fn rule_07_without_a_base_path_no_target_begins_with_two_slashes() {
     let backend = RawBackend::answering(OK).await;
     let stage = Stage::before(backend.address()).await;
-    let labels = Ok(InferenceLabels { port: backend.address().port(), base_path: BasePath::parse("/").unwrap() });
+    let labels = Ok(InferenceLabels {
+        port: backend.address().port(),
+        base_path: BasePath::parse("/").unwrap(),
+        ..InferenceLabels::default()
+    });
     stage.source.put(Container { labels, ..container("b1") });
     let moved = |shared: &app::route_store::RouteStore| {
         shared.load().table.models().first().is_some_and(|(claim, _)| claim.backend.base_path.as_str().is_empty())

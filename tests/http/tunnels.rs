@@ -62,7 +62,12 @@ async fn rule_18_a_tunnel_carries_bytes_both_ways_and_is_counted() {
 async fn rule_18_a_tunnel_is_drained_and_cut_at_the_deadline() {
     let backend = echo().await;
     let drain = DrainPolicy { timeout: Duration::from_millis(400), readmit_after: Duration::from_secs(300) };
-    let rules = TableRules { drain, refresh_every: Duration::from_secs(30) };
+    let rules = TableRules {
+        drain,
+        refresh_every: Duration::from_secs(30),
+        replicas: Default::default(),
+        balance: Default::default(),
+    };
     let stage = Stage::tuned(&[("m", backend.address())], Tuning { rules, ..Tuning::default() }).await;
     let mut client = open(&stage).await;
     stage.source.edge(&ContainerId::new("b0"), LifecycleEvent::Signal(Sent::TERM));

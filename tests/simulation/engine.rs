@@ -150,6 +150,7 @@ impl Engine {
             restarts: 0,
             last_end: None,
             origin: None,
+            service: None,
         };
         let source = SourceId(dice.up_to(2) as u8);
         self.containers.insert(id.clone(), Truth { container, models: models(dice), source });

@@ -51,7 +51,12 @@ pub struct Proxy {
 impl Proxy {
     pub fn new() -> Self {
         let drain = DrainPolicy { timeout: DRAIN, readmit_after: READMIT };
-        let table = RoutingTable::new(TableRules { drain, refresh_every: Duration::from_secs(30) });
+        let table = RoutingTable::new(TableRules {
+            drain,
+            refresh_every: Duration::from_secs(30),
+            replicas: Default::default(),
+            balance: Default::default(),
+        });
         #[allow(clippy::disallowed_methods, reason = "any first moment will do; time moves by hand from here")]
         let now = Instant::now();
         Self {

@@ -54,7 +54,12 @@ impl Stage {
         let name = HeaderValue::from_static("the proxy of this test");
         let ways = UpstreamSettings { user_agent: name.clone(), ..UpstreamSettings::default() };
         let drain = DrainPolicy { timeout: DRAIN, readmit_after: Duration::from_secs(300) };
-        let (shared, queue) = RouteStore::new(Table::new(TableRules { drain, refresh_every: 2 * PROBE_EVERY }));
+        let (shared, queue) = RouteStore::new(Table::new(TableRules {
+            drain,
+            refresh_every: 2 * PROBE_EVERY,
+            replicas: Default::default(),
+            balance: Default::default(),
+        }));
         let upstream = HttpUpstream::new(ways).unwrap();
         let upstream: Arc<dyn UpstreamClient> = Arc::new(match tls {
             Some(tls) => upstream.with_tls(tls),

@@ -31,6 +31,7 @@ pub fn container(id: &str) -> Container {
         restarts: 0,
         last_end: None,
         origin: None,
+        service: None,
     }
 }
 

@@ -65,7 +65,12 @@ impl Default for Tuning {
             http: HttpSettings::default(),
             // Connections are used again from the first response on, so that tests need not let a backend prove itself.
             upstream: UpstreamSettings { probation: Duration::ZERO, ..UpstreamSettings::default() },
-            rules: TableRules { drain, refresh_every: Duration::from_secs(30) },
+            rules: TableRules {
+                drain,
+                refresh_every: Duration::from_secs(30),
+                replicas: Default::default(),
+                balance: Default::default(),
+            },
             carries: None,
             telemetry: None,
         }

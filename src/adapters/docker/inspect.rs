@@ -9,6 +9,7 @@ use domain::labels;
 use domain::signal::Signal;
 
 use super::api_types::{Health, HealthRun, HealthTest, Inspect, State, Summary};
+use super::cache::COMPOSE_PROJECT;
 use super::settings::LabelFilter;
 use super::time::rfc3339;
 
@@ -18,6 +19,12 @@ const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CAN_BE_SET_FROM: (u32, u32) = (29, 7);
 /// On the tasks of Swarm, whose stop timeout is not in an inspection.
 const SWARM_TASK: &str = "com.docker.swarm.task.id";
+/// The label of a Swarm service's name.
+const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
+/// The label of a Compose service's name.
+const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+/// The label of what `docker compose run` started.
+const COMPOSE_ONEOFF: &str = "com.docker.compose.oneoff";
 /// The longest wait that is believed; the engine takes a negative one for "for ever".
 pub const MAX_STOP_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many characters of a health check's output are kept.
@@ -53,7 +60,19 @@ pub fn container(inspect: &Inspect, reach: Reach, default_stop_timeout: Option<D
         restarts: u64::try_from(inspect.restart_count).unwrap_or(0),
         last_end: last_end(state),
         origin: None,
+        service: service(&inspect.config.labels),
     }
+}
+
+/// The service that a container is one of several of: Compose's or Swarm's. What `compose run` starts is none of them.
+fn service(labels: &BTreeMap<String, String>) -> Option<Arc<str>> {
+    let get = |name: &str| labels.get(name).filter(|value| !value.is_empty());
+    if let Some(service) = get(SWARM_SERVICE) {
+        return Some(Arc::from(service.as_str()));
+    }
+    let is_oneoff = get(COMPOSE_ONEOFF).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let (project, service) = (get(COMPOSE_PROJECT)?, get(COMPOSE_SERVICE)?);
+    (!is_oneoff).then(|| Arc::from(format!("{project}/{service}")))
 }
 
 /// How the last run ended. A container that runs has none: the engine forgets it with the start.

@@ -67,7 +67,11 @@ impl Probe {
             name: Arc::from(url.to_string()),
             started_at: now(began),
             condition: Condition::Starting,
-            labels: Ok(InferenceLabels { port: url.port, base_path: url.base_path.clone() }),
+            labels: Ok(InferenceLabels {
+                port: url.port,
+                base_path: url.base_path.clone(),
+                ..InferenceLabels::default()
+            }),
             reach: nowhere(&url),
             stop_signal: Signal::TERM,
             stop_timeout: Some(NEVER_KILLED),
@@ -76,6 +80,7 @@ impl Probe {
             restarts: 0,
             last_end: None,
             origin: Some(Arc::new(url.origin())),
+            service: None,
         };
         Self {
             url,

@@ -38,6 +38,16 @@ pub const SETTINGS: &[Documented] = &[
         "30s",
         "how often a backend in service is asked for its models anew, once it is idle",
     ),
+    documented(
+        "PROXY_REPLICAS",
+        "service",
+        "which containers with the same model share it: those of one service, off: none, all: all",
+    ),
+    documented(
+        "PROXY_BALANCE",
+        "prefix_affinity",
+        "how replicas share requests: prefix_affinity sends prompts that begin alike to the same one, least_requests to the least busy",
+    ),
     documented("PROXY_MAX_BUFFERED_BODY", "64MiB", "most of one body that is held, or decoded, to find its model"),
     documented(
         "PROXY_MAX_BUFFERED_TOTAL",

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 pub use documented::{Documented, SETTINGS};
 use domain::backend_url::BackendUrl;
+use domain::balance::Policy;
 use domain::drain::DrainPolicy;
+use domain::pool::Replicas;
 use domain::table::TableRules;
 
 /// Everything that can be set. [`Settings::read`] makes it from the environment.
@@ -28,6 +30,10 @@ pub struct Settings {
     pub readmit_after: Duration,
     /// How often a backend in service is asked for its models anew.
     pub models_refresh: Duration,
+    /// Which containers with the same model are replicas.
+    pub replicas: Replicas,
+    /// How replicas share their requests.
+    pub balance: Policy,
     /// The most bytes of one body that are held, or decoded, to find its model.
     pub max_buffered_body: usize,
     /// The most bytes of all bodies together that are held to find their models.
@@ -105,6 +111,12 @@ const SHOWN_VALUE_CHARS: usize = 80;
 pub const MAX_CONNECTIONS: usize = 16_384;
 /// The most backends that are no containers.
 const BACKENDS_MAX: usize = 64;
+/// The values of `PROXY_REPLICAS`.
+const REPLICAS: [(&str, Replicas); 3] =
+    [("service", Replicas::Service), ("off", Replicas::Off), ("all", Replicas::All)];
+/// The values of `PROXY_BALANCE`.
+const BALANCE: [(&str, Policy); 2] =
+    [("prefix_affinity", Policy::PrefixAffinity), ("least_requests", Policy::LeastRequests)];
 /// The least that may be held of one body.
 const LEAST_HELD: usize = 1024;
 
@@ -136,6 +148,8 @@ impl Settings {
             stop_delay: time("PROXY_STOP_DELAY", Duration::ZERO, Duration::ZERO)?,
             readmit_after: time("PROXY_READMIT_AFTER", 300 * second, second)?,
             models_refresh: time("PROXY_MODELS_REFRESH", 30 * second, second / 10)?,
+            replicas: one_of("PROXY_REPLICAS", ("service, off or all", &REPLICAS), &get)?,
+            balance: one_of("PROXY_BALANCE", ("prefix_affinity or least_requests", &BALANCE), &get)?,
             max_buffered_body: size("PROXY_MAX_BUFFERED_BODY", 64 << 20)?,
             max_buffered_total: size("PROXY_MAX_BUFFERED_TOTAL", 512 << 20)?,
             max_connections: get("PROXY_MAX_CONNECTIONS")
@@ -181,6 +195,8 @@ impl Settings {
         TableRules {
             drain: DrainPolicy { timeout: self.drain_timeout, readmit_after: self.readmit_after },
             refresh_every: self.models_refresh,
+            replicas: self.replicas,
+            balance: self.balance,
         }
     }
 }
@@ -206,6 +222,17 @@ fn parsed<T: std::str::FromStr>(
         None => Ok(default),
         Some(text) => text.parse().map_err(|_| error(name, &text, expected, example)),
     }
+}
+
+/// One of several words; the first where it is unset.
+fn one_of<T: Copy + Default>(
+    name: &'static str,
+    (expected, words): (&'static str, &[(&'static str, T)]),
+    get: &impl Fn(&'static str) -> Option<String>,
+) -> Result<T, SettingError> {
+    let Some(text) = get(name) else { return Ok(T::default()) };
+    let known = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    known.ok_or_else(|| error(name, &text, expected, words.first().map_or("", |(word, _)| word)))
 }
 
 fn log_format(get: &impl Fn(&'static str) -> Option<String>) -> Result<LogFormat, SettingError> {

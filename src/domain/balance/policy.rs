@@ -22,6 +22,21 @@ pub enum Policy {
     LeastRequests,
 }
 
+impl Policy {
+    /// Reads a policy by the name that settings and labels have for it.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::PrefixAffinity, Self::LeastRequests].into_iter().find(|policy| policy.name() == name)
+    }
+
+    /// Returns its name in settings and labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PrefixAffinity => "prefix_affinity",
+            Self::LeastRequests => "least_requests",
+        }
+    }
+}
+
 /// The state of one member at the moment of a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {

@@ -1,4 +1,5 @@
-//! Claims: a backend's right to a model's name. The newest claim serves; the others wait behind it.
+//! Claims: a backend's right to a model's name. The pool whose first member turned healthy last serves; the claims of
+//! other pools wait behind it.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ pub struct Claim<L> {
     pub backend: Arc<Backend<L>>,
     /// The model, as the backend calls it.
     pub model: ModelName,
-    /// Its place among those that turned healthy; the highest serves.
+    /// Its place among those that turned healthy. The highest of a pool comes first.
     pub order: u64,
 }
 
@@ -26,10 +27,17 @@ impl<L> Clone for Claim<L> {
     }
 }
 
+impl<L> Claim<L> {
+    /// Orders the claims to one model, the highest first. Members of a pool stand together: no two pools have one order.
+    fn rank(&self) -> (u64, u64) {
+        (self.backend.replica.pool.order, self.order)
+    }
+}
+
 /// What a model's name comes to.
 #[derive(Debug)]
 pub enum Resolution<'a, L> {
-    /// These backends claim it, the one that serves first. Never empty.
+    /// These backends claim it, the members of the pool that serves it first, see [`super::members`]. Never empty.
     Claimed(&'a [Claim<L>]),
     /// Its backend is going.
     Draining,
@@ -92,13 +100,17 @@ impl<L> RoutingTable<L> {
             self.claim_count += 1;
             let claim = Claim { backend: Arc::clone(backend), model: offered.name.clone(), order };
             let mut claims = self.claims.get(&offered.name).map_or_else(Vec::new, |claims| claims.to_vec());
-            let place = claims.partition_point(|other| other.order > order);
+            let pool = &backend.replica.pool;
+            let is_first_of_pool = !claims.iter().any(|other| Arc::ptr_eq(&other.backend.replica.pool, pool));
+            let before = claims.first().map(|other| Arc::clone(&other.backend));
+            let place = claims.partition_point(|other| other.rank() > claim.rank());
             claims.insert(place, claim);
-            if let [winner, displaced, ..] = claims.as_slice() {
+            if let (Some(before), true) = (before, is_first_of_pool) {
+                let (winner, displaced) = if place == 0 { (backend, &before) } else { (&before, backend) };
                 out.push(Transition::Collision {
                     model: offered.name.clone(),
-                    winner: Arc::clone(&winner.backend),
-                    displaced: Arc::clone(if place == 0 { &displaced.backend } else { backend }),
+                    winner: Arc::clone(winner),
+                    displaced: Arc::clone(displaced),
                 });
             }
             self.claims.insert(offered.name.clone(), claims.into());
@@ -116,14 +128,14 @@ impl<L> RoutingTable<L> {
             let Some(claims) = self.claims.get(model) else { continue };
             let left: Vec<_> =
                 claims.iter().filter(|c| c.backend.registration != backend.registration).cloned().collect();
-            let served = claims.first().is_some_and(|c| c.backend.registration == backend.registration);
+            let served = claims.first().map(|c| Arc::clone(&c.backend.replica.pool));
             self.claim_count = self.claim_count.saturating_sub(claims.len() - left.len());
             match left.first() {
                 None => {
                     self.claims.remove(model);
                 }
                 Some(next) => {
-                    if served {
+                    if served.is_some_and(|pool| !Arc::ptr_eq(&pool, &next.backend.replica.pool)) {
                         let backend = Arc::clone(&next.backend);
                         out.push(Transition::TookOver { model: model.clone(), backend });
                     }

@@ -77,25 +77,27 @@ impl<L> RoutingTable<L> {
     ) {
         let full = self.claim_count + models.len() > MAX_CLAIMS;
         let registration = Registration(self.next_sequence());
+        let Some(Ok(labels)) = self.entries.get(id).map(|entry| entry.container.labels.clone()) else { return };
+        let replica = if full { None } else { self.join(id, &labels, order, now) };
         let Some(entry) = self.entries.get_mut(id) else { return };
-        let Ok(labels) = &entry.container.labels else { return };
-        if full {
+        let Some(replica) = replica else {
             let none_of_it = models.iter().map(|model| model.name.clone());
             entry.left_out = sorted(entry.left_out.iter().cloned().chain(none_of_it).collect());
             entry.set(State::Waiting(Waiting::TooMany), now);
             out.push(Transition::Abandon(id.clone()));
             return self.warn(id, Warning::TableFull, out);
-        }
+        };
         let backend = Arc::new(Backend {
             registration,
             container: id.clone(),
             name: Arc::clone(&entry.container.name),
             started_at: entry.container.started_at,
             address,
-            base_path: labels.base_path.clone(),
+            base_path: labels.base_path,
             origin: entry.container.origin.clone(),
             gate: Arc::new(Gate::new()),
             link: Arc::new(link),
+            replica,
         });
         let ready = Ready {
             backend: Arc::clone(&backend),

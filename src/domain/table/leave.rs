@@ -40,6 +40,7 @@ impl<L> RoutingTable<L> {
         }
         out.push(Transition::LeftService { backend: Arc::clone(&backend), models: Arc::clone(&models), reason, drain });
         self.disclaim(&backend, models.iter(), out);
+        self.leave_pool(&backend.container, &backend.replica.pool.id);
     }
 
     /// The container of backends that are on their way out died, or was told to stop: their time is shorter now.

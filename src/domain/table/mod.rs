@@ -11,6 +11,7 @@ mod history;
 mod inspected;
 mod leave;
 mod lifecycle;
+mod pools;
 mod rename;
 mod serve;
 #[cfg(test)]
@@ -25,11 +26,14 @@ pub use claims::{Claim, Resolution};
 pub use entry::{Discovering, Draining, Ended, Entry, Ready, SourceId, Stale, State, Stopping, Waiting};
 pub use event::{DiscoveryRequest, Generation, TableEvent, Transition, Warning};
 pub use history::{History, LastEnd};
+pub use pools::members;
 
 use super::backend::{OfferedModel, Registration};
+use super::balance::Policy;
 use super::container::{ContainerId, Uninspected};
 use super::drain::DrainPolicy;
 use super::model_name::ModelName;
+use super::pool::{Pool, PoolId, Replicas};
 
 /// The most models of one backend; what it lists beyond is left out.
 pub const MAX_MODELS_PER_BACKEND: usize = 1024;
@@ -48,6 +52,10 @@ pub struct TableRules {
     pub drain: DrainPolicy,
     /// How often a backend in service is asked for its models anew.
     pub refresh_every: Duration,
+    /// Which containers with the same model are replicas.
+    pub replicas: Replicas,
+    /// How replicas share their requests, where no label says otherwise.
+    pub balance: Policy,
 }
 
 /// One version of the table.
@@ -56,6 +64,7 @@ pub struct RoutingTable<L> {
     rules: TableRules,
     entries: BTreeMap<ContainerId, Entry<L>>,
     claims: HashMap<ModelName, Arc<[Claim<L>]>>,
+    pools: BTreeMap<PoolId, Arc<Pool>>,
     claim_count: usize,
     served: HashMap<ModelName, Vec<ContainerId>>,
     draining: Vec<Draining<L>>,
@@ -69,6 +78,7 @@ impl<L> Clone for RoutingTable<L> {
             rules: self.rules,
             entries: self.entries.clone(),
             claims: self.claims.clone(),
+            pools: self.pools.clone(),
             claim_count: self.claim_count,
             served: self.served.clone(),
             draining: self.draining.clone(),
@@ -88,6 +98,7 @@ impl<L> RoutingTable<L> {
             rules,
             entries: BTreeMap::new(),
             claims: HashMap::new(),
+            pools: BTreeMap::new(),
             claim_count: 0,
             served: HashMap::new(),
             draining: Vec::new(),

@@ -46,6 +46,7 @@ impl<L> Backend<L> {
             origin: self.origin.clone(),
             gate: Arc::clone(&self.gate),
             link: Arc::clone(&self.link),
+            replica: self.replica.clone(),
         }
     }
 }

@@ -80,6 +80,7 @@ fn container(name: &str) -> Container {
         restarts: 0,
         last_end: None,
         origin: None,
+        service: None,
     }
 }
 
@@ -148,7 +149,8 @@ impl Scene {
 
     fn readmitting_after(readmit_after: Duration) -> Self {
         let drain = DrainPolicy { timeout: DRAIN, readmit_after };
-        let rules = TableRules { drain, refresh_every: REFRESH };
+        let rules =
+            TableRules { drain, refresh_every: REFRESH, replicas: Default::default(), balance: Default::default() };
         #[allow(clippy::disallowed_methods, reason = "any first moment will do; time moves by hand from here")]
         let now = Instant::now();
         Self { table: RoutingTable::new(rules), now, told: Vec::new(), ends: Vec::new(), engine: RUN }

@@ -1,0 +1,149 @@
+//! Pools: the backends that share the requests of a model as replicas of one another.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::atomic::{AtomicU32, Ordering};
+use super::balance::{HotKeys, Member, Outlier, Policy};
+use super::container::{Container, ContainerId};
+
+/// How long a backend that came into service counts as averagely loaded, so that it is not flooded.
+const JOINS_FOR: Duration = Duration::from_secs(5);
+
+/// Which containers with the same model are replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Replicas {
+    /// Those of one service, or of one `inference.pool`.
+    #[default]
+    Service,
+    /// None: of two containers with one model the last to turn healthy serves it.
+    Off,
+    /// All.
+    All,
+}
+
+/// The name of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PoolId {
+    /// One container, alone.
+    Container(ContainerId),
+    /// The containers of one service: what they run as is the same.
+    Service(Arc<str>),
+    /// The containers with this `inference.pool`.
+    Named(Arc<str>),
+    /// Every container.
+    All,
+}
+
+impl PoolId {
+    /// Returns the pool that a container belongs to.
+    pub fn of(container: &Container, rule: Replicas) -> Self {
+        let named = container.labels.as_ref().ok().and_then(|labels| labels.pool.clone());
+        match (rule, named, &container.service) {
+            (Replicas::All, _, _) => Self::All,
+            (Replicas::Service, Some(name), _) => Self::Named(name),
+            (Replicas::Service, None, Some(service)) => Self::Service(Arc::clone(service)),
+            (Replicas::Service, None, None) | (Replicas::Off, _, _) => Self::Container(container.id.clone()),
+        }
+    }
+}
+
+impl fmt::Display for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Container(id) => id.fmt(f),
+            Self::Service(name) | Self::Named(name) => f.write_str(name),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
+/// What the members of a pool have in common.
+#[derive(Debug)]
+pub struct Pool {
+    /// Its name.
+    pub id: PoolId,
+    /// When its first member turned healthy, in the order of the table. Of two pools with one model the later serves.
+    pub order: u64,
+    /// How many requests had a key, and how many of them went to another member than the key's first.
+    pub keyed: AtomicU32,
+    /// See [`Self::keyed`].
+    pub spilled: AtomicU32,
+    hot_keys: OnceLock<HotKeys>,
+}
+
+impl Pool {
+    /// A pool without members.
+    pub fn new(id: PoolId, order: u64) -> Self {
+        Self { id, order, keyed: AtomicU32::new(0), spilled: AtomicU32::new(0), hot_keys: OnceLock::new() }
+    }
+
+    /// Returns the counts of the keys of its requests. They take no memory before they are asked for.
+    pub fn hot_keys(&self) -> &HotKeys {
+        self.hot_keys.get_or_init(HotKeys::default)
+    }
+}
+
+/// A backend as the member of a pool.
+#[derive(Debug, Clone)]
+pub struct Replica {
+    /// Its pool.
+    pub pool: Arc<Pool>,
+    /// A number by which every proxy knows it.
+    pub id: u64,
+    /// Its share, from 1.
+    pub weight: u16,
+    /// Its tier: lower ones first.
+    pub tier: u8,
+    /// The most requests at it at a time.
+    pub max_requests: usize,
+    /// How its pool is balanced, as far as it has a say.
+    pub policy: Policy,
+    /// When it came into service.
+    pub joined: Instant,
+    /// What it is doing.
+    pub load: Arc<Load>,
+}
+
+/// What a member is doing, counted where requests pass.
+#[derive(Debug, Default)]
+pub struct Load {
+    waiting: AtomicU32,
+    /// Its failures.
+    pub outlier: Outlier,
+}
+
+impl Load {
+    /// A request begins to wait for its first byte.
+    pub fn begin_waiting(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request waits no longer.
+    pub fn end_waiting(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many requests wait for their first byte.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+impl Replica {
+    /// Returns its state for a choice. `may` says whether it may be chosen at all; `now_millis` is the time by which
+    /// [`Outlier`] counts.
+    pub fn member(&self, in_flight: usize, may: bool, now: Instant, now_millis: u64) -> Member {
+        Member {
+            id: self.id,
+            weight: self.weight,
+            tier: self.tier,
+            waiting: self.load.waiting(),
+            in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
+            has_room: may && in_flight < self.max_requests,
+            is_ejected: self.load.outlier.is_ejected(now_millis),
+            is_new: now.saturating_duration_since(self.joined) < JOINS_FOR,
+        }
+    }
+}

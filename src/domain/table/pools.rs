@@ -1,0 +1,69 @@
+//! Pools come with their first member and go with their last.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::entry::{Discovering, Entry, Ready, State};
+use super::{Claim, RoutingTable};
+use crate::balance::stable_hash;
+use crate::container::ContainerId;
+use crate::labels::InferenceLabels;
+use crate::pool::{Load, Pool, PoolId, Replica};
+
+impl<L> RoutingTable<L> {
+    /// Returns the place of a container among its replicas. Its pool is there from now on.
+    pub(super) fn join(
+        &mut self,
+        id: &ContainerId,
+        labels: &InferenceLabels,
+        order: u64,
+        now: Instant,
+    ) -> Option<Replica> {
+        let pool_id = PoolId::of(&self.entries.get(id)?.container, self.rules.replicas);
+        let pool = match self.pools.get(&pool_id) {
+            Some(pool) => Arc::clone(pool),
+            None => {
+                let pool = Arc::new(Pool::new(pool_id.clone(), self.first_order(&pool_id).min(order)));
+                self.pools.insert(pool_id, Arc::clone(&pool));
+                pool
+            }
+        };
+        Some(Replica {
+            pool,
+            id: stable_hash(id.as_str()),
+            weight: labels.weight,
+            tier: labels.priority,
+            max_requests: labels.max_requests.map_or(usize::MAX, |most| most as usize),
+            policy: labels.balance.unwrap_or(self.rules.balance),
+            joined: now,
+            load: Arc::new(Load::default()),
+        })
+    }
+
+    /// When the first of a pool's containers turned healthy. Those that are still asked for their models count, so that
+    /// it does not depend on who answers first.
+    fn first_order(&self, pool: &PoolId) -> u64 {
+        let order = |entry: &Entry<L>| match entry.state {
+            State::Ready(Ready { order, .. }) | State::Discovering(Discovering { order, .. }) => Some(order),
+            _ => None,
+        };
+        let of_it = self.entries.values().filter(|entry| PoolId::of(&entry.container, self.rules.replicas) == *pool);
+        of_it.filter_map(order).min().unwrap_or(u64::MAX)
+    }
+
+    /// A member leaves its pool. The pool goes with its last one.
+    pub(super) fn leave_pool(&mut self, id: &ContainerId, pool: &PoolId) {
+        let is_member =
+            |entry: &Entry<L>| matches!(&entry.state, State::Ready(r) if r.backend.replica.pool.id == *pool);
+        if !self.entries.iter().any(|(other, entry)| other != id && is_member(entry)) {
+            self.pools.remove(pool);
+        }
+    }
+}
+
+/// Returns how many of these claims, from the first on, are of the pool that serves.
+pub fn members<L>(claims: &[Claim<L>]) -> usize {
+    let Some(first) = claims.first() else { return 0 };
+    let pool = &first.backend.replica.pool;
+    claims.iter().take_while(|claim| Arc::ptr_eq(&claim.backend.replica.pool, pool)).count()
+}
