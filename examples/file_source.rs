@@ -139,6 +139,8 @@ fn container(line: &str) -> Option<Option<Container>> {
         restarts: 0,
         last_end: None,
         origin: None,
+        service: None,
+        service: None,
     };
     Some(labels::opted_in(label).then_some(container))
 }

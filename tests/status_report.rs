@@ -47,7 +47,12 @@ fn container(name: &str, condition: Condition) -> Container {
 impl Scene {
     fn of(containers: impl IntoIterator<Item = Container>) -> Self {
         let drain = DrainPolicy { timeout: Duration::from_secs(60), readmit_after: Duration::from_secs(300) };
-        let table = RoutingTable::new(TableRules { drain, refresh_every: Duration::from_secs(30) });
+        let table = RoutingTable::new(TableRules {
+            drain,
+            refresh_every: Duration::from_secs(30),
+            replicas: Default::default(),
+            balance: Default::default(),
+        });
         let mut scene = Self { table, now: Instant::now() };
         scene.apply(TableEvent::Source(
             SourceId(0),

@@ -11,16 +11,26 @@ pub struct Lease {
     backend: Arc<Backend>,
     cancel: Arc<RequestCancel>,
     key: usize,
+    /// Whether nothing has come yet of the body of the response.
+    waits: bool,
 }
 
 impl Lease {
-    /// Takes a lease, unless the backend's gate is closed.
+    /// Takes a lease, unless the backend's gate is closed or it has as many requests as it may.
     pub(super) fn take(backend: &Arc<Backend>, cancel: &Arc<RequestCancel>) -> Option<Self> {
-        if !backend.gate.try_enter() {
+        if !backend.gate.try_enter_within(backend.replica.max_requests) {
             return None;
         }
+        backend.replica.load.begin_waiting();
         let key = backend.link.enlist(cancel);
-        Some(Self { backend: Arc::clone(backend), cancel: Arc::clone(cancel), key })
+        Some(Self { backend: Arc::clone(backend), cancel: Arc::clone(cancel), key, waits: true })
+    }
+
+    /// The first byte of the response's body has come.
+    pub(super) fn first_byte(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.backend.replica.load.end_waiting();
+        }
     }
 
     /// Whose it is.
@@ -43,6 +53,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.first_byte();
         self.backend.link.dismiss(self.key);
         if self.backend.gate.leave() {
             self.backend.link.drained();

@@ -45,12 +45,13 @@ impl Forwarded {
 
     /// Has the lease and the record of the request last as long as the body, or the tunnel.
     pub fn track(self, tracker: RequestTracker) -> Relayed {
-        let Self { response, lease } = self;
+        let Self { response, mut lease } = self;
         match response {
             UpstreamResponse::Response(response) => {
                 Relayed::Response(response.map(|body| LeasedBody::new(body, lease, tracker)))
             }
             UpstreamResponse::Tunnel(head, upstream) => {
+                lease.first_byte();
                 lease.cancel().begin_streaming();
                 let upstream = Box::new(ObservedTunnel { upstream, cancel: Arc::clone(lease.cancel()) });
                 Relayed::Tunnel(head, Tunnel { upstream, lease, tracker })
@@ -174,6 +175,7 @@ impl Body for LeasedBody {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(data), Some(in_flight)) = (frame.data_ref(), &mut this.in_flight) {
                     in_flight.lease.cancel().note_received();
+                    in_flight.lease.first_byte();
                     in_flight.tracker.handed_over(data.len());
                 }
                 this.note_end();

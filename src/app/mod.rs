@@ -7,6 +7,8 @@ pub mod lease;
 pub mod leased_body;
 pub mod link;
 pub mod proxy;
+pub mod replay;
+mod replicas;
 pub mod request_tracker;
 pub mod route_store;
 pub mod settings;

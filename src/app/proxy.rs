@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use domain::balance::PrefixKeys;
 use domain::drain::LeaveReason;
 use domain::model_name::ModelName;
-use domain::table::Resolution;
+use domain::table::{self, Claim, Resolution};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Uri};
 use ports::telemetry::{Outcome, Telemetry};
@@ -18,6 +19,9 @@ use super::Backend;
 use super::cancel::RequestCancel;
 use super::lease::Lease;
 use super::leased_body::Forwarded;
+use super::link::Link;
+use super::replay::Replay;
+use super::replicas::{self, Chosen};
 use super::request_tracker::RequestTracker;
 use super::route_store::{RouteSnapshot, RouteStore};
 use super::target::{self, API_PREFIX};
@@ -49,8 +53,10 @@ pub enum ProxyError {
     Draining,
     /// A container that has served it is not ready, or the proxy itself does not know yet.
     Unavailable,
-    /// As many requests as can be are at the backend.
+    /// As many connections as can be are open to the backend.
     Busy,
+    /// Every replica has as many requests as it may.
+    AllBusy,
     /// The backend did not answer.
     Unreachable,
     /// What the backend sent is no answer by the rules of the protocol: why.
@@ -79,9 +85,20 @@ enum Attempt {
     },
 }
 
+/// What helps to choose among the replicas of a model.
+#[derive(Default)]
+pub struct ReplicaHints {
+    /// How the request begins.
+    pub prefix: Option<PrefixKeys>,
+    /// Its body, where that is all there.
+    pub replay: Option<Replay>,
+}
+
 /// The backends that did not take a request.
 #[derive(Default)]
 struct Tries {
+    /// Whether the model has several replicas.
+    has_choice: bool,
     backends: Vec<Arc<Backend>>,
     /// Whether one of them failed, rather than left service while the request waited for a connection.
     failed: bool,
@@ -126,25 +143,42 @@ impl Proxy {
     pub async fn forward(
         &self,
         model: &ModelName,
+        hints: ReplicaHints,
         mut request: BoxRequest,
         cancel: &Arc<RequestCancel>,
         tracker: &mut RequestTracker,
     ) -> Result<Forwarded, ProxyError> {
+        let ReplicaHints { prefix, mut replay } = hints;
         let (mut tries, mut original) = (Tries::default(), Original::default());
         loop {
-            let lease = self.lease_once_settled(model, &tries, cancel, tracker).await?;
+            let lease = self.lease_once_settled(model, prefix, &mut tries, cancel, tracker).await?;
             original.point(&mut request, lease.backend())?;
             tracker.attempt(&lease, request.headers_mut());
+            let saved = replay.take_if(|_| tries.has_choice).map(|replay| replay.save(&request));
             let slot = RequestSlot::new(request);
             let attempted = attempt(&lease, &slot).await;
             match (attempted, slot.take()) {
-                (Attempt::Responded(response), _) => return Ok(Forwarded::new(response, lease, tracker)),
+                (Attempt::Responded(response), _) => match saved {
+                    Some(saved) if self.is_declined(model, &response, &lease, &mut tries, tracker) => {
+                        request = saved.into_request();
+                    }
+                    _ => {
+                        self.note_outcome(model, replicas::failure(response.status()), &lease, &tries);
+                        return Ok(Forwarded::new(response, lease, tracker));
+                    }
+                },
                 (Attempt::Failed(SendFailure::RequestBody(error)), _) => return Err(ProxyError::RequestBody(error)),
                 (attempted, Some(untouched)) => {
                     self.not_taken(attempted, lease.backend(), &mut tries, tracker)?;
                     request = untouched;
                 }
-                (attempted, None) => return Err(self.broken_off(attempted, &lease, tracker)),
+                (attempted, None) => {
+                    let error = self.broken_off(attempted, &lease, tracker);
+                    if !matches!(error, ProxyError::Cut(_)) {
+                        self.note_outcome(model, Some("it broke the request off"), &lease, &tries);
+                    }
+                    return Err(error);
+                }
             }
         }
     }
@@ -175,6 +209,44 @@ impl Proxy {
         Ok(())
     }
 
+    /// Returns true if a replica declined the request and another one has room for it: that one gets it, once.
+    fn is_declined(
+        &self,
+        model: &ModelName,
+        response: &UpstreamResponse,
+        lease: &Lease,
+        tries: &mut Tries,
+        tracker: &mut RequestTracker,
+    ) -> bool {
+        let status = response.status();
+        if !replicas::is_declined(status) {
+            return false;
+        }
+        let backend = lease.backend();
+        let published = self.routes.load();
+        let has_room = |other: &Backend| {
+            other.registration != backend.registration
+                && tries.allow(other)
+                && !other.gate.is_closed()
+                && other.gate.in_flight() < other.replica.max_requests
+        };
+        if !members_of(&published, model).iter().any(|claim| has_room(&claim.backend)) {
+            return false;
+        }
+        tracker.attempt_failed(backend, &format!("it declined with {status}; another replica gets the request"));
+        self.note_outcome(model, replicas::failure(status), lease, tries);
+        tries.backends.push(Arc::clone(backend));
+        true
+    }
+
+    /// Notes how a request ended at a replica.
+    fn note_outcome(&self, model: &ModelName, failed: Option<&str>, lease: &Lease, tries: &Tries) {
+        if tries.has_choice {
+            let published = self.routes.load();
+            replicas::note_outcome(failed, lease.backend(), members_of(&published, model), &self.routes.clock);
+        }
+    }
+
     /// Notes that a backend may have begun a request and gave no response. No other backend gets it.
     fn broken_off(&self, attempted: Attempt, lease: &Lease, tracker: &mut RequestTracker) -> ProxyError {
         if let Attempt::Interrupted { force_closed: true } = attempted {
@@ -203,17 +275,18 @@ impl Proxy {
     async fn lease_once_settled(
         &self,
         model: &ModelName,
-        tries: &Tries,
+        prefix: Option<PrefixKeys>,
+        tries: &mut Tries,
         cancel: &Arc<RequestCancel>,
         tracker: &mut RequestTracker,
     ) -> Result<Lease, ProxyError> {
-        let lease = self.lease(model, tries, cancel, tracker);
+        let lease = self.lease(model, prefix, tries, cancel, tracker);
         if !matches!(lease, Err(ProxyError::Unavailable)) || self.routes.has_settled() {
             return lease;
         }
         // A proxy before us that does not ask whether we are ready sends requests from the first moment on.
         let _ = Box::pin(tokio::time::timeout(START_WAIT, self.routes.until_settled())).await;
-        self.lease(model, tries, cancel, tracker)
+        self.lease(model, prefix, tries, cancel, tracker)
     }
 
     /// Chooses a backend and takes a lease in one step: a gate that closes in between refuses, and the next in line is
@@ -221,13 +294,14 @@ impl Proxy {
     fn lease(
         &self,
         model: &ModelName,
-        tries: &Tries,
+        prefix: Option<PrefixKeys>,
+        tries: &mut Tries,
         cancel: &Arc<RequestCancel>,
         tracker: &mut RequestTracker,
     ) -> Result<Lease, ProxyError> {
         let mut published = self.routes.load();
         for _ in 1..MAX_LOOKS {
-            let lease = self.lease_by(&published, model, tries, cancel, tracker);
+            let lease = self.lease_by(&published, model, prefix, tries, cancel, tracker);
             if lease.is_ok() {
                 return lease;
             }
@@ -237,26 +311,47 @@ impl Proxy {
             }
             published = now;
         }
-        self.lease_by(&published, model, tries, cancel, tracker)
+        self.lease_by(&published, model, prefix, tries, cancel, tracker)
     }
 
     fn lease_by(
         &self,
         published: &RouteSnapshot,
         model: &ModelName,
-        tries: &Tries,
+        prefix: Option<PrefixKeys>,
+        tries: &mut Tries,
         cancel: &Arc<RequestCancel>,
         tracker: &mut RequestTracker,
     ) -> Result<Lease, ProxyError> {
-        let table = &published.table;
-        match table.resolve(model.as_str()) {
+        match published.table.resolve(model.as_str()) {
             Resolution::Claimed(claims) => {
                 if let Some(claim) = claims.first().filter(|_| tries.backends.is_empty()) {
                     tracker.routed(&claim.model);
                 }
-                let mut backends = claims.iter().map(|claim| &claim.backend).filter(|backend| tries.allow(backend));
-                let lease = backends.find_map(|backend| Lease::take(backend, cancel));
-                lease.ok_or_else(|| if tries.failed { tries.failure() } else { ProxyError::Draining })
+                let (members, others) = claims.split_at(table::members(claims));
+                tries.has_choice = members.len() > 1;
+                let take = |claim: &Claim<Link>| match tries.allow(&claim.backend) {
+                    true => Lease::take(&claim.backend, cancel),
+                    false => None,
+                };
+                let lease = match members {
+                    [only] => take(only),
+                    members => {
+                        let may = |backend: &Backend| tries.allow(backend);
+                        let chance = self.routes.chance();
+                        match replicas::lease(members, prefix, may, cancel, &self.routes.clock, chance) {
+                            Chosen::Lease(lease) => Some(lease),
+                            Chosen::Busy => return Err(ProxyError::AllBusy),
+                            Chosen::None => None,
+                        }
+                    }
+                };
+                let lease = lease.or_else(|| others.iter().find_map(take));
+                lease.ok_or_else(|| match members {
+                    _ if tries.failed => tries.failure(),
+                    [only] if !only.backend.gate.is_closed() && tries.allow(&only.backend) => ProxyError::AllBusy,
+                    _ => ProxyError::Draining,
+                })
             }
             _ if tries.failed => Err(tries.failure()),
             Resolution::Draining => Err(ProxyError::Draining),
@@ -279,6 +374,14 @@ impl Proxy {
         let published = self.routes.load();
         let mut draining = published.table.draining().iter();
         draining.find(|draining| draining.backend.registration == registration).map(|found| found.reason.clone())
+    }
+}
+
+/// The replicas that serve a model.
+fn members_of<'a>(published: &'a RouteSnapshot, model: &ModelName) -> &'a [Claim<Link>] {
+    match published.table.resolve(model.as_str()) {
+        Resolution::Claimed(claims) => claims.get(..table::members(claims)).unwrap_or_default(),
+        Resolution::Draining | Resolution::Unavailable | Resolution::Unknown => &[],
     }
 }
 

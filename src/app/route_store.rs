@@ -1,18 +1,21 @@
 //! What the writer of the table and the carriers of requests share.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use domain::backend::Registration;
+use domain::balance::mix;
 use domain::model_name::ModelName;
 use domain::table::TableEvent;
 use tokio::sync::{Notify, mpsc};
 
 use super::Table;
 use super::link::Link;
+use super::replicas::Clock;
 use super::status::{Phase, Report, SourceLine, Standing, report};
 use super::watcher::now;
 
@@ -36,6 +39,8 @@ pub struct RouteSnapshot {
     starting: OnceLock<usize>,
     /// The models for which there is no room.
     left_out: OnceLock<HashSet<ModelName>>,
+    /// Whether any model has more than one backend to choose from.
+    has_replicas: OnceLock<bool>,
 }
 
 impl RouteSnapshot {
@@ -46,12 +51,18 @@ impl RouteSnapshot {
             first_names: OnceLock::new(),
             starting: OnceLock::new(),
             left_out: OnceLock::new(),
+            has_replicas: OnceLock::new(),
         }
     }
 
     /// The first names of what is served, sorted, and how many more there are.
     pub(super) fn first_names(&self) -> &(Vec<ModelName>, usize) {
         self.first_names.get_or_init(|| self.table.first_names(MODELS_NAMED))
+    }
+
+    /// Returns true if any model has more than one backend to choose from.
+    pub fn has_replicas(&self) -> bool {
+        *self.has_replicas.get_or_init(|| self.table.has_replicas())
     }
 
     /// How many containers may still turn out to serve a model.
@@ -74,6 +85,8 @@ pub struct RouteStore {
     now_ready: Notify,
     stopping: AtomicBool,
     sources: ArcSwap<Vec<SourceLine>>,
+    pub(super) clock: Clock,
+    chances: AtomicU64,
 }
 
 impl RouteStore {
@@ -87,6 +100,8 @@ impl RouteStore {
             now_ready: Notify::new(),
             stopping: AtomicBool::new(false),
             sources: ArcSwap::default(),
+            clock: Clock::start(),
+            chances: AtomicU64::new(RandomState::new().build_hasher().finish()),
         };
         (Arc::new(routes), queue)
     }
@@ -94,6 +109,11 @@ impl RouteStore {
     /// The present version. A request decides by one version, and takes another only if that one refused it.
     pub fn load(&self) -> Guard<Arc<RouteSnapshot>> {
         self.published.load()
+    }
+
+    /// A number by chance.
+    pub(super) fn chance(&self) -> u64 {
+        mix(self.chances.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(super) fn publish(&self, table: Table) {

@@ -33,7 +33,14 @@ impl Gate {
 
     /// Lets one request in, unless the gate is closed. Every `true` must be matched by one [`Gate::leave`].
     pub fn try_enter(&self) -> bool {
-        let enter = |word: usize| (word & DRAINING == 0 && word < DRAINING - 1).then_some(word + 1);
+        self.try_enter_within(usize::MAX)
+    }
+
+    /// Lets one request in, unless the gate is closed or so many are inside.
+    pub fn try_enter_within(&self, most: usize) -> bool {
+        let most = most.min(DRAINING - 1);
+        // A closed gate's word is larger than any number of requests.
+        let enter = |word: usize| (word < most).then_some(word + 1);
         self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
     }
 
@@ -87,6 +94,16 @@ mod tests {
         assert!(!gate.leave());
         assert!(gate.leave(), "the last one out ends the drain");
         assert_eq!(gate.close(), Closed::Already);
+    }
+
+    #[test]
+    fn no_more_than_so_many_get_in() {
+        let gate = Gate::new();
+        assert!(gate.try_enter_within(2) && gate.try_enter_within(2));
+        assert!(!gate.try_enter_within(2));
+        assert!(gate.try_enter_within(3));
+        gate.close();
+        assert!(!gate.try_enter_within(9));
     }
 
     #[test]

@@ -216,6 +216,16 @@ pub enum UpstreamResponse {
     Tunnel(http::Response<()>, Box<dyn Duplex>),
 }
 
+impl UpstreamResponse {
+    /// Returns the status.
+    pub fn status(&self) -> http::StatusCode {
+        match self {
+            Self::Response(response) => response.status(),
+            Self::Tunnel(head, _) => head.status(),
+        }
+    }
+}
+
 /// A connection that carries bytes both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 

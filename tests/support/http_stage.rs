@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use domain::container::{Container, ContainerId};
 use domain::drain::DrainPolicy;
 use domain::labels::InferenceLabels;
-use domain::table::TableRules;
+use domain::table::{State, TableRules};
 use lw_inference_proxy::adapters::http::{Bound, HttpSettings, Server};
 use lw_inference_proxy::adapters::upstream::{HttpUpstream, UpstreamSettings};
 use ports::container_source::ContainerSource;
@@ -136,8 +136,13 @@ impl Stage {
 
     /// A container comes into service.
     pub async fn add(&self, id: &str, model: &str, backend: SocketAddr) -> Container {
+        self.add_labelled(id, model, backend, InferenceLabels::default()).await
+    }
+
+    /// The same, with these labels but for the port.
+    pub async fn add_labelled(&self, id: &str, model: &str, backend: SocketAddr, labels: InferenceLabels) -> Container {
         self.known.lists.lock().unwrap().entry(backend).or_default().push(listed(model));
-        let labels = Ok(InferenceLabels { port: backend.port(), ..InferenceLabels::default() });
+        let labels = Ok(InferenceLabels { port: backend.port(), ..labels });
         let container = Container { labels, ..container(id) };
         let before = self.shared.load().table.active();
         self.source.put(container.clone());
@@ -162,6 +167,14 @@ impl Stage {
         let models = published.table.models();
         let mut backends = models.iter().map(|(claim, _)| &claim.backend);
         backends.find(|backend| backend.container == ContainerId::new(id)).map_or(0, |backend| backend.gate.in_flight())
+    }
+
+    /// How many requests are in flight at the container, whoever serves the model first.
+    pub fn in_flight_of(&self, id: &str) -> usize {
+        match self.shared.load().table.entry(&ContainerId::new(id)).map(|entry| &entry.state) {
+            Some(State::Ready(ready)) => ready.backend.gate.in_flight(),
+            _ => 0,
+        }
     }
 
     pub async fn client(&self) -> RawClient {

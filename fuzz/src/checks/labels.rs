@@ -64,7 +64,7 @@ fn path(value: &str) -> Option<&str> {
 /// Whatever a label says, the URL made with it leads to the container's own address.
 fn stays_on_the_container(read: &InferenceLabels) {
     let InferenceLabels { port, base_path, weight, priority, .. } = read;
-    assert!((1..=1000).contains(&weight) && priority <= 9);
+    assert!((1..=1000).contains(weight) && *priority <= 9);
     let base = base_path.as_str();
     let url = format!("http://192.0.2.1:{port}{base}/models");
     let url: http::Uri = url.parse().expect("address, port and path make a URL");

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use app::replay::Replay;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
@@ -122,6 +123,18 @@ impl Buffer {
     /// How many bytes of the body are held.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Copies the handles of what is held, charged to the total once more. `None` if it is more than this, has trailers, or
+    /// there is no room.
+    pub fn replay(&mut self, most: usize) -> Option<Replay> {
+        self.close_block();
+        let share = Share::of(&self.share.total);
+        if self.bytes > most || !share.take(self.bytes) {
+            return None;
+        }
+        let chunks = self.chunks.iter().map(|chunk| chunk.frame.data_ref().cloned()).collect::<Option<_>>()?;
+        Some(Replay::new(chunks, Box::new(share)))
     }
 
     /// Whether nothing is held.

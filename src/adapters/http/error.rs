@@ -14,6 +14,8 @@ use super::header_set::HeaderSet;
 
 /// What a client is told to wait before it asks again for a model that is on its way, in seconds.
 const RETRY_SOON_SECONDS: u32 = 2;
+/// What a client is told to wait that came while every replica was busy.
+const RETRY_BUSY_SECONDS: u32 = 1;
 /// The header in which Anthropic's clients look for the id of their request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
@@ -162,6 +164,15 @@ impl ErrorResponse {
                 "model_unavailable",
                 format!("the model `{model}` is known but its backend is not ready; send the request again"),
             ),
+            ProxyError::AllBusy => Self {
+                retry_after: Some(RETRY_BUSY_SECONDS),
+                ..Self::soon(
+                    "model_busy",
+                    format!(
+                        "every replica of the model `{model}` has as many requests as it may; send the request again"
+                    ),
+                )
+            },
             ProxyError::Busy => Self::soon(
                 "model_unavailable",
                 format!("the backend of the model `{model}` has as many connections as it may; send the request again"),

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use body_model::{AmbiguousModel, FindError, InvalidBody, ModelFinder};
+use app::replay::{REPLAY_MAX_BYTES, Replay};
+use body_model::{AmbiguousModel, FindError, InvalidBody, ModelFinder, PREFIX_MAX_BYTES, Prefix};
 use bytes::Bytes;
+use domain::balance::PrefixKeys;
 use domain::model_name::ModelName;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -32,6 +34,30 @@ pub struct SearchLimits {
     pub body_idle: Duration,
 }
 
+/// Whether a model may have several backends, so that it matters how a request begins and whether it can be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hinting {
+    Yes,
+    No,
+}
+
+/// What was read of a request.
+pub struct Extracted {
+    /// The model that it names.
+    pub model: ModelName,
+    /// How it begins.
+    pub prefix: Option<PrefixKeys>,
+    /// Its body, to be sent once more, where that is all there and small.
+    pub replay: Option<Replay>,
+    /// Its body, whole.
+    pub body: Pin<Box<BufferedBody>>,
+}
+
+type Found = (ModelName, Option<PrefixKeys>);
+
+/// The most bytes that are held only to know how a request begins: what the finder looks at, and what came with it.
+const HINT_MAX_BYTES: usize = PREFIX_MAX_BYTES as usize;
+
 /// Finds the model: in the body, or in the query where there is no body. The body comes back whole.
 ///
 /// # Errors
@@ -41,28 +67,37 @@ pub async fn extract_model(
     present: HeaderSet,
     body: RequestBody,
     limits: &SearchLimits,
-) -> Result<(ModelName, Pin<Box<BufferedBody>>), ErrorResponse> {
+    hinting: Hinting,
+) -> Result<Extracted, ErrorResponse> {
     let held = Buffer::new(&limits.buffer_budget);
     let (patience, idle) = (IdleTimeout::default(), limits.body_idle);
     // On the heap from the beginning: it goes all the way to the backend.
     let mut body = Box::pin(BufferedBody { held, rest: Some(body), search: None, passing: None, patience, idle });
     if body.is_end_stream() {
         body.has_ended();
-        return Ok((from_query(&parts.uri)?, body));
+        return Ok(Extracted { model: from_query(&parts.uri)?, prefix: None, replay: None, body });
+    }
+    let mut finder = finder(&parts.headers).map_err(|error| ErrorResponse::no_model(&error))?;
+    if hinting == Hinting::Yes {
+        finder.hash_prefix();
     }
     body.search = Some(Search {
-        finder: finder(&parts.headers).map_err(|error| ErrorResponse::no_model(&error))?,
+        finder,
         decoder: match present.any(HeaderSet::CONTENT_ENCODING) {
             true => Decoder::for_headers(&parts.headers, limits.buffered_body, &limits.buffer_budget)?,
             false => None,
         },
     });
-    let model = match from_body(&mut body, limits.buffered_body).await? {
-        Some(model) => model,
+    let (model, prefix) = match from_body(&mut body, limits.buffered_body).await? {
+        Some(found) => found,
         // What said nothing of its length turned out to be empty.
-        None => from_query(&parts.uri)?,
+        None => (from_query(&parts.uri)?, None),
     };
-    Ok((model, body))
+    let replay = match (hinting, &body.rest) {
+        (Hinting::Yes, None) => body.held.replay(REPLAY_MAX_BYTES),
+        _ => None,
+    };
+    Ok(Extracted { model, prefix, replay, body })
 }
 
 /// The finder for the one `Content-Type`, or for none. Of two, some servers take the first and some the last.
@@ -75,7 +110,7 @@ fn finder(headers: &HeaderMap) -> Result<ModelFinder, FindError> {
 }
 
 /// Reads pieces until one of them completes the model's name; `None` for a body without a byte.
-async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<ModelName>, ErrorResponse> {
+async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<Found>, ErrorResponse> {
     let mut is_empty = true;
     while let Some(piece) = next_frame(body).await? {
         if let (Some(data), Some(search)) = (piece.data_ref(), &mut body.search) {
@@ -91,8 +126,11 @@ async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<Model
         if body.rest.as_ref().is_none_or(Body::is_end_stream) {
             break;
         }
-        if let Some(model) = body.search.as_ref().and_then(|search| search.finder.model()) {
-            return named(model).map(Some);
+        if let Some(Search { finder, .. }) = &body.search
+            && let Some(model) = finder.model()
+            && (!finder.awaits_prefix() || body.held.bytes() > limit.min(HINT_MAX_BYTES))
+        {
+            return Ok(Some((named(model)?, keys(finder))));
         }
         if body.held.bytes() > limit {
             return Err(ErrorResponse::too_large(limit));
@@ -107,11 +145,15 @@ async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<Model
 }
 
 /// The body ended: it has a model and is complete, or it is refused.
-fn whole(search: Option<Search>) -> Result<ModelName, ErrorResponse> {
+fn whole(search: Option<Search>) -> Result<Found, ErrorResponse> {
     let missing = || ErrorResponse::no_model(&FindError::MissingModel);
     let mut finder = search.ok_or_else(missing)?.finder;
     finder.finish().map_err(|error| ErrorResponse::no_model(&error))?;
-    named(finder.model().ok_or_else(missing)?)
+    Ok((named(finder.model().ok_or_else(missing)?)?, keys(&finder)))
+}
+
+fn keys(finder: &ModelFinder) -> Option<PrefixKeys> {
+    finder.prefix().map(|Prefix { shared, conversation }| PrefixKeys { shared, conversation })
 }
 
 fn named(model: &Arc<str>) -> Result<ModelName, ErrorResponse> {

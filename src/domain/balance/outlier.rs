@@ -35,9 +35,9 @@ impl Outlier {
         self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= u64::from(EJECT_AFTER_FAILURES)
     }
 
-    /// Returns true if it fails often enough to be ejected.
-    pub fn is_failing(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) >= u64::from(EJECT_AFTER_FAILURES)
+    /// Returns true if its last request failed.
+    fn has_failed(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) > 0
     }
 
     /// Returns true if it is ejected now.
@@ -58,7 +58,7 @@ impl Outlier {
         for other in others {
             count += 1;
             ejected += usize::from(other.is_ejected(now));
-            well |= !other.is_failing() && !other.is_ejected(now);
+            well |= !other.has_failed() && !other.is_ejected(now);
         }
         if self.is_ejected(now) || !well || (ejected + 1) * 2 > count {
             return None;

@@ -108,34 +108,48 @@ impl Usable {
 /// What the members come to together.
 struct Totals {
     count: f32,
+    /// The members that did not just join.
+    settled: f32,
+    settled_waiting: f32,
+    settled_in_flight: f32,
     weight: f32,
     waiting: f32,
-    in_flight: f32,
     same_weight: bool,
 }
 
 impl Totals {
     fn of(members: impl Iterator<Item = Member>) -> Self {
-        let mut totals = Self { count: 0.0, weight: 0.0, waiting: 0.0, in_flight: 0.0, same_weight: true };
+        let mut totals = Self {
+            count: 0.0,
+            settled: 0.0,
+            settled_waiting: 0.0,
+            settled_in_flight: 0.0,
+            weight: 0.0,
+            waiting: 0.0,
+            same_weight: true,
+        };
         let mut first = None;
         for member in members {
             totals.count += 1.0;
             totals.weight += f32::from(member.weight);
             totals.waiting += member.waiting as f32;
-            totals.in_flight += member.in_flight as f32;
+            if !member.is_new {
+                totals.settled += 1.0;
+                totals.settled_waiting += member.waiting as f32;
+                totals.settled_in_flight += member.in_flight as f32;
+            }
             totals.same_weight &= *first.get_or_insert(member.weight) == member.weight;
         }
         totals
     }
 
-    /// The load of a member: at least the average of the others' where it is new.
+    /// The load of a member: where it is new, at least the average of those that are not.
     fn load(&self, member: &Member) -> (f32, f32) {
         let (waiting, in_flight) = (member.waiting as f32, member.in_flight as f32);
-        match member.is_new && self.count > 1.0 {
+        match member.is_new && self.settled > 0.0 {
             false => (waiting, in_flight),
             true => {
-                let average = |all: f32, own: f32| own.max((all - own) / (self.count - 1.0));
-                (average(self.waiting, waiting), average(self.in_flight, in_flight))
+                (waiting.max(self.settled_waiting / self.settled), in_flight.max(self.settled_in_flight / self.settled))
             }
         }
     }

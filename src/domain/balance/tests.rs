@@ -157,6 +157,8 @@ fn a_member_that_joins_counts_as_averagely_loaded() {
     assert_eq!(chosen(&members, Policy::LeastRequests, None, 1), Some(2));
     members[2].is_new = true;
     assert_eq!(chosen(&members, Policy::LeastRequests, None, 1), Some(0));
+    members.iter_mut().for_each(|member| member.is_new = true);
+    assert_eq!(chosen(&members, Policy::LeastRequests, None, 1), Some(2), "all are new");
 }
 
 #[test]

@@ -51,6 +51,11 @@ impl<L> RoutingTable<L> {
         of_it.filter_map(order).min().unwrap_or(u64::MAX)
     }
 
+    /// Returns true if any model has more than one backend to choose from.
+    pub fn has_replicas(&self) -> bool {
+        self.claims.values().any(|claims| members(claims) > 1)
+    }
+
     /// A member leaves its pool. The pool goes with its last one.
     pub(super) fn leave_pool(&mut self, id: &ContainerId, pool: &PoolId) {
         let is_member =
