@@ -47,7 +47,12 @@ fn name(number: usize) -> String {
 /// A table that serves so many models, as few backends as can be.
 fn table(models: usize) -> RoutingTable<()> {
     let drain = DrainPolicy { timeout: Duration::from_secs(60), readmit_after: Duration::from_secs(300) };
-    let rules = TableRules { drain, refresh_every: Duration::from_secs(30) };
+    let rules = TableRules {
+        drain,
+        refresh_every: Duration::from_secs(30),
+        replicas: Default::default(),
+        balance: Default::default(),
+    };
     let (mut table, now) = (RoutingTable::new(rules), Instant::now());
     let numbers: Vec<usize> = (0..models).collect();
     for (at, numbers) in numbers.chunks(MAX_MODELS_PER_BACKEND).enumerate() {

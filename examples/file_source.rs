@@ -140,7 +140,6 @@ fn container(line: &str) -> Option<Option<Container>> {
         last_end: None,
         origin: None,
         service: None,
-        service: None,
     };
     Some(labels::opted_in(label).then_some(container))
 }

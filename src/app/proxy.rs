@@ -10,21 +10,20 @@ use domain::balance::PrefixKeys;
 use domain::drain::LeaveReason;
 use domain::model_name::ModelName;
 use domain::table::{self, Claim, Resolution};
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Uri};
 use ports::telemetry::{Outcome, Telemetry};
-use ports::upstream::{BodyError, BoxBody, BoxRequest, RequestSlot, SendFailure, UpstreamResponse};
+use ports::upstream::{BoxRequest, RequestSlot, SendFailure, UpstreamResponse};
 
 use super::Backend;
 use super::cancel::RequestCancel;
 use super::lease::Lease;
 use super::leased_body::Forwarded;
 use super::link::Link;
+use super::original::Original;
+pub use super::proxy_error::ProxyError;
 use super::replay::Replay;
 use super::replicas::{self, Chosen};
 use super::request_tracker::RequestTracker;
 use super::route_store::{RouteSnapshot, RouteStore};
-use super::target::{self, API_PREFIX};
 
 /// At how many backends one request is tried. Only one that did not take it is followed by another.
 const MAX_ATTEMPTS: usize = 3;
@@ -34,40 +33,6 @@ const START_WAIT: Duration = Duration::from_secs(5);
 const MAX_LOOKS: usize = 3;
 /// Why an attempt failed that was ended from outside.
 const CANCELED: &str = "it was ended while it waited for a response";
-
-/// Why a request was not forwarded.
-#[derive(Debug)]
-pub enum ProxyError {
-    /// Nobody serves the model.
-    Unknown {
-        /// Some of what is served.
-        names: Vec<ModelName>,
-        /// How many more there are.
-        more: usize,
-        /// How many containers may still turn out to serve it.
-        starting: usize,
-        /// Whether a server lists it, and has more models than there is room for.
-        left_out: bool,
-    },
-    /// Its backend is going.
-    Draining,
-    /// A container that has served it is not ready, or the proxy itself does not know yet.
-    Unavailable,
-    /// As many connections as can be are open to the backend.
-    Busy,
-    /// Every replica has as many requests as it may.
-    AllBusy,
-    /// The backend did not answer.
-    Unreachable,
-    /// What the backend sent is no answer by the rules of the protocol: why.
-    InvalidResponse(String),
-    /// The drain deadline came before the answer; why the backend went, if that is still known.
-    Cut(Option<LeaveReason>),
-    /// The request's own body failed.
-    RequestBody(BodyError),
-    /// The target cannot be written as one.
-    Target,
-}
 
 /// Forwards requests to the backends that serve their models.
 pub struct Proxy {
@@ -134,7 +99,7 @@ impl Proxy {
         &*self.telemetry
     }
 
-    /// Forwards one request. Its target begins with [`target::API_PREFIX`] and its hop-by-hop headers are gone already.
+    /// Forwards one request. Its target begins with [`API_PREFIX`](super::target::API_PREFIX) and its hop-by-hop headers are gone already.
     ///
     /// A request that a backend did not take goes to the next one that claims the model, [`MAX_ATTEMPTS`] in all.
     ///
@@ -410,66 +375,4 @@ async fn attempt(lease: &Lease, slot: &RequestSlot) -> Attempt {
         }
     })
     .await
-}
-
-/// What the client asked for, as far as it was replaced for a backend, so that it can be replaced again for the next.
-#[derive(Default)]
-struct Original {
-    uri: Option<Uri>,
-    host: Option<Option<HeaderValue>>,
-}
-
-impl Original {
-    /// Points a request at a backend.
-    fn point(&mut self, request: &mut http::Request<BoxBody>, backend: &Backend) -> Result<(), ProxyError> {
-        self.rewrite_uri(request, backend).ok_or(ProxyError::Target)?;
-        self.set_host(request.headers_mut(), backend.link.host());
-        Ok(())
-    }
-
-    /// Returns `None` if the target cannot be written.
-    fn rewrite_uri(&mut self, request: &mut http::Request<BoxBody>, backend: &Backend) -> Option<()> {
-        if self.uri.is_none() && backend.base_path.as_str() == API_PREFIX && request.uri().authority().is_none() {
-            // It is what it has to be.
-            return request.uri().path_and_query().map(drop);
-        }
-        let original = self.uri.get_or_insert_with(|| std::mem::take(request.uri_mut()));
-        *request.uri_mut() = target::for_backend(original, &backend.base_path)?;
-        Some(())
-    }
-
-    /// Puts the backend's own name into `Host`; a backend without one gets the client's.
-    fn set_host(&mut self, headers: &mut HeaderMap, host: Option<&HeaderValue>) {
-        match host {
-            Some(host) => {
-                let before = headers.insert(HOST, host.clone());
-                self.host.get_or_insert(before);
-            }
-            None => match self.host.take() {
-                Some(Some(host)) => drop(headers.insert(HOST, host)),
-                Some(None) => drop(headers.remove(HOST)),
-                None => {}
-            },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clients_host_comes_back_for_a_backend_without_a_name() {
-        for client in [Some("llm.example"), None] {
-            let mut headers = HeaderMap::new();
-            headers.extend(client.map(|host| (HOST, HeaderValue::from_static(host))));
-            let mut original = Original::default();
-            for host in [None, Some("box.example:8080"), Some("other.example"), None, Some("box.example:8080"), None] {
-                let value = host.map(HeaderValue::from_static);
-                original.set_host(&mut headers, value.as_ref());
-                let sent = headers.get(HOST).and_then(|sent| sent.to_str().ok());
-                assert_eq!(sent, host.or(client));
-            }
-        }
-    }
 }

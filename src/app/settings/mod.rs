@@ -2,6 +2,7 @@
 
 mod documented;
 mod label_filter;
+mod units;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,6 +15,8 @@ use domain::balance::Policy;
 use domain::drain::DrainPolicy;
 use domain::pool::Replicas;
 use domain::table::TableRules;
+
+use units::{bytes, duration};
 
 /// Everything that can be set. [`Settings::read`] makes it from the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,25 +279,6 @@ fn switch(
         Some(other) if on.contains(&"auto") => Err(error(name, other, "auto, on or off", "off")),
         Some(other) => Err(error(name, other, "on or off", "off")),
     }
-}
-
-/// A time as people write it: `90s`, `1m30s`, `500ms`. A bare number has no unit and is refused, but for `0`.
-fn duration(text: &str) -> Option<Duration> {
-    humantime::parse_duration(text.trim()).ok()
-}
-
-/// A size: digits, and one of `B`, `KiB`, `MiB`, `GiB`, `k`, `M`, `G` (powers of 1024) or nothing.
-fn bytes(text: &str) -> Option<usize> {
-    let text = text.trim();
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let shift = match unit.trim() {
-        "" | "B" => 0,
-        "k" | "K" | "KiB" => 10,
-        "M" | "MiB" => 20,
-        "G" | "GiB" => 30,
-        _ => return None,
-    };
-    digits.parse::<usize>().ok()?.checked_mul(1 << shift)
 }
 
 fn error(variable: &'static str, value: &str, expected: &'static str, example: &'static str) -> SettingError {
