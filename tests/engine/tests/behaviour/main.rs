@@ -9,6 +9,7 @@ mod learning;
 mod moves;
 mod networks;
 mod pause;
+mod pools;
 mod refresh;
 mod replicas;
 mod restart_engine;

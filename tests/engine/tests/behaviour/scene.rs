@@ -65,13 +65,13 @@ impl Stream {
 
 /// What the proxy says to a request that it does not carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProxyError {
+pub struct Refusal {
     pub status: u16,
     pub code: String,
     pub retry_after: Option<u64>,
 }
 
-impl ProxyError {
+impl Refusal {
     fn of(answer: &Answer) -> Self {
         let said: Value = serde_json::from_str(&answer.text).unwrap_or_default();
         let after = answer.headers.get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
@@ -81,15 +81,15 @@ impl ProxyError {
 }
 
 /// Asks for a model once.
-pub async fn ask(proxy: &ProxyProcess, model: &str) -> ProxyError {
-    ProxyError::of(&proxy.chat(model).await.expect("an answer"))
+pub async fn ask(proxy: &ProxyProcess, model: &str) -> Refusal {
+    Refusal::of(&proxy.chat(model).await.expect("an answer"))
 }
 
 /// Waits until a request for `model` is refused with this status and code; returns how long that took.
 pub async fn until_refused(proxy: &ProxyProcess, model: &str, status: u16, code: &str) -> Duration {
     let begun = Instant::now();
     let refusal = until(&format!("{model} is refused with {status} {code}"), BOUND, async || {
-        let refusal = ProxyError::of(&proxy.chat(model).await.ok()?);
+        let refusal = Refusal::of(&proxy.chat(model).await.ok()?);
         (refusal.status == status && refusal.code == code).then_some(refusal)
     })
     .await;
@@ -144,7 +144,7 @@ impl Steady {
                 };
                 let one = match one {
                     Ok(answer) => {
-                        let ProxyError { status, code, .. } = ProxyError::of(&answer);
+                        let Refusal { status, code, .. } = Refusal::of(&answer);
                         Seen { status, code, mock: answer.mock.unwrap_or_default() }
                     }
                     Err(why) => Seen { status: 0, code: why.to_string(), mock: String::new() },
