@@ -1,8 +1,10 @@
-//! What touches the world. Adapters never import each other; only `http` drives `app`; `cli` and `otel` read its settings. What several of them use stands
-//! beside them: `conn_waker`, `own_container`, `watches`.
+//! Everything that does I/O: the implementations of the ports, the server, the command line.
+//!
+//! Adapters never import each other; what several of them use is in `shared` and `status`. Only `http` drives the app;
+//! `cli` and `status` know its reports, `cli` and `otel` its settings.
+#![allow(missing_docs, reason = "the composition root alone uses these items; most names say all that a doc would")]
 
 pub mod cli;
-mod conn_waker;
 pub mod docker;
 pub mod http;
 #[cfg(feature = "otel")]
@@ -10,8 +12,8 @@ pub mod otel;
 #[cfg(not(feature = "otel"))]
 #[path = "otel_off.rs"]
 pub mod otel;
-pub mod own_container;
 pub mod samples;
+pub mod shared;
 pub mod static_backends;
+mod status;
 pub mod upstream;
-mod watches;

@@ -1,4 +1,4 @@
-//! What the demonstration says: what to try, and one line for each request.
+//! The output of the `demo` command: commands to try, then one line for each request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,10 +9,10 @@ use ports::telemetry::{Attempt, Outcome, RequestFinished, RequestRecord, Request
 use super::out;
 use super::report_text::{Style, clean};
 
-/// The longest path that a line shows, in characters.
+/// The longest path in a line.
 const PATH_CHARS: usize = 80;
 
-/// Prints instead of measuring.
+/// A telemetry that prints requests.
 pub struct DemoLines {
     port: u16,
     models: Vec<String>,
@@ -21,13 +21,12 @@ pub struct DemoLines {
 }
 
 impl DemoLines {
-    /// Lines for a proxy on this port, which is to serve these models, each from a server of its own.
+    /// Creates the output for a proxy on this port, with one sample server for each model.
     pub fn new(port: u16, models: Vec<String>, style: Style) -> Self {
         Self { port, models, style, greeted: AtomicBool::new(false) }
     }
 
-    /// What to try. Nothing is indented, so that it can be pasted into a Python prompt, and nothing is wider than a
-    /// terminal.
+    /// Returns the commands to try. No line is indented, as a Python prompt requires, or wider than a terminal.
     pub fn greeting(&self) -> String {
         let url = format!("http://localhost:{}", self.port);
         let first = self.models.first().map_or("", String::as_str);
@@ -50,27 +49,27 @@ impl DemoLines {
                answer = client.chat.completions.create(model=\"{first}\", messages=question)\n\
                print(answer.choices[0].message.content)\n\n\
              {}\n{url}/status\n\n\
-             Each request shows below. Ctrl-C stops everything.\n",
+             Requests are printed below. Ctrl-C stops everything.\n",
             head(&format!("The proxy runs at {url}")),
             self.models.len(),
             self.models.join(", "),
-            head("What is there:"),
-            head("An answer, word by word:"),
-            head("The other model, as Anthropic's clients ask:"),
+            head("The models:"),
+            head("A streamed response:"),
+            head("The other model, through the Anthropic API:"),
             head("The Python client (pip install openai):"),
-            head("How everything stands, in a browser:"),
+            head("The status page, in a browser:"),
         )
     }
 }
 
 impl Telemetry for DemoLines {
-    fn request(&self, arrival: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>> {
-        // The page at /status loads itself anew every few seconds; that is not what one wants to see.
-        if !arrival.path.starts_with("/v1/") {
+    fn request(&self, start: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>> {
+        // The status page reloads itself every few seconds, which would flood the output.
+        if !start.path.starts_with("/v1/") {
             return None;
         }
-        let path: String = clean(arrival.path).chars().take(PATH_CHARS).collect();
-        Some(Box::new(Line { method: arrival.method.clone(), path, style: self.style, backend: String::new() }))
+        let path: String = clean(start.path).chars().take(PATH_CHARS).collect();
+        Some(Box::new(Line { method: start.method.clone(), path, style: self.style, backend: String::new() }))
     }
 
     fn table_changed(&self, _: &TableChange) {}
@@ -82,7 +81,7 @@ impl Telemetry for DemoLines {
     }
 }
 
-/// One request, printed when it is over.
+/// One request, printed when it has finished.
 struct Line {
     method: Method,
     path: String,
@@ -104,8 +103,8 @@ impl RequestRecord for Line {
             true => "answered by the proxy".to_owned(),
             false => format!("-> {}", self.backend),
         };
-        let status = finished.status.map_or_else(|| "no answer".to_owned(), |status| status.as_u16().to_string());
-        let level = match finished.status.map(|status| status.as_u16()) {
+        let status = finished.status.map_or_else(|| "no response".to_owned(), |status| status.as_u16().to_string());
+        let severity = match finished.status.map(|status| status.as_u16()) {
             Some(100..400) => Severity::Good,
             _ => Severity::Wrong,
         };
@@ -116,13 +115,13 @@ impl RequestRecord for Line {
         let outcome = match finished.outcome {
             Outcome::Complete | Outcome::AnsweredLocally => String::new(),
             Outcome::ClientLeft => ", the client left first".to_owned(),
-            Outcome::BackendBroke => ", the backend broke off".to_owned(),
-            Outcome::CutByDrain => ", cut: the proxy stops".to_owned(),
+            Outcome::BackendBroke => ", the backend closed mid-response".to_owned(),
+            Outcome::CutByDrain => ", closed: the proxy is stopping".to_owned(),
         };
         let details = format!("{to}, {} ms{first}{outcome}", finished.duration.as_millis());
-        let status = self.style.level(level, &status);
-        // The demonstration goes on, whether it is read or not.
+        let status = self.style.severity(severity, &status);
         let line = format!("{status} {} {}  {}\n", self.method, self.path, self.style.dim(&details));
+        // The demo goes on if its output cannot be written.
         let _ = out::print(&line);
     }
 

@@ -1,22 +1,19 @@
-//! How many files and sockets the process may have open: as many as the system lets it, and connections to fit.
+//! The limit of open files, and the number of client connections that fit into it.
 
 use std::io;
 
-/// The most descriptors that are kept for everything that is no client's connection: the listener, the engine's socket,
-/// backends that are asked for their models, the runtime's own.
+/// The descriptors reserved for anything but client connections: the listener, the engine's socket, probes and model
+/// lists of backends, the runtime's own.
 const RESERVE_MAX: u64 = 256;
-/// A client's connection, and the one to its backend.
+/// A client connection and the connection to its backend.
 const PER_CONNECTION: u64 = 2;
 
-/// Raises the soft limit of open descriptors as far as it may be, and answers what it is then.
-///
-/// # Errors
-/// The system does not tell the limit, or does not let it be raised.
+/// Raises the soft limit of open descriptors to the hard limit, and returns it.
 pub fn raise_limit() -> io::Result<u64> {
     rlimit::increase_nofile_limit(u64::MAX)
 }
 
-/// How many client connections go with this limit, at most `wanted`.
+/// Returns how many client connections fit into a limit, at most `wanted`.
 pub fn connections_within(limit: u64, wanted: usize) -> usize {
     let reserve = RESERVE_MAX.min(limit / 4);
     let fit = limit.saturating_sub(reserve) / PER_CONNECTION;

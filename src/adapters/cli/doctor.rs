@@ -1,5 +1,6 @@
-//! Looks for what keeps the proxy from doing its work: its sources, itself, and every container.
+//! The `doctor` command: checks the sources, the proxy and every container.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,93 +14,104 @@ use ports::container_source::ContainerSource;
 use tokio::time::timeout;
 
 use super::report_text::{Style, clean, containers, text};
-use super::status::running;
-use super::{ask, out, unwritten};
+use super::status::fetch_report;
+use super::{local_client, out, unwritten};
 
-/// How long a source may take to show its containers.
-const SOURCE_PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of the first snapshot of a source.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Looks, and prints what it finds. Exit code 0 if nothing is wrong, else 1.
+/// Prints findings as they come, and remembers whether anything needs attention.
+struct Findings {
+    style: Style,
+    is_well: bool,
+    written: io::Result<()>,
+}
+
+impl Findings {
+    fn print(&mut self, text: &str) {
+        if self.written.is_ok() {
+            self.written = out::print(text);
+        }
+    }
+
+    fn add(&mut self, severity: Severity, line: &str) {
+        self.is_well &= severity != Severity::Wrong;
+        self.print(&format!("{} {}\n", self.style.sign(severity), clean(line)));
+    }
+}
+
+/// Checks everything and prints the findings. Returns exit code 1 if anything needs attention.
 pub async fn doctor(settings: &Settings, sources: &[Arc<dyn ContainerSource>], style: Style) -> ExitCode {
-    let mut well = true;
-    let mut written = Ok(());
-    let mut put = |text: &str| written = std::mem::replace(&mut written, Ok(())).and_then(|()| out::print(text));
-    let mut say = |level: Severity, line: String| {
-        well &= level != Severity::Wrong;
-        put(&format!("{} {}\n", style.sign(level), clean(&line)));
-    };
-    say(Severity::Good, "the settings can be read".to_owned());
+    let mut findings = Findings { style, is_well: true, written: Ok(()) };
+    findings.add(Severity::Good, "the settings are valid");
     let mut table = RoutingTable::<()>::new(settings.table_rules());
-    let mut any_seen = false;
+    let mut has_snapshot = false;
     for (number, source) in sources.iter().enumerate() {
-        let (level, line, seen) = look(&**source).await;
-        say(level, line);
-        if let Some(event) = seen {
-            any_seen = true;
+        let (severity, line, snapshot) = check_source(&**source).await;
+        findings.add(severity, &line);
+        if let Some(event) = snapshot {
+            has_snapshot = true;
             let id = SourceId(u8::try_from(number).unwrap_or(u8::MAX));
             table = table.apply(TableEvent::Source(id, event), Instant::now()).0;
         }
     }
-    let address = ask::proxy(settings);
-    let told = match (running(address), ask::get(address, "/healthz")) {
-        (Ok(report), _) => {
-            say(Severity::Good, format!("the proxy at http://{address} answers"));
-            Some(report)
+    match check_proxy(settings, &mut findings) {
+        Some(report) => {
+            findings.is_well &= report.is_well();
+            findings.print(&format!("\n{}", text(&report, style)));
         }
-        (Err(why), Ok(answer)) if answer.is(200) => {
-            say(Severity::Waiting, why);
-            None
-        }
-        (Err(why), _) => {
-            say(Severity::Wrong, why);
-            None
-        }
-    };
-    match told {
-        Some(report) => put(&format!("\n{}", told_by_proxy(&report, style, &mut well))),
-        None if any_seen => put(&format!("\n{}", seen_by_itself(&table, Instant::now(), style, &mut well))),
-        // Where nothing was seen, that there is no container would be a guess.
+        None if has_snapshot => print_containers(&table, &mut findings),
+        // Without a snapshot it is unknown whether there are containers.
         None => {}
     }
-    match written {
-        Ok(()) => ExitCode::from(u8::from(!well)),
+    match findings.written {
+        Ok(()) => ExitCode::from(u8::from(!findings.is_well)),
         Err(error) => unwritten(&error),
     }
 }
 
-/// How a source is: what the first word of it says. A snapshot needs all that the proxy needs of an engine: a
-/// connection, its list, a look at each container, and its events.
-async fn look(source: &dyn ContainerSource) -> (Severity, String, Option<ContainerEvent>) {
+/// Takes one snapshot of a source. That needs all that the proxy needs of an engine: a connection, its list, an
+/// inspection of each container, and its events.
+async fn check_source(source: &dyn ContainerSource) -> (Severity, String, Option<ContainerEvent>) {
     let name = source.name();
-    match timeout(SOURCE_PATIENCE, source.watch().next()).await {
-        Ok(Some(ContainerEvent::Snapshot(all))) => {
-            let (shown, hidden) = (all.containers.len(), all.uninspected.len());
-            let count = shown + hidden;
-            let shows = if hidden == 0 { "shows them".to_owned() } else { format!("shows {shown} of them") };
-            let line = format!("{name} answers: it lists containers, {shows} and tells events; {count} opted in");
-            (Severity::Good, line, Some(ContainerEvent::Snapshot(all)))
+    match timeout(SOURCE_TIMEOUT, source.watch().next()).await {
+        Ok(Some(ContainerEvent::Snapshot(snapshot))) => {
+            let (inspected, failed) = (snapshot.containers.len(), snapshot.uninspected.len());
+            let count = inspected + failed;
+            let shows = if failed == 0 { "shows them".to_owned() } else { format!("shows {inspected} of them") };
+            let line = format!("{name} answers: it lists containers, {shows} and sends events; {count} opted in");
+            (Severity::Good, line, Some(ContainerEvent::Snapshot(snapshot)))
         }
         Ok(Some(ContainerEvent::Lost(reason))) => (Severity::Wrong, format!("{name}: {reason}"), None),
         Ok(_) | Err(_) => {
-            let seconds = SOURCE_PATIENCE.as_secs();
+            let seconds = SOURCE_TIMEOUT.as_secs();
             (Severity::Wrong, format!("{name} has not shown its containers within {seconds} s"), None)
         }
     }
 }
 
-fn told_by_proxy(report: &Report, style: Style, well: &mut bool) -> String {
-    *well &= report.is_well();
-    text(report, style)
+fn check_proxy(settings: &Settings, findings: &mut Findings) -> Option<Report> {
+    let address = local_client::proxy_address(settings);
+    let reason = match fetch_report(address) {
+        Ok(report) => {
+            findings.add(Severity::Good, &format!("the proxy at http://{address} answers"));
+            return Some(report);
+        }
+        Err(reason) => reason,
+    };
+    let is_healthy = local_client::get(address, "/healthz").is_ok_and(|response| response.has_status(200));
+    findings.add(if is_healthy { Severity::Waiting } else { Severity::Wrong }, &reason);
+    None
 }
 
-/// Without a proxy to ask, the containers are judged from here, up to the point where they would be asked for models.
-fn seen_by_itself(table: &RoutingTable<()>, now: Instant, style: Style, well: &mut bool) -> String {
-    let report = report(table, Standing { phase: Phase::Ready, sources: Vec::new() }, now);
-    *well &= report.is_well();
-    let mut lines = vec![style.dim("The proxy does not say how it stands; this is seen from here:")];
+/// Judges the containers without a proxy, up to the point where it would list their models.
+fn print_containers(table: &RoutingTable<()>, findings: &mut Findings) {
+    let report = report(table, Standing { phase: Phase::Ready, sources: Vec::new() }, Instant::now());
+    findings.is_well &= report.is_well();
+    let mut lines = vec![findings.style.dim("Without the status of a proxy, this is what its sources show:")];
     match report.containers.is_empty() {
         true => lines.push(report.no_container().to_owned()),
-        false => containers(&report.containers, style, &mut lines),
+        false => containers(&report.containers, findings.style, &mut lines),
     }
-    lines.join("\n") + "\n"
+    findings.print(&format!("\n{}\n", lines.join("\n")));
 }

@@ -1,33 +1,44 @@
-//! Asks a running server whether it is well; for the `HEALTHCHECK` of an image.
+//! The `healthcheck` command, for the `HEALTHCHECK` of an image.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use app::settings::Settings;
+use clap::{Args, value_parser};
 
-use super::ask;
+use super::local_client;
 
-/// Whom to ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The server to probe.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ProbeTarget {
-    /// The port on this machine; where it is unset, the proxy's own.
+    /// Port on this machine; unset: the proxy's own
+    #[arg(long, value_parser = value_parser!(u16).range(1..))]
     pub port: Option<u16>,
-    /// The path that answers 200 where all is well.
+    /// Path that returns 200 if the server is healthy
+    #[arg(long, default_value = "/healthz", value_parser = request_path)]
     pub path: String,
 }
 
-/// Asks once.
+/// Probes the server once.
 ///
 /// # Errors
-/// What is wrong, in one sentence.
+/// The reason why it is not healthy, in one sentence.
 pub fn healthcheck(settings: &Settings, target: &ProbeTarget) -> Result<(), String> {
     let address = match target.port {
         Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        None => ask::proxy(settings),
+        None => local_client::proxy_address(settings),
     };
     let path = &target.path;
-    match ask::get(address, path) {
-        Err(error) => Err(format!("nothing answers at http://{address}{path}: {error}")),
-        Ok(answer) if answer.is(200) => Ok(()),
-        Ok(answer) => Err(format!("http://{address}{path} is not well: {}", answer.status_line)),
+    match local_client::get(address, path) {
+        Err(error) => Err(format!("nothing responds at http://{address}{path}: {error}")),
+        Ok(response) if response.has_status(200) => Ok(()),
+        Ok(response) => Err(format!("http://{address}{path} is not healthy: {}", response.status_line)),
+    }
+}
+
+/// Accepts a path that needs no escaping in a request line.
+fn request_path(text: &str) -> Result<String, &'static str> {
+    match text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("it must begin with / and contain no spaces"),
     }
 }

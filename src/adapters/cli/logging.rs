@@ -1,4 +1,4 @@
-//! Lines of log on standard output: JSON, or text on a terminal.
+//! Logging to standard output, as JSON or text.
 
 use std::io::{IsTerminal, stdout};
 
@@ -8,13 +8,12 @@ use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
-/// What is written where `RUST_LOG` says nothing.
 const DEFAULT_FILTER: &str = "info";
 
-/// Begins to write.
+/// Installs the global subscriber.
 ///
 /// # Errors
-/// `RUST_LOG` cannot be read.
+/// `RUST_LOG` is invalid.
 pub fn start(settings: &Settings) -> Result<(), SettingError> {
     let text = settings.log_filter.as_deref().unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::try_new(text).map_err(|_| SettingError {

@@ -1,16 +1,13 @@
-//! What the commands print. A reader that left, as `head` does, is no failure; a full disk is one.
+//! Output of the commands. A closed pipe, as `head` leaves it, is no failure; a full disk is one.
 
 use std::io::{self, ErrorKind, Write};
 
-/// Writes text to standard output. Nothing is said of a reader that wants no more.
-///
-/// # Errors
-/// The text cannot be written for another reason.
+/// Writes text to standard output, and ignores a closed pipe.
 pub fn print(text: &str) -> io::Result<()> {
     written(&mut io::stdout().lock(), text)
 }
 
-/// Writes one line to standard error. There is nowhere left to say that it could not be written.
+/// Writes one line to standard error, and ignores failures: nothing could report them.
 pub fn complain(line: impl std::fmt::Display) {
     let _ = written(&mut io::stderr().lock(), &format!("{line}\n"));
 }

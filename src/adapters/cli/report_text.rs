@@ -1,84 +1,76 @@
-//! The report as text: in colour on a terminal, plain elsewhere.
+//! The status report as text: colored on a terminal, plain elsewhere.
 
 use std::io::{IsTerminal, stdout};
 
 use app::status::{ContainerLine, ModelLine, Phase, Report, Severity, span};
 
-/// What a table may take: a terminal is seldom narrower.
+use crate::adapters::shared::printable::printable;
+use crate::adapters::status::phase;
+
+/// The widest table; terminals are seldom narrower.
 const TERMINAL_COLUMNS: usize = 80;
-/// The spaces between two columns.
 const COLUMN_GAP: usize = 2;
 
-/// Whether text carries colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// ANSI colours.
-    Coloured,
-    /// Nothing but text.
+    Colored,
     Plain,
 }
 
 impl Style {
-    /// Colours on a terminal, unless `NO_COLOR` is set to anything (no-color.org).
+    /// Returns `Colored` on a terminal, unless `NO_COLOR` is set to anything (no-color.org).
     pub fn of_stdout(variable: impl Fn(&str) -> Option<String>) -> Self {
         match stdout().is_terminal() && variable("NO_COLOR").is_none_or(|value| value.is_empty()) {
-            true => Self::Coloured,
+            true => Self::Colored,
             false => Self::Plain,
         }
     }
 
-    fn dye(self, code: &str, text: &str) -> String {
+    fn paint(self, code: &str, text: &str) -> String {
         match self {
-            Self::Coloured => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            Self::Colored => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
             Self::Plain => text.to_owned(),
         }
     }
 
-    /// Text that stands back.
     pub fn dim(self, text: &str) -> String {
-        self.dye("2", text)
+        self.paint("2", text)
     }
 
-    /// Text that stands out.
     pub fn bold(self, text: &str) -> String {
-        self.dye("1", text)
+        self.paint("1", text)
     }
 
-    /// Text in the colour of a level.
-    pub fn level(self, level: Severity, text: &str) -> String {
-        match level {
+    pub fn severity(self, severity: Severity, text: &str) -> String {
+        match severity {
             Severity::Off => self.dim(text),
-            Severity::Good => self.dye("32", text),
-            Severity::Waiting => self.dye("33", text),
-            Severity::Wrong => self.dye("31", text),
+            Severity::Good => self.paint("32", text),
+            Severity::Waiting => self.paint("33", text),
+            Severity::Wrong => self.paint("31", text),
         }
     }
 
-    /// A sign for a level, which is different without colours, too.
-    pub fn sign(self, level: Severity) -> String {
-        let sign = match level {
+    /// Returns a sign that differs without colors as well.
+    pub fn sign(self, severity: Severity) -> String {
+        let sign = match severity {
             Severity::Off => "–",
             Severity::Good => "✓",
             Severity::Waiting => "…",
             Severity::Wrong => "✗",
         };
-        self.level(level, sign)
+        self.severity(severity, sign)
     }
 }
 
-/// The whole report.
 pub fn text(report: &Report, style: Style) -> String {
     let mut lines = Vec::new();
-    let phase = match report.phase {
-        Phase::Ready => style.level(Severity::Good, "ready"),
-        Phase::Starting => style.level(Severity::Waiting, "starting"),
-        Phase::Stopping => style.level(Severity::Waiting, "stopping"),
-    };
+    let severity = if report.phase == Phase::Ready { Severity::Good } else { Severity::Waiting };
+    let phase = style.severity(severity, phase(report.phase));
     lines.push(format!("{} {phase}", style.bold(&format!("lw-inference-proxy {}", clean(&report.version)))));
     for source in &report.sources {
         if let Some(reason) = &source.lost {
-            let said = format!("{} is out of sight: {}", clean(&source.name), clean(reason));
-            lines.push(format!("{} {said}", style.sign(Severity::Wrong)));
+            let line = format!("{} is unreachable: {}", clean(&source.name), clean(reason));
+            lines.push(format!("{} {line}", style.sign(Severity::Wrong)));
         }
     }
     lines.push(String::new());
@@ -118,7 +110,7 @@ fn models(report: &Report, style: Style, lines: &mut Vec<String>) {
     }
 }
 
-/// The rows of a table that is too wide: what a model is called, and below it the rest.
+/// Writes the rows of a table that is too wide: each model, and the rest of its row below.
 fn model_by_model(rows: &[[String; 3]], style: Style, lines: &mut Vec<String>) {
     lines.push(style.dim("MODELS"));
     for [model, served_by, since] in rows.iter().skip(1) {
@@ -127,31 +119,32 @@ fn model_by_model(rows: &[[String; 3]], style: Style, lines: &mut Vec<String>) {
     }
 }
 
-/// One line for each container; what else one should know stands below it.
+/// Writes one line for each container, with its notes below.
 pub fn containers(containers: &[ContainerLine], style: Style, lines: &mut Vec<String>) {
     for line in containers {
-        let state = style.level(line.level, &clean(&line.state));
+        let state = style.severity(line.level, &clean(&line.state));
         let name = style.bold(&clean(&line.name));
-        // A backend that is no container has its address in its name.
+        // A static backend has its address in its name.
         let address = match line.address.as_deref().filter(|address| !line.name.contains(address)) {
             Some(address) => format!("{}  ", style.dim(&clean(address))),
             None => String::new(),
         };
-        // The line of one that is draining says it already.
+        // The line of a draining container includes the count.
         let in_flight = match line.in_flight {
             1.. if !line.line.contains("in flight") => format!(", {} in flight", line.in_flight),
             _ => String::new(),
         };
         let sign = style.sign(line.level);
         lines.push(format!("{sign} {name}  {state}  {address}{}{in_flight}", clean(&line.line)));
-        let notes = line.notes.iter().map(|note| format!("  {} {}", style.level(Severity::Waiting, "!"), clean(note)));
+        let notes =
+            line.notes.iter().map(|note| format!("  {} {}", style.severity(Severity::Waiting, "!"), clean(note)));
         lines.extend(notes);
     }
 }
 
-/// A text from outside without anything that a terminal would obey.
+/// Returns foreign text without control characters for the terminal.
 pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    printable(text, '\u{fffd}')
 }
 
 #[cfg(test)]
@@ -182,8 +175,9 @@ mod tests {
         assert!(!plain.contains('\u{1b}'), "{plain}");
         let at: Vec<_> = plain.lines().filter_map(|line| line.chars().position(|c| c == '(')).collect();
         assert!(at.len() == 2 && at[0] == at[1], "{plain}");
-        assert!(text(&report, Style::Coloured).contains("\u{1b}[32mready\u{1b}[0m"));
+        assert!(text(&report, Style::Colored).contains("\u{1b}[32mready\u{1b}[0m"));
     }
+
     #[test]
     fn no_table_is_wider_than_a_terminal() {
         let usual = model("meta-llama/Llama-3.1-8B-Instruct", "inference-sglang-llama-1", &[]);
@@ -210,11 +204,11 @@ mod tests {
             since: Duration::ZERO,
             models: Vec::new(),
         };
-        let said = text(
+        let shown = text(
             &report(Vec::new(), vec![container("qwen", 3), container("http://172.17.0.3:8000/v1", 0)]),
             Style::Plain,
         );
-        assert!(said.contains("\u{2713} qwen  ready  172.17.0.3:8000  serves 1 model, 3 in flight\n"), "{said}");
-        assert!(said.contains("\u{2713} http://172.17.0.3:8000/v1  ready  serves 1 model\n"), "{said}");
+        assert!(shown.contains("\u{2713} qwen  ready  172.17.0.3:8000  serves 1 model, 3 in flight\n"), "{shown}");
+        assert!(shown.contains("\u{2713} http://172.17.0.3:8000/v1  ready  serves 1 model\n"), "{shown}");
     }
 }

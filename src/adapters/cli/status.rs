@@ -1,4 +1,4 @@
-//! Asks the running proxy how it stands, and prints it.
+//! The `status` command.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -7,38 +7,39 @@ use app::settings::Settings;
 use app::status::Report;
 
 use super::report_text::{Style, text};
-use super::{ask, out, report_wire, unwritten};
+use super::{local_client, out, unwritten};
+use crate::adapters::status::from_json;
 
-/// Prints the report. Exit code 0 if nothing needs a person, else 1.
+/// Prints the report of the running proxy. Returns exit code 1 if anything needs attention.
 pub fn status(settings: &Settings, style: Style) -> ExitCode {
-    match running(ask::proxy(settings)) {
+    match fetch_report(local_client::proxy_address(settings)) {
         Ok(report) => {
             if let Err(error) = out::print(&text(&report, style)) {
                 return unwritten(&error);
             }
             ExitCode::from(u8::from(!report.is_well()))
         }
-        Err(why) => {
-            out::complain(why);
+        Err(reason) => {
+            out::complain(reason);
             ExitCode::FAILURE
         }
     }
 }
 
-/// The report of the proxy that runs at this address.
+/// Fetches the report of the proxy at this address.
 ///
 /// # Errors
-/// Why there is none, and what to do.
-pub fn running(address: SocketAddr) -> Result<Report, String> {
-    let answer = ask::get(address, "/status").map_err(|error| {
-        format!("no proxy answers at http://{address}: {error}; start it, or name its port in PROXY_PORT")
+/// The reason why there is none, and what to do.
+pub fn fetch_report(address: SocketAddr) -> Result<Report, String> {
+    let response = local_client::get(address, "/status").map_err(|error| {
+        format!("no proxy answers at http://{address}: {error}; start it, or set PROXY_PORT to its port")
     })?;
-    match answer.is(200) {
-        true => report_wire::read(&answer.body)
-            .map_err(|error| format!("what answers at http://{address} is no proxy of this version: {error}")),
+    match response.has_status(200) {
+        true => from_json(&response.body)
+            .map_err(|error| format!("the server at http://{address} is no proxy of this version: {error}")),
         false => Err(format!(
-            "the proxy at http://{address} does not tell its status ({}): PROXY_STATUS=off is set for it",
-            answer.status_line
+            "the proxy at http://{address} does not show its status ({}): PROXY_STATUS=off is set for it",
+            response.status_line
         )),
     }
 }

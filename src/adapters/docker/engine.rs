@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use domain::container::EngineTime;
 use futures_util::{Stream, StreamExt};
 use http::{HeaderMap, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
@@ -22,6 +23,7 @@ use super::settings::{Address, DockerSettings, LabelFilter};
 use super::time::{http_date, since};
 use super::transport::{ConnectFailed, HeadSlot, Transport};
 use super::{event, inspect};
+use crate::adapters::shared::printable::printable;
 
 /// The longest answer that is read, in bytes. A thousand containers make a list of about two million.
 const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -34,6 +36,9 @@ const PAST_TIMEOUT: Duration = Duration::from_secs(2);
 const ERROR_CHARS: usize = 200;
 /// The longest id that is put into a path.
 const ID_MAX_CHARS: usize = 128;
+
+/// Everything but the unreserved characters of RFC 3986.
+const QUERY_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Why a request to the engine failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,12 +288,7 @@ fn target(path: &str, query: &[(&str, &str)]) -> String {
         target.push(if at == 0 { '?' } else { '&' });
         target.push_str(name);
         target.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => target.push(char::from(b)),
-                b => target.push_str(&format!("%{b:02X}")),
-            }
-        }
+        target.extend(utf8_percent_encode(value, QUERY_ESCAPED));
     }
     target
 }
@@ -320,7 +320,7 @@ fn read_error(error: bollard::errors::Error) -> EngineError {
 
 /// Foreign text for a log line: one line, not long.
 fn shortened(text: &str) -> String {
-    text.trim().chars().take(ERROR_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    printable(text.trim(), ' ').chars().take(ERROR_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::api_types::{Health, HealthRun, HealthTest, Inspect, State, Summary};
 use super::cache::COMPOSE_PROJECT;
 use super::settings::LabelFilter;
 use super::time::rfc3339;
+use crate::adapters::shared::printable::printable;
 
 /// How long `docker stop` waits where the container says nothing.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -130,12 +131,9 @@ pub fn default_stop_timeout(version: &str, podman: bool) -> Option<Duration> {
 
 /// At most [`HEALTH_OUTPUT_CHARS`] characters on one line, or nothing.
 fn shortened(output: &str) -> Option<Arc<str>> {
-    let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut text: String =
-        output.trim().chars().take(HEALTH_OUTPUT_CHARS).map(|c| if hidden(c) { ' ' } else { c }).collect();
-    if output.trim().chars().nth(HEALTH_OUTPUT_CHARS).is_some() {
+    let output = printable(output.trim(), ' ');
+    let mut text: String = output.chars().take(HEALTH_OUTPUT_CHARS).collect();
+    if output.chars().nth(HEALTH_OUTPUT_CHARS).is_some() {
         text.pop();
         text.push('…');
     }

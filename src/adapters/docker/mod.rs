@@ -36,7 +36,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use crate::adapters::watches::Watches;
+use crate::adapters::shared::watches::Watches;
 
 /// How many items wait for the reader of the stream. When it falls behind, events wait in their own, larger queue.
 const ITEMS_WAITING: usize = 1024;
@@ -97,7 +97,7 @@ impl ContainerSource for DockerSource {
     }
 
     fn refresh(&self, id: &ContainerId) {
-        self.watches.ask(|requests| requests.ask(id));
+        self.watches.request(|requests| requests.add(id));
     }
 }
 

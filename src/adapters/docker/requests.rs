@@ -18,7 +18,7 @@ pub struct Requests {
 
 impl Requests {
     /// Asks for one. Requests for the same are merged.
-    pub fn ask(&self, id: &ContainerId) {
+    pub fn add(&self, id: &ContainerId) {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if ids.len() < REQUESTS_MAX {
             ids.insert(id.clone());

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tokio_rustls::TlsConnector;
+
+use crate::adapters::shared::tls::{add_roots, certificates, client_config, private_key};
 
 /// A file of the folder that `DOCKER_CERT_PATH` names cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,32 +19,16 @@ pub struct TlsError {
     problem: String,
 }
 
-/// What opens TLS to an engine: its certificate is checked against `ca.pem`, and `cert.pem` with `key.pem` is shown to it.
-///
-/// # Errors
-/// A file is missing, or is not what it should be.
+/// Returns a connector that checks the engine against `ca.pem`, and shows it `cert.pem` with `key.pem`.
 pub fn connector(folder: &Path) -> Result<TlsConnector, TlsError> {
     let mut roots = RootCertStore::empty();
     let (ca, cert, key) = (folder.join("ca.pem"), folder.join("cert.pem"), folder.join("key.pem"));
-    for authority in certificates(&ca)? {
-        roots.add(authority).map_err(|error| wrong(&ca, &error))?;
-    }
-    let identity = (certificates(&cert)?, PrivateKeyDer::from_pem_file(&key).map_err(|error| wrong(&key, &error))?);
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|config| config.with_root_certificates(roots).with_client_auth_cert(identity.0, identity.1))
-        .map_err(|error| wrong(&cert, &error))?;
+    let of = |path: &Path| {
+        let path = path.to_owned();
+        |problem| TlsError { path, problem }
+    };
+    add_roots(&mut roots, &ca).map_err(of(&ca))?;
+    let identity = (certificates(&cert).map_err(of(&cert))?, private_key(&key).map_err(of(&key))?);
+    let config = client_config(roots, Some(identity)).map_err(|error| of(&cert)(error.to_string()))?;
     Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(|error| wrong(path, &error))?.collect();
-    match found {
-        Ok(found) if found.is_empty() => Err(wrong(path, &"it holds no certificate")),
-        found => found.map_err(|error| wrong(path, &error)),
-    }
-}
-
-fn wrong(path: &Path, problem: &dyn std::fmt::Display) -> TlsError {
-    TlsError { path: path.to_owned(), problem: problem.to_string() }
 }

@@ -17,7 +17,7 @@ use super::buffer::Buffer;
 use super::decode::{DecodeError, Decoder};
 use super::error::{BODY_TOO_LARGE, OVERLOADED};
 use super::request_body::RequestBody;
-use crate::adapters::conn_waker::suppress_self_wake;
+use crate::adapters::shared::conn_waker::suppress_self_wake;
 
 /// Looks for the model in what passes by.
 pub struct Search {

@@ -21,7 +21,7 @@ use super::conn_state::{ConnState, Connection};
 use super::grace_period::GracePeriod;
 use super::server::Server;
 use super::tunnel;
-use crate::adapters::conn_waker::ConnWaker;
+use crate::adapters::shared::conn_waker::ConnWaker;
 
 /// The largest head, in bytes, and the largest piece of a body that is read at once.
 const BUFFER_MAX: usize = 64 * 1024;

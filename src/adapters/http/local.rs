@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::Bytes;
 
-use super::{models, status_json, status_page};
+use super::{models, status_page};
+use crate::adapters::status::to_json;
 
 /// Marks an answer whose place is taken by an error in the caller's own shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +82,8 @@ async fn status(State(routes): State<Arc<RouteStore>>, headers: HeaderMap) -> Re
     let report = routes.report();
     let html = |value: &HeaderValue| value.as_bytes().windows(9).any(|part| part == b"text/html");
     let mut response = match headers.get_all(ACCEPT).iter().any(html) {
-        true => status_page::answer(&report),
-        false => answer(StatusCode::OK, status_json::of(&report)),
+        true => status_page::response(&report),
+        false => answer(StatusCode::OK, to_json(report).into()),
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -25,7 +25,6 @@ mod models;
 mod request_body;
 mod request_id;
 mod server;
-mod status_json;
 mod status_page;
 mod tunnel;
 #[doc(hidden)]

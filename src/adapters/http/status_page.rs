@@ -1,21 +1,21 @@
-//! The report on the proxy as a page for people: one answer without script, which refreshes itself.
+//! The status page: HTML without scripts, which reloads itself.
 
 use std::fmt::{self, Write};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use app::status::{ModelLine, Report, SourceLine, span};
+use app::status::{ModelLine, Report, Severity, SourceLine, span};
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 
-use super::status_json::{level, phase};
+use crate::adapters::shared::printable::is_unprintable;
+use crate::adapters::status::{phase, severity};
 
-/// How the page looks: light or dark as the reader's system is, tables that become cards on a phone.
+/// Light or dark as the system is, with tables that become cards on a phone.
 const STYLE: &str = include_str!("status_page.css");
-/// How often the page loads itself anew, in seconds.
 const REFRESH_SECONDS: u32 = 3;
 
-/// The page, and the headers that keep anything but its own style from having an effect.
-pub fn answer(report: &Report) -> Response {
+/// Returns the page, with headers that allow its own style and nothing else.
+pub fn response(report: &Report) -> Response {
     let nonce = nonce();
     let policy = format!(
         "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; form-action 'none'; \
@@ -33,22 +33,22 @@ pub fn answer(report: &Report) -> Response {
     (headers, html).into_response()
 }
 
-/// What marks the one style of this answer as ours; nobody can know it beforehand.
+/// Returns an unpredictable value that marks the style of this response as the proxy's own.
 fn nonce() -> String {
     let random = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", random(), random())
 }
 
 fn page(out: &mut String, report: &Report, nonce: &str) -> fmt::Result {
-    let wrong = report.containers.iter().filter(|line| level(line.level) == "wrong").count();
+    let wrong = report.containers.iter().filter(|line| line.level == Severity::Wrong).count();
     let headline = match (report.is_well(), wrong) {
         (true, _) => "All is well".to_owned(),
         (false, 0) => format!("The proxy is {}", phase(report.phase)),
-        (false, 1) => "1 container needs you".to_owned(),
-        (false, many) => format!("{many} containers need you"),
+        (false, 1) => "1 container needs attention".to_owned(),
+        (false, many) => format!("{many} containers need attention"),
     };
     let headline = match report.sources.iter().any(|source| source.lost.is_some()) {
-        true => "Containers are out of sight".to_owned(),
+        true => "A source is unreachable".to_owned(),
         false => headline,
     };
     let mood = if report.is_well() { "good" } else { "wrong" };
@@ -78,7 +78,7 @@ fn lost(out: &mut String, source: &SourceLine) -> fmt::Result {
         None => Ok(()),
         Some(reason) => write!(
             out,
-            "<p class=alarm><b>{}</b> is out of sight: {}. What was known keeps serving; it is tried again.</p>",
+            "<p class=alarm><b>{}</b> is unreachable: {}. Known backends stay in service; the proxy keeps trying.</p>",
             Text(&source.name),
             Text(reason)
         ),
@@ -90,7 +90,7 @@ fn models(out: &mut String, models: &[ModelLine]) -> fmt::Result {
     if models.is_empty() {
         return out.write_str("<p class=empty>No model is served yet.</p></section>");
     }
-    // What is in flight belongs to a container, of all its models: it stands there.
+    // Requests in flight are counted by container, over all its models: the other table shows them.
     out.write_str("<table><thead><tr><th>Model<th>Served by<th>Address<th class=n>Since</thead><tbody>")?;
     for line in models {
         write!(
@@ -122,7 +122,7 @@ fn containers(out: &mut String, report: &Report) -> fmt::Result {
         "<table><thead><tr><th>Container<th>State<th>Why<th class=n>In flight<th class=n>For</thead><tbody>",
     )?;
     for line in containers {
-        let level = level(line.level);
+        let level = severity(line.level);
         write!(
             out,
             "<tr><td class=name data-k=Container>{}<small class=mono>{}</small>\
@@ -141,7 +141,7 @@ fn containers(out: &mut String, report: &Report) -> fmt::Result {
     out.write_str("</tbody></table></section>")
 }
 
-/// A text from outside, as HTML shows it: nothing in it is markup, and nothing in it can hide or reorder what follows.
+/// Foreign text in HTML: without markup, and without characters that hide or reorder what follows.
 struct Text<'a>(&'a str);
 
 impl fmt::Display for Text<'_> {
@@ -152,8 +152,7 @@ impl fmt::Display for Text<'_> {
             '>' => f.write_str("&gt;"),
             '"' => f.write_str("&quot;"),
             '\'' => f.write_str("&#39;"),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => f.write_char('\u{fffd}'),
-            c if c.is_control() => f.write_char('\u{fffd}'),
+            c if is_unprintable(c) => f.write_char('\u{fffd}'),
             c => f.write_char(c),
         })
     }
@@ -162,7 +161,7 @@ impl fmt::Display for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use app::status::{ContainerLine, Phase, Severity};
+    use app::status::{ContainerLine, Phase};
 
     fn report(name: &str) -> Report {
         Report {
@@ -207,8 +206,8 @@ mod tests {
 
     #[test]
     fn the_page_lets_nothing_but_its_own_style_have_an_effect() {
-        let answer = answer(&report("m"));
-        let policy = answer.headers().get(CONTENT_SECURITY_POLICY).and_then(|value| value.to_str().ok());
+        let response = response(&report("m"));
+        let policy = response.headers().get(CONTENT_SECURITY_POLICY).and_then(|value| value.to_str().ok());
         assert!(policy.is_some_and(|policy| policy.starts_with("default-src 'none'; style-src 'nonce-")));
         assert_ne!(nonce(), nonce());
     }

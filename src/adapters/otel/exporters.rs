@@ -1,55 +1,44 @@
-//! The exporters of OTLP: over gRPC and over HTTP, with and without TLS.
+//! OTLP exporters over gRPC and HTTP, with and without TLS.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 use http::HeaderMap;
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
 use opentelemetry_otlp::{
-    Compression, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+    Compression, ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
 use opentelemetry_sdk::metrics::Temporality;
 use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::http_client::Client;
 use super::settings::SignalSettings;
 use super::values::Protocol;
+use crate::adapters::shared::tls;
 
-/// Why telemetry cannot begin.
+/// Why telemetry cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum OtelError {
-    /// A file that a variable names is of no use.
-    #[error("{0}: {1}; OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY must name PEM files")]
-    File(String, String),
-    /// TLS cannot be set up.
+    #[error(
+        "{}: {problem}; OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY must name PEM files",
+        path.display()
+    )]
+    File { path: PathBuf, problem: String },
     #[error("TLS to the collector cannot be set up: {0}")]
-    Tls(String),
-    /// An exporter cannot be built.
+    Tls(#[source] rustls::Error),
     #[error("telemetry cannot be exported: {0}")]
-    Exporter(String),
+    Exporter(#[from] ExporterBuildError),
 }
 
-impl OtelError {
-    fn exporter(error: impl fmt::Display) -> Self {
-        Self::Exporter(error.to_string())
-    }
-}
-
-/// What sends spans.
 pub(super) fn spans(signal: &SignalSettings) -> Result<SpanExporter, OtelError> {
     let built = match signal.protocol {
         Protocol::Grpc => grpc(SpanExporter::builder().with_tonic(), signal)?.build(),
         Protocol::Http => http(SpanExporter::builder().with_http(), signal)?.build(),
     };
-    built.map_err(OtelError::exporter)
+    Ok(built?)
 }
 
-/// What sends metrics.
 pub(super) fn metrics(signal: &SignalSettings, delta: bool) -> Result<MetricExporter, OtelError> {
     let temporality = if delta { Temporality::Delta } else { Temporality::Cumulative };
     let builder = MetricExporter::builder().with_temporality(temporality);
@@ -57,7 +46,7 @@ pub(super) fn metrics(signal: &SignalSettings, delta: bool) -> Result<MetricExpo
         Protocol::Grpc => grpc(builder.with_tonic(), signal)?.build(),
         Protocol::Http => http(builder.with_http(), signal)?.build(),
     };
-    built.map_err(OtelError::exporter)
+    Ok(built?)
 }
 
 fn grpc<B: WithExportConfig + WithTonicConfig>(builder: B, signal: &SignalSettings) -> Result<B, OtelError> {
@@ -98,7 +87,7 @@ fn grpc_tls(signal: &SignalSettings) -> Result<ClientTlsConfig, OtelError> {
     let mut tls = ClientTlsConfig::new();
     tls = match &signal.certificate {
         Some(path) => tls.ca_certificate(Certificate::from_pem(file(path)?)),
-        None => tls.trust_anchors(usual_roots().roots),
+        None => tls.trust_anchors(tls::system_roots().roots),
     };
     if let Some((certificate, key)) = &signal.identity {
         tls = tls.identity(Identity::from_pem(file(certificate)?, file(key)?));
@@ -107,62 +96,25 @@ fn grpc_tls(signal: &SignalSettings) -> Result<ClientTlsConfig, OtelError> {
 }
 
 fn http_tls(signal: &SignalSettings) -> Result<rustls::ClientConfig, OtelError> {
-    let roots = match &signal.certificate {
-        None => usual_roots(),
-        Some(path) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| file_error(path, error))?;
-            }
-            roots
-        }
-    };
+    let mut roots = RootCertStore::empty();
+    match &signal.certificate {
+        None => roots = tls::system_roots(),
+        Some(path) => tls::add_roots(&mut roots, path).map_err(file_error(path))?,
+    }
     let identity = match &signal.identity {
         None => None,
-        Some((certificate, key)) => {
-            let chain = certificates(certificate)?;
-            Some((chain, PrivateKeyDer::from_pem_slice(&file(key)?).map_err(|error| file_error(key, error))?))
-        }
+        Some((certificate, key)) => Some((
+            tls::certificates(certificate).map_err(file_error(certificate))?,
+            tls::private_key(key).map_err(file_error(key))?,
+        )),
     };
-    tls_of(roots, identity)
-}
-
-fn tls_of(
-    roots: RootCertStore,
-    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-) -> Result<rustls::ClientConfig, OtelError> {
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| OtelError::Tls(error.to_string()))?
-        .with_root_certificates(roots);
-    match identity {
-        None => Ok(tls.with_no_client_auth()),
-        Some((chain, key)) => tls.with_client_auth_cert(chain, key).map_err(|error| OtelError::Tls(error.to_string())),
-    }
-}
-
-/// The roots of the machine; in an image that has none, those that browsers trust.
-fn usual_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, OtelError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&file(path)?).collect();
-    match found.map_err(|error| file_error(path, error))? {
-        none if none.is_empty() => Err(file_error(path, "it holds no certificate")),
-        certificates => Ok(certificates),
-    }
+    tls::client_config(roots, identity).map_err(OtelError::Tls)
 }
 
 fn file(path: &Path) -> Result<Vec<u8>, OtelError> {
-    std::fs::read(path).map_err(|error| file_error(path, error))
+    std::fs::read(path).map_err(|error| file_error(path)(error.to_string()))
 }
 
-fn file_error(path: &Path, error: impl fmt::Display) -> OtelError {
-    OtelError::File(path.display().to_string(), error.to_string())
+fn file_error(path: &Path) -> impl FnOnce(String) -> OtelError {
+    |problem| OtelError::File { path: path.to_owned(), problem }
 }

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use crate::adapters::own_container;
+use crate::adapters::shared::own_container;
 
 /// The version and the variant that mark a UUID as a random one (RFC 9562).
 const RANDOM_UUID: u128 = 0x4000_8000_0000_0000_0000;

@@ -19,7 +19,7 @@ pub use resolve::{Resolve, SystemResolver};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::adapters::watches::Watches;
+use crate::adapters::shared::watches::Watches;
 
 /// How many items wait for the reader of the stream.
 const ITEMS_WAITING: usize = 256;
@@ -111,7 +111,7 @@ impl ContainerSource for StaticSource {
     }
 
     fn refresh(&self, id: &ContainerId) {
-        self.watches.ask(|refresh_requests| refresh_requests.ask(id));
+        self.watches.request(|requests| requests.add(id));
     }
 }
 

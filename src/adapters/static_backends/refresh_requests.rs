@@ -28,7 +28,7 @@ impl RefreshRequests {
     }
 
     /// Asks for one. Requests for the same are merged.
-    pub fn ask(&self, id: &ContainerId) {
+    pub fn add(&self, id: &ContainerId) {
         if let Some(asked) = self.known.get(id) {
             return asked.notify_one();
         }

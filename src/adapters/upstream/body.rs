@@ -11,7 +11,7 @@ use ports::upstream::BodyError;
 use super::connection::Progress;
 use super::failure::body_failure;
 use super::pool::PooledConn;
-use crate::adapters::conn_waker::suppress_self_wake;
+use crate::adapters::shared::conn_waker::suppress_self_wake;
 
 /// A body on its way from the backend. Dropping it before its end closes the connection.
 pub(super) struct UpstreamBody {

@@ -21,7 +21,7 @@ use super::probation::ResponseKind;
 use super::socket::Socket;
 use super::tls::ServerTls;
 use super::upstream_io::{IoState, UpstreamIo};
-use crate::adapters::conn_waker::ConnWaker;
+use crate::adapters::shared::conn_waker::ConnWaker;
 
 /// The most that is buffered of an answer on its way, in bytes; its head must fit as well. It decides what a reader that
 /// stalls costs: hyper holds about three times as much for it.

@@ -12,7 +12,7 @@ use tokio::task::coop::has_budget_remaining;
 use super::connection::Progress;
 use super::failure::send_failure;
 use super::pool::PooledConn;
-use crate::adapters::conn_waker::suppress_self_wake;
+use crate::adapters::shared::conn_waker::suppress_self_wake;
 
 /// How a request ended that got no answer.
 pub(super) enum NoResponse {

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::adapters::shared::tls::{add_roots, client_config, system_roots};
 
 /// The roots that certificates of backends are checked against cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +39,11 @@ impl BackendTls {
     /// # Errors
     /// The file cannot be used.
     pub fn new(further_roots: Option<&Path>) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
+        let mut roots = system_roots();
         if let Some(path) = further_roots {
-            add(&mut roots, path).map_err(|problem| TlsError::File { path: path.to_owned(), problem })?;
+            add_roots(&mut roots, path).map_err(|problem| TlsError::File { path: path.to_owned(), problem })?;
         }
-        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = client_config(roots, None)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(Arc::new(config)))
     }
@@ -79,13 +73,4 @@ impl ServerTls {
     pub(super) async fn open(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         self.connector.connect(self.name.clone(), stream).await
     }
-}
-
-fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let file = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
-    let certificates: Vec<_> = file.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    if certificates.is_empty() {
-        return Err("it holds no certificate".to_owned());
-    }
-    certificates.into_iter().try_for_each(|root| roots.add(root)).map_err(|error| error.to_string())
 }

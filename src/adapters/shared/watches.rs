@@ -1,4 +1,4 @@
-//! The streams that a container source hands out, and the tasks behind them. The adapters that are sources share it.
+//! The streams that a container source returns, and the tasks behind them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,8 +11,8 @@ use ports::container_source::ContainerEvents;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The streams of one source that still live, each by what its task hears requests through.
-pub(super) struct Watches<R>(Mutex<Vec<Weak<R>>>);
+/// The live streams of one source, each by the queue of requests that its task reads.
+pub(crate) struct Watches<R>(Mutex<Vec<Weak<R>>>);
 
 impl<R> Default for Watches<R> {
     fn default() -> Self {
@@ -21,33 +21,32 @@ impl<R> Default for Watches<R> {
 }
 
 impl<R> Watches<R> {
-    /// A stream of what `task` sends into it, with so much room for what waits. When the stream is dropped, the task ends.
+    /// Starts `task` and returns the stream of its events. Dropping the stream aborts the task.
     ///
     /// Must be called within a tokio runtime.
-    pub(super) fn start<F>(
+    pub(crate) fn start<F>(
         &self,
-        room: usize,
+        capacity: usize,
         requests: Arc<R>,
         task: impl FnOnce(Arc<R>, mpsc::Sender<ContainerEvent>) -> F,
     ) -> ContainerEvents
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (out, items) = mpsc::channel(room);
+        let (out, items) = mpsc::channel(capacity);
         let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         watches.retain(|watch| watch.strong_count() > 0);
         watches.push(Arc::downgrade(&requests));
         Box::pin(Watch { items, _task: AbortOnDropHandle::new(tokio::spawn(task(requests, out))) })
     }
 
-    /// Asks every stream that still lives.
-    pub(super) fn ask(&self, ask: impl Fn(&R)) {
+    /// Calls `request` with the queue of every live stream.
+    pub(crate) fn request(&self, request: impl Fn(&R)) {
         let watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.iter().filter_map(Weak::upgrade).for_each(|requests| ask(&requests));
+        watches.iter().filter_map(Weak::upgrade).for_each(|requests| request(&requests));
     }
 }
 
-/// The stream, and the task behind it that ends with it.
 struct Watch {
     items: mpsc::Receiver<ContainerEvent>,
     _task: AbortOnDropHandle<()>,
@@ -69,18 +68,17 @@ mod tests {
 
     use super::*;
 
-    /// How long the end of a task is waited for.
     const PATIENCE: Duration = Duration::from_secs(20);
 
     #[tokio::test]
-    async fn a_task_is_asked_while_its_stream_lives_and_ends_with_it() {
+    async fn requests_reach_a_task_while_its_stream_lives_and_it_ends_with_the_stream() {
         let (watches, mine) = (Watches::<AtomicUsize>::default(), Arc::default());
         let never_ending = |requests: Arc<AtomicUsize>, _out| async move {
             std::future::pending::<()>().await;
             drop(requests);
         };
         let stream = watches.start(1, Arc::clone(&mine), never_ending);
-        watches.ask(|asked| _ = asked.fetch_add(1, Ordering::Relaxed));
+        watches.request(|count| _ = count.fetch_add(1, Ordering::Relaxed));
         assert_eq!(mine.load(Ordering::Relaxed), 1);
         assert_eq!(Arc::strong_count(&mine), 2, "the task has it as well");
 

@@ -1,30 +1,28 @@
-//! The container that the proxy itself runs in.
+//! The id of the container that the proxy runs in.
 
-/// Where Linux lists what is mounted: engines mount files of the container's own folder into it.
+/// The mounts of this process. Engines mount files from the container's own folder on the host.
 const MOUNTS: &str = "/proc/self/mountinfo";
-/// Where the host's name stands, which is the start of the container's id unless another was given.
+/// The hostname: the start of the container's id, unless the container was given another one.
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
-/// The digits of a whole id.
 const ID_DIGITS: usize = 64;
-/// The digits of the host's name that an engine gives.
 const SHORT_ID_DIGITS: usize = 12;
 
-/// The id of the container that the proxy runs in, as an engine knows it; `None` outside of one.
+/// Returns the id of the container that the proxy runs in, or `None` outside of one.
 pub fn id() -> Option<String> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let mounted = read(MOUNTS).and_then(|mounts| in_mounts(&mounts));
     mounted.or_else(|| read(HOSTNAME).map(|name| name.trim().to_owned()).filter(|name| is_short_id(name)))
 }
 
-/// The id in the source of a mount such as `/var/lib/docker/containers/<id>/hostname`, or Podman's
+/// Finds the id in the source of a mount such as `/var/lib/docker/containers/<id>/hostname`, or Podman's
 /// `…/overlay-containers/<id>/userdata/hostname`.
 fn in_mounts(mounts: &str) -> Option<String> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ');
         let (source, target) = (fields.nth(3)?, fields.next()?);
         let engine_file = matches!(target, "/etc/hostname" | "/etc/hosts" | "/etc/resolv.conf");
-        let (_, behind) = source.rsplit_once("containers/").filter(|_| engine_file)?;
-        let id = behind.split('/').next()?;
+        let (_, rest) = source.rsplit_once("containers/").filter(|_| engine_file)?;
+        let id = rest.split('/').next()?;
         (id.len() == ID_DIGITS && is_hex(id)).then(|| id.to_owned())
     })
 }
