@@ -1,4 +1,4 @@
-//! Which adapters the proxy is made of, by its settings.
+//! Builds the adapters that the settings call for.
 
 use std::error::Error;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -26,30 +26,26 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// What the sample servers of the demonstration serve, each its own model.
+/// The models of the demo, each on a sample server of its own.
 const DEMO_MODELS: [&str; 2] = ["sample/small", "sample/large"];
-/// How long the demonstration waits for answers when it is told to stop.
+/// The longest drain when the demo stops.
 const DEMO_DRAIN: Duration = Duration::from_secs(2);
 
-/// What the proxy reaches the world through.
 pub struct Adapters {
-    /// The way to backends.
     pub upstream: Arc<dyn UpstreamClient>,
-    /// Where backends are discovered from.
     pub sources: Vec<Arc<dyn ContainerSource>>,
-    /// The servers that are at work on requests.
     pub activity: Arc<ActivityBook>,
-    /// What the proxy calls itself when it asks backends for their models.
+    /// The `User-Agent` of the proxy's own requests to backends.
     pub user_agent: HeaderValue,
 }
 
-/// Makes it. Opens nothing yet.
+/// Builds the adapters. Nothing is opened yet.
 pub fn build_adapters(settings: &Settings) -> Result<Adapters, Box<dyn Error>> {
     settings.check_sources()?;
     let user_agent = user_agent()?;
-    let ways = UpstreamSettings { user_agent: user_agent.clone(), ..upstream_settings(settings) };
-    let mut upstream = HttpUpstream::new(ways)?;
-    // A file that cannot be used stops the start, also where no backend needs it.
+    let upstream_settings = UpstreamSettings { user_agent: user_agent.clone(), ..upstream_settings(settings) };
+    let mut upstream = HttpUpstream::new(upstream_settings)?;
+    // An unusable file aborts startup even if no backend needs it.
     if settings.backends_ca_file.is_some() || settings.backends.iter().any(|url| url.tls) {
         upstream = upstream.with_tls(BackendTls::new(settings.backends_ca_file.as_deref())?);
     }
@@ -77,14 +73,14 @@ pub fn build_adapters(settings: &Settings) -> Result<Adapters, Box<dyn Error>> {
     Ok(Adapters { upstream, sources, activity, user_agent })
 }
 
-/// The program and its version, and a number that no other process has: by it the proxy knows its own questions, whatever
-/// address it has been given as a backend's.
+/// Returns program and version, with a random number of this process. By that the proxy recognizes its own requests, if a
+/// backend's address leads back to it.
 fn user_agent() -> Result<HeaderValue, InvalidHeaderValue> {
     let process = RandomState::new().build_hasher().finish();
     HeaderValue::from_str(&format!("lw-inference-proxy/{} ({process:016x})", env!("CARGO_PKG_VERSION")))
 }
 
-/// One backend may have as many connections as there are clients, each of which carries one request at a time.
+/// Allows one backend as many connections as there are clients: each carries one request at a time.
 fn upstream_settings(settings: &Settings) -> UpstreamSettings {
     UpstreamSettings {
         max_connections: settings.max_connections.unwrap_or(MAX_CONNECTIONS),
@@ -92,14 +88,13 @@ fn upstream_settings(settings: &Settings) -> UpstreamSettings {
     }
 }
 
-/// The sample servers of the demonstration.
 pub struct Demo {
     servers: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Demo {
-    /// Starts them on free ports of this machine, and has the settings name them and nothing else.
+    /// Starts the sample servers on free local ports, and makes them the only backends of the settings.
     pub async fn start(settings: &mut Settings) -> Result<Self, Box<dyn Error>> {
         let demo = Self { servers: TaskTracker::new(), stop: CancellationToken::new() };
         settings.docker = false;
@@ -110,18 +105,16 @@ impl Demo {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let sample = Sample::bind(address, vec![model.to_owned()]).await?;
             let url = format!("http://{}/v1", sample.address()?);
-            settings.backends.push(BackendUrl::parse(&url).map_err(|wrong| format!("{url}: {wrong}"))?);
+            settings.backends.push(BackendUrl::parse(&url).map_err(|error| format!("{url}: {error}"))?);
             demo.servers.spawn(sample.serve(demo.stop.clone()));
         }
         Ok(demo)
     }
 
-    /// What they serve.
     pub fn models() -> Vec<String> {
         DEMO_MODELS.map(str::to_owned).to_vec()
     }
 
-    /// Ends them.
     pub async fn end(self) {
         self.stop.cancel();
         self.servers.close();
@@ -129,36 +122,30 @@ impl Demo {
     }
 }
 
-/// A sample server alone, until a signal.
+/// Runs one sample server until a signal.
 pub async fn sample(port: u16, models: Vec<String>) -> io::Result<()> {
     let sample = Sample::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), models).await?;
-    cli::out::print(&format!("a sample server listens on {}\n", sample.address()?))?;
+    cli::out::print(&format!("sample server listening on {}\n", sample.address()?))?;
     sample.serve(shutdown::on_signal()?).await
 }
 
-/// As many client connections as are wanted, or as there are descriptors for. Only who asked for more is warned: a
-/// default that does not fit is nobody's wish.
-pub fn connections(asked: Option<usize>) -> usize {
-    let wanted = asked.unwrap_or(MAX_CONNECTIONS);
+/// Returns how many client connections the proxy accepts: as configured, or as the limit of open files allows. Logs a
+/// warning only if a configured number does not fit.
+pub fn connections(configured: Option<usize>) -> usize {
+    let wanted = configured.unwrap_or(MAX_CONNECTIONS);
     let limit = match descriptors::raise_limit() {
         Ok(limit) => limit,
         Err(error) => {
-            warn!(%error, "the limit of open files is not known and stays as it is");
+            warn!(%error, "cannot raise limit of open files");
             return wanted;
         }
     };
     let at_most = descriptors::connections_within(limit, wanted);
-    if asked.is_some() && at_most < wanted {
+    if configured.is_some() && at_most < wanted {
         let variable = "PROXY_MAX_CONNECTIONS";
-        warn!(
-            variable,
-            wanted,
-            at_most,
-            open_files = limit,
-            "fewer client connections than asked for; raise the limit of open files (ulimit -n)"
-        );
+        warn!(variable, wanted, at_most, open_files = limit, "open files limit client connections, see ulimit -n");
     } else {
-        info!(at_most, open_files = limit, "client connections are bounded");
+        info!(at_most, open_files = limit, "client connections limited");
     }
     at_most
 }
@@ -171,8 +158,8 @@ mod tests {
 
     #[test]
     fn one_backend_may_have_a_connection_for_every_client() {
-        for (asked, expected) in [(None, MAX_CONNECTIONS), (Some("20000"), 20_000)] {
-            let settings = Settings::read(|name| asked.filter(|_| name == "PROXY_MAX_CONNECTIONS").map(str::to_owned));
+        for (value, expected) in [(None, MAX_CONNECTIONS), (Some("20000"), 20_000)] {
+            let settings = Settings::read(|name| value.filter(|_| name == "PROXY_MAX_CONNECTIONS").map(str::to_owned));
             assert_eq!(upstream_settings(&settings.unwrap()).max_connections, expected);
         }
     }

@@ -1,4 +1,4 @@
-//! Composes the proxy and runs it until it is told to stop.
+//! Composes the proxy and runs it until a signal stops it.
 
 mod compose;
 
@@ -24,7 +24,7 @@ use ports::telemetry::Telemetry;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
-/// The longest wait for a collector when everything else is over.
+/// The longest wait for a collector after everything else has ended.
 const TELEMETRY_FLUSH: Duration = Duration::from_millis(2500);
 
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
@@ -38,42 +38,41 @@ fn main() -> ExitCode {
     };
     let settings = match Settings::read(cli::variable) {
         Ok(settings) => settings,
-        Err(error) => return refuse(&error),
+        Err(error) => return usage_error(&error),
     };
     let style = Style::of_stdout(cli::variable);
     match task {
         Task::Serve => match build_adapters(&settings) {
-            Ok(build_adapters) => on_runtime(serve(settings, build_adapters)),
-            Err(error) => refuse(&*error),
+            Ok(adapters) => on_runtime(serve(settings, adapters)),
+            Err(error) => usage_error(&*error),
         },
-        Task::Healthcheck(target) => ended(healthcheck::healthcheck(&settings, &target)),
+        Task::Healthcheck(target) => exit_code(healthcheck::healthcheck(&settings, &target)),
         Task::Status => status::status(&settings, style),
         Task::Doctor => match build_adapters(&settings) {
-            Ok(build_adapters) => {
-                on_runtime(async move { doctor::doctor(&settings, &build_adapters.sources, style).await })
-            }
-            Err(error) => refuse(&*error),
+            Ok(adapters) => on_runtime(async move { doctor::doctor(&settings, &adapters.sources, style).await }),
+            Err(error) => usage_error(&*error),
         },
         Task::Demo => on_runtime(demo(settings, style)),
         Task::Sample { port, models } => on_runtime(async move {
-            let fault = |error| format!("the sample server cannot run on port {port}: {error}; --port names another");
-            ended(compose::sample(port, models).await.map_err(fault))
+            let failure =
+                |error| format!("the sample server cannot run on port {port}: {error}; choose another with --port");
+            exit_code(compose::sample(port, models).await.map_err(failure))
         }),
     }
 }
 
-/// One line, and the exit code for what cannot be read.
-fn refuse(error: &dyn Error) -> ExitCode {
+/// Prints one line, and returns the exit code for an invalid command line or setting.
+fn usage_error(error: &dyn Error) -> ExitCode {
     cli::out::complain(error);
     ExitCode::from(EX_USAGE)
 }
 
-/// What it came to; one line where it did not work.
-fn ended(result: Result<(), impl std::fmt::Display>) -> ExitCode {
+/// Prints an error as one line, and returns the exit code.
+fn exit_code(result: Result<(), impl std::fmt::Display>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            cli::out::complain(why);
+        Err(error) => {
+            cli::out::complain(error);
             ExitCode::FAILURE
         }
     }
@@ -82,92 +81,88 @@ fn ended(result: Result<(), impl std::fmt::Display>) -> ExitCode {
 fn on_runtime(task: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return ended(Err(format!("the system gives no threads or no event queue: {error}"))),
+        Err(error) => return exit_code(Err(format!("the runtime cannot start: {error}"))),
     };
     let code = runtime.block_on(task);
     runtime.shutdown_background();
     code
 }
 
-async fn serve(settings: Settings, build_adapters: Adapters) -> ExitCode {
+async fn serve(settings: Settings, adapters: Adapters) -> ExitCode {
     let otel = match OtelSettings::read(cli::variable) {
         Ok(otel) => otel,
-        Err(error) => return refuse(&error),
+        Err(error) => return usage_error(&error),
     };
     if let Err(error) = logging::start(&settings) {
-        return refuse(&error);
+        return usage_error(&error);
     }
     let (telemetry, last_telemetry) = match otel::start(otel.as_ref()) {
         Ok(started) => started,
-        Err(error) => return refuse(&error),
+        Err(error) => return usage_error(&error),
     };
-    let ended = run(settings, build_adapters, telemetry).await;
+    let result = run(settings, adapters, telemetry).await;
     last_telemetry.flush(TELEMETRY_FLUSH).await;
-    match ended {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!(%error, "the proxy cannot run");
+            error!(%error, "proxy failed");
             ExitCode::FAILURE
         }
     }
 }
 
-/// The proxy as it is, in front of servers that need neither Docker nor a GPU.
+/// Runs the proxy in front of sample servers, which need neither Docker nor a GPU.
 async fn demo(mut settings: Settings, style: Style) -> ExitCode {
     let lines = Arc::new(DemoLines::new(settings.port, Demo::models(), style));
-    let shown = async {
+    let result = async {
         let demo = Demo::start(&mut settings).await?;
         logging::start(&settings)?;
-        let build_adapters = build_adapters(&settings)?;
-        run(settings, build_adapters, lines).await?;
+        let adapters = build_adapters(&settings)?;
+        run(settings, adapters, lines).await?;
         demo.end().await;
-        cli::out::print("The demonstration is over.\n")?;
+        cli::out::print("The demo is over.\n")?;
         Ok::<_, Box<dyn Error>>(())
     };
-    ended(shown.await)
+    exit_code(result.await)
 }
 
-async fn run(
-    settings: Settings,
-    build_adapters: Adapters,
-    telemetry: Arc<dyn Telemetry>,
-) -> Result<(), Box<dyn Error>> {
+async fn run(settings: Settings, adapters: Adapters, telemetry: Arc<dyn Telemetry>) -> Result<(), Box<dyn Error>> {
     let stop = Stop::on_signals(settings.stop_delay, settings.drain_timeout)?;
     let bound = Bound::bind(SocketAddr::new(settings.bind, settings.port))?;
     info!(address = %bound.address()?, version = env!("CARGO_PKG_VERSION"), "listening");
 
     let (shared, queue) = RouteStore::new(Table::new(settings.table_rules()));
     let tasks = TaskTracker::new();
-    let watch = Watcher::new(
+    let watcher = Watcher::new(
         Arc::clone(&shared),
         queue,
-        build_adapters.sources,
-        build_adapters.upstream,
+        adapters.sources,
+        adapters.upstream,
         Arc::clone(&telemetry),
         tasks.clone(),
         stop.finished.clone(),
     )
-    .with_activity(build_adapters.activity);
-    tasks.spawn(watch.run());
+    .with_activity(adapters.activity);
+    tasks.spawn(watcher.run());
     let http = HttpSettings {
         max_buffered_body: settings.max_buffered_body,
         max_buffered_total: settings.max_buffered_total,
         max_connections: compose::connections(settings.max_connections),
         stop_delay: settings.stop_delay,
         status: settings.status,
-        own_user_agent: Some(build_adapters.user_agent),
+        own_user_agent: Some(adapters.user_agent),
         ..HttpSettings::default()
     };
     let server = Server::new(Proxy::new(Arc::clone(&shared), telemetry), http, stop.abort.clone());
     let serving = async {
-        let left = bound.serve(server, stop.stop_accepting.clone()).await;
+        let unfinished = bound.serve(server, stop.stop_accepting.clone()).await;
         stop.finished.cancel();
-        left
+        unfinished
     };
-    let (left, ()) = tokio::join!(serving, stop.conduct(&shared));
+    let (unfinished, ()) = tokio::join!(serving, stop.conduct(&shared));
 
     tasks.close();
     tasks.wait().await;
-    info!(cut = left, "stopped");
+    info!(unfinished, "proxy stopped");
     Ok(())
 }

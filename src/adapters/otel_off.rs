@@ -1,4 +1,4 @@
-//! What stands in the place of telemetry in a build without the feature `otel`.
+//! The stand-in for `otel` in a build without that feature.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use ports::telemetry::{NoTelemetry, Telemetry};
 
-/// The variables that ask for telemetry.
+/// The variables that turn telemetry on.
 const ENDPOINTS: [&str; 3] =
     ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"];
 
-/// Nothing can be set.
+/// Has no value: nothing can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtelSettings(Infallible);
 
-/// Telemetry was asked of a build that has none.
+/// A variable asks for telemetry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtelSettingError(&'static str);
 
@@ -28,10 +28,7 @@ impl fmt::Display for OtelSettingError {
 impl std::error::Error for OtelSettingError {}
 
 impl OtelSettings {
-    /// Refuses what this build cannot do.
-    ///
-    /// # Errors
-    /// An endpoint is set.
+    /// Returns an error if an endpoint is set.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, OtelSettingError> {
         match ENDPOINTS.into_iter().find(|name| get(name).is_some_and(|value| !value.is_empty())) {
             Some(name) => Err(OtelSettingError(name)),
@@ -40,18 +37,13 @@ impl OtelSettings {
     }
 }
 
-/// There is nothing to send.
 pub struct Flush(());
 
 impl Flush {
-    /// Does nothing.
     pub async fn flush(self, _: Duration) {}
 }
 
-/// The telemetry that is off.
-///
-/// # Errors
-/// None.
+/// Returns telemetry that records nothing.
 pub fn start(_: Option<&OtelSettings>) -> Result<(Arc<dyn Telemetry>, Flush), Infallible> {
     Ok((Arc::new(NoTelemetry), Flush(())))
 }

@@ -161,7 +161,7 @@ async fn rule_25_ten_restarts_of_the_proxy_behind_nginx_fail_no_request_and_cut_
         let status = proxies[which].ended_within(STOPPED).await;
         let output = proxies[which].output();
         assert_eq!(status.code(), Some(0), "{output}");
-        assert!(output.contains("\"cut\":0"), "nothing was cut: {output}");
+        assert!(output.contains("\"unfinished\":0"), "nothing was cut: {output}");
         proxies[which] = start(which).await;
     }
     over.store(true, Ordering::Relaxed);

@@ -78,7 +78,7 @@ async fn rule_25_the_deadline_cuts_streams_and_the_exit_code_stays_0() {
     assert_eq!(proxy.ended().await.code(), Some(0));
     let output = proxy.output();
     println!("rule 25: drain 300 ms: cut after {cut:?}, exit 0 after {:?}", signalled.elapsed());
-    assert!(output.contains("drain deadline") && output.contains("\"cut\":1"), "{output}");
+    assert!(output.contains("drain deadline") && output.contains("\"unfinished\":1"), "{output}");
 }
 
 #[tokio::test]
@@ -141,5 +141,5 @@ async fn an_upgrade_under_way_at_the_signal_becomes_a_tunnel_that_is_drained_and
     client.ended().await;
     assert!(signalled.elapsed() > Duration::from_secs(1), "not before the deadline");
     assert_eq!(proxy.ended().await.code(), Some(0));
-    assert!(proxy.output().contains("\"cut\":1"), "{}", proxy.output());
+    assert!(proxy.output().contains("\"unfinished\":1"), "{}", proxy.output());
 }

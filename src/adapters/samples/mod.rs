@@ -1,4 +1,4 @@
-//! Small servers that speak like inference servers and know nothing: for a first try without a GPU.
+//! Sample servers with canned responses, for a first try without a GPU.
 
 mod anthropic;
 mod openai;
@@ -18,36 +18,25 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// The most of a request's body that is read, in bytes.
-const BODY_MAX: usize = 8 << 20;
+const REQUEST_BODY_MAX: usize = 8 << 20;
 
-/// A sample server that is bound and does not answer yet.
+/// A sample server, bound but not serving yet.
 pub struct Sample {
     listener: TcpListener,
     models: Arc<[String]>,
 }
 
 impl Sample {
-    /// Binds a server of these models. Port 0 takes any free one.
-    ///
-    /// # Errors
-    /// The address is in use, or not ours.
+    /// Binds a server of these models. Port 0 takes any free port.
     pub async fn bind(address: SocketAddr, models: Vec<String>) -> io::Result<Self> {
         Ok(Self { listener: TcpListener::bind(address).await?, models: models.into() })
     }
 
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// The socket does not say.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Answers until `stop`, then finishes what is in flight.
-    ///
-    /// # Errors
-    /// The listener broke.
+    /// Serves until `stop`, then finishes the requests in flight.
     pub async fn serve(self, stop: CancellationToken) -> io::Result<()> {
         axum::serve(self.listener, router(self.models)).with_graceful_shutdown(stop.cancelled_owned()).await
     }
@@ -65,19 +54,19 @@ fn router(models: Arc<[String]>) -> Router {
         .with_state(models)
 }
 
-/// What was asked: the body, and the model that it names.
-struct Asked {
+/// A request: its body, and the model in it.
+struct ModelRequest {
     body: Value,
     model: String,
 }
 
-impl Asked {
-    /// Reads a body. The error is the answer, with `error` around its message.
+impl ModelRequest {
+    /// Reads a request. The error is the response, made by `error` from its message.
     async fn read(models: &[String], body: Body, error: fn(&str) -> Value) -> Result<Self, Response> {
         let refuse = |status, message: &str| json_response(status, &error(message));
-        let bytes = axum::body::to_bytes(body, BODY_MAX)
+        let bytes = axum::body::to_bytes(body, REQUEST_BODY_MAX)
             .await
-            .map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body did not come whole, or is too large"))?;
+            .map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is incomplete or too large"))?;
         let body: Value =
             serde_json::from_slice(&bytes).map_err(|_| refuse(StatusCode::BAD_REQUEST, "the body is not JSON"))?;
         let model = body.get("model").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -87,7 +76,7 @@ impl Asked {
         }
     }
 
-    fn streams(&self) -> bool {
+    fn is_streaming(&self) -> bool {
         self.body.get("stream").and_then(Value::as_bool).unwrap_or(false)
     }
 }
