@@ -40,7 +40,7 @@ pub fn engine_event(input: &[u8]) {
     let each: Vec<Line> = lines.map(read_line).collect();
     assert_eq!(read.1, each.contains(&Line::Unreadable));
     let happened = each.into_iter().filter_map(|line| match line {
-        Line::Happened(happening) => Some(happening),
+        Line::Event(event) => Some(event),
         _ => None,
     });
     assert_eq!(read.0, happened.collect::<Vec<_>>());
@@ -49,14 +49,14 @@ pub fn engine_event(input: &[u8]) {
 /// What the reader makes of a stream in pieces of this size: what happened, and whether a line could not be read.
 fn read_in_pieces(stream: &[u8], size: usize) -> (Vec<EngineEvent>, bool) {
     let lines = memchr::memchr_iter(b'\n', stream).count();
-    let (queue, mut happenings) = mpsc::channel(lines + 1);
+    let (queue, mut events) = mpsc::channel(lines + 1);
     let notes = Arc::<Notes>::default();
     let mut rest = Bytes::copy_from_slice(stream);
     let pieces = std::iter::from_fn(|| (!rest.is_empty()).then(|| Ok(rest.split_to(size.clamp(1, rest.len())))));
     let end = reader::drain(stream::iter(pieces), queue, Arc::clone(&notes)).now_or_never();
     assert_eq!(end, Some(EngineError::EventsEnded));
     assert!(!notes.overflowed());
-    let read = std::iter::from_fn(|| happenings.try_recv().ok()).collect();
+    let read = std::iter::from_fn(|| events.try_recv().ok()).collect();
     (read, notes.unreadable())
 }
 
@@ -70,7 +70,7 @@ fn read_line(line: &[u8]) -> Line {
     if let Ok(value @ Value::Object(_)) = serde_json::from_slice::<Value>(object) {
         says_what_json_says(&value, &read);
     }
-    if let (Line::Happened(_), Some(members)) = (&read, object.trim_ascii_start().strip_prefix(b"{")) {
+    if let (Line::Event(_), Some(members)) = (&read, object.trim_ascii_start().strip_prefix(b"{")) {
         let more = [br#"{"Unheard":{"Type":[null]},"actor":{"ID":"other"},"#, members].concat();
         assert_eq!(event::read(&more), read, "a field that nobody knows changes it: {}", line.escape_ascii());
     }
@@ -87,23 +87,23 @@ fn says_what_json_says(value: &Value, read: &Line) {
         Some("network") => text("/Actor/Attributes/container"),
         _ => None,
     };
-    let (Line::Happened(happening), Some(id)) = (read, id) else {
-        assert!(!matches!(read, Line::Happened(_)), "it is about nobody: {value}");
+    let (Line::Event(event), Some(id)) = (read, id) else {
+        assert!(!matches!(read, Line::Event(_)), "it is about nobody: {value}");
         return;
     };
-    assert!(!id.is_empty() && happening.id.as_str() == id, "{value}");
+    assert!(!id.is_empty() && event.id.as_str() == id, "{value}");
     assert!(ACTIONS.contains(&action), "{value}");
-    assert_eq!(happening.at.0, value["timeNano"].as_u64().unwrap_or(0), "{value}");
+    assert_eq!(event.at.0, value["timeNano"].as_u64().unwrap_or(0), "{value}");
     // Whatever is not plainly a no may be meant as a yes.
     let is_no = |value: &str| {
         ["", "false", "no", "off", "0", "f", "n", "disabled"].contains(&value.trim().to_ascii_lowercase().as_str())
     };
     let labelled = text("/Actor/Attributes/inference.enable").is_some_and(|value| !is_no(value));
-    assert_eq!(happening.opted_in.is_some(), labelled && text("/Type") == Some("container"), "{value}");
+    assert_eq!(event.opted_in.is_some(), labelled && text("/Type") == Some("container"), "{value}");
 
     let run_changes = ["start", "restart", "die", "stop", "destroy", "remove"];
-    assert_eq!(happening.network == Network::NewRun, run_changes.contains(&action), "{value}");
-    let edge_is_right = match &happening.edge {
+    assert_eq!(event.network == Network::NewRun, run_changes.contains(&action), "{value}");
+    let edge_is_right = match &event.lifecycle {
         None => !["die", "stop", "oom", "pause", "destroy", "remove", "disconnect"].contains(&action),
         Some(LifecycleEvent::Signal(_)) => action == "kill" && text("/Actor/Attributes/signal").is_some(),
         Some(LifecycleEvent::Ended { exit_code: None }) => action == "stop" || action == "die",
@@ -123,9 +123,9 @@ fn says_what_json_says(value: &Value, read: &Line) {
         Some(LifecycleEvent::LeftNetwork(_)) => action == "disconnect",
         Some(LifecycleEvent::Renamed(name)) => action == "rename" && !name.starts_with('/'),
     };
-    assert!(edge_is_right, "{:?} of {value}", happening.edge);
+    assert!(edge_is_right, "{:?} of {value}", event.lifecycle);
     // Coming into service needs a look; going out of it may do without.
-    assert!(happening.look || happening.edge.is_some() || action == "rename", "it would be lost: {value}");
+    assert!(event.needs_inspection || event.lifecycle.is_some() || action == "rename", "it would be lost: {value}");
 }
 
 /// The stream with its filler in place.

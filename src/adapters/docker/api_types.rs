@@ -1,13 +1,13 @@
-//! What the engine answers, as far as it is read.
+//! The engine's responses, as far as they are read.
 //!
-//! Own structures in place of bollard's: those refuse a whole answer for one word that they do not know, and engines
-//! differ. Here a missing or `null` field is its default and words stay words.
+//! bollard's own structures refuse a whole response for one unknown word, and engines differ. Here a missing or `null`
+//! field is its default, and words stay strings.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-/// `null` is the default, as well as absence.
+/// Reads `null` as the default.
 fn lenient<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
 }
@@ -24,12 +24,11 @@ pub struct Event {
     pub actor: Actor,
     #[serde(rename = "timeNano", deserialize_with = "lenient")]
     pub time_nano: i64,
-    /// Podman says the health here.
+    /// The health on Podman.
     #[serde(deserialize_with = "lenient")]
     pub health_status: String,
 }
 
-/// Whom an event is about.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Actor {
@@ -39,7 +38,7 @@ pub struct Actor {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// An entry of `GET /containers/json`. One without an id is rubbish.
+/// An entry of `GET /containers/json`, invalid without an id.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Summary {
@@ -52,12 +51,12 @@ pub struct Summary {
     pub status: String,
     #[serde(default, deserialize_with = "lenient")]
     pub network_settings: NetworkSettings,
-    /// Absent where a proxy before the engine keeps them to itself.
+    /// Absent if a socket proxy leaves the labels out.
     #[serde(default)]
     pub labels: Option<BTreeMap<String, String>>,
 }
 
-/// `GET /containers/{id}/json`. One without an id or a state is rubbish.
+/// `GET /containers/{id}/json`, invalid without an id or a state.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Inspect {
@@ -75,7 +74,6 @@ pub struct Inspect {
     pub network_settings: NetworkSettings,
 }
 
-/// What a container is doing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct State {
@@ -100,7 +98,6 @@ pub struct State {
     pub health: Health,
 }
 
-/// What the health check says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Health {
@@ -110,7 +107,6 @@ pub struct Health {
     pub log: Vec<HealthRun>,
 }
 
-/// One run of the health check.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct HealthRun {
@@ -122,7 +118,7 @@ pub struct HealthRun {
     pub output: String,
 }
 
-/// How a container was made. Its environment is left out on purpose.
+/// The configuration of a container, without its environment: that may hold secrets.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Config {
@@ -136,7 +132,7 @@ pub struct Config {
     pub healthcheck: HealthTest,
 }
 
-/// The health check itself.
+/// The definition of the health check.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct HealthTest {
@@ -144,7 +140,6 @@ pub struct HealthTest {
     pub test: Vec<String>,
 }
 
-/// How a container runs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct HostConfig {
@@ -152,7 +147,7 @@ pub struct HostConfig {
     pub network_mode: String,
 }
 
-/// The networks that a container is on, by name.
+/// The networks of a container, by name.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkSettings {
@@ -160,7 +155,6 @@ pub struct NetworkSettings {
     pub networks: BTreeMap<String, Endpoint>,
 }
 
-/// One of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Endpoint {
@@ -190,7 +184,6 @@ pub struct Version {
     pub components: Vec<Component>,
 }
 
-/// A part of the engine.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Component {
@@ -203,7 +196,7 @@ fn endpoints<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Endp
     Ok(networks.unwrap_or_default().into_iter().map(|(name, end)| (name, end.unwrap_or_default())).collect())
 }
 
-/// Old Podman writes the number, not the name.
+/// Reads a name, or the number that old Podman writes.
 fn stop_signal<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -1,16 +1,16 @@
-//! Pauses between attempts.
+//! Exponential backoff with jitter.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// Doublings after which a pause is the longest one in any case.
+/// The most doublings; any limit is reached by then.
 const MAX_DOUBLINGS: u32 = 16;
 
-/// The pause after `failures` failures in a row: doubled with each from `first` up to `max`, then cut by up to half at
-/// random, so that several proxies do not ask in step.
+/// Returns the pause after `failures` failures in a row: it doubles from `first` to `max`, less up to half at random,
+/// so that several proxies do not retry in step.
 pub fn pause((first, max): (Duration, Duration), failures: u32) -> Duration {
     let doubled = first.saturating_mul(1 << failures.min(MAX_DOUBLINGS)).min(max);
-    // Each state is seeded anew by the standard library: randomness enough for this.
+    // The standard library gives each state a different key: randomness enough for jitter.
     let random = RandomState::new().build_hasher().finish() % 1000;
     let cut = doubled / 2 * u32::try_from(random).unwrap_or(0) / 1000;
     doubled.saturating_sub(cut)

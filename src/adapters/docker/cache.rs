@@ -1,4 +1,4 @@
-//! What is remembered of the containers that opted in, from one connection to the engine to the next.
+//! The known containers that opted in, kept across connections to the engine.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -15,65 +15,62 @@ use super::networks::{self, LocalNetworks};
 use super::settings::LabelFilter;
 use super::time::rfc3339;
 
-/// How far events may be out of order. An engine whose clock seems to go back by more was set back.
+/// How far events may be out of order. A larger step back means that the engine's clock was set back.
 pub const CLOCK_TOLERANCE_NANOS: u64 = 2_000_000_000;
-/// How far back the engine is asked for signals at the first start. It remembers its last 256 events, of any kind.
+/// How far back signals are fetched at the first start. The engine remembers 256 events of any kind.
 pub const REPLAY_MAX: Duration = MAX_STOP_TIMEOUT;
-/// How long a signal from before the start can mean that a stop is under way, where the container waits for less or its
-/// wait is not known: `docker stop -t` may wait longer than the container says.
+/// How long a signal from before the start may mean that a stop is under way, if the container's own timeout is shorter
+/// or unknown: `docker stop -t` may wait longer.
 const STOP_TAKES_AT_LEAST: Duration = Duration::from_secs(60);
-/// How long after its stop timeout a stop may still be under way.
+/// How long after its timeout a stop may still be under way.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
-/// How many events are remembered as sent: as many as an engine replays.
+/// How many sent events are remembered: as many as an engine replays.
 const SENT_REMEMBERED: usize = 256;
-/// How many different reasons for a loss are told before it is over; after that it is clear enough.
+/// How many different reasons for one loss are reported.
 const REASONS_MAX: usize = 16;
-/// Of how many containers that are not known yet signals are remembered.
+/// How many unknown containers may have signals remembered.
 const SIGNALLED_MAX: usize = 4096;
 
-/// The label in which Compose names its project.
+/// The label of the Compose project.
 pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 
-/// One container.
 #[derive(Debug)]
-pub struct Known {
-    /// As it was last told.
-    pub told: Container,
-    /// The container whose network it uses.
+pub struct CachedContainer {
+    /// The container as last sent.
+    pub last_sent: Container,
+    /// The container whose network this one uses.
     pub owner: Option<ContainerId>,
-    /// The addresses that it uses, its own or another container's, by the name of the network.
+    /// The addresses on each network, its own or those of the container whose network it uses.
     pub addresses: Vec<(String, Vec<IpAddr>)>,
 }
 
-/// All of them.
+/// The known containers, and what was sent of them.
 #[derive(Debug, Default)]
 pub struct ContainerCache {
-    /// By id.
-    pub known: HashMap<ContainerId, Known>,
-    /// Those that could not be inspected, with the reason.
+    pub known: HashMap<ContainerId, CachedContainer>,
+    /// The containers whose inspection failed, with the reason.
     pub uninspected: HashMap<ContainerId, Arc<str>>,
-    /// Signals to containers that were not known when they came.
+    /// Signals to containers that were unknown at the time.
     pub signals: Signals,
-    /// The latest time that the engine's clock was seen to show.
+    /// The latest time seen on the engine's clock.
     pub latest: EngineTime,
-    /// A snapshot was sent at some time.
     pub has_snapshot: bool,
-    /// How long a stop waits where the container says nothing, if that is known of this engine.
+    /// The engine's default stop timeout, if it is known.
     pub default_stop_timeout: Option<Duration>,
     sent: VecDeque<(ContainerId, EngineTime, LifecycleEvent)>,
     reasons: HashSet<String>,
 }
 
 impl ContainerCache {
-    /// Takes in what an inspection found. `None` for a container that did not opt in.
+    /// Records the result of an inspection. Returns `None` for a container that did not opt in.
     pub fn learn(
         &mut self,
         inspect: &Inspect,
         owner: Option<&Inspect>,
         local_networks: &mut LocalNetworks,
         only: Option<&LabelFilter>,
-    ) -> Option<&Known> {
-        if !inspect::concern_us(&inspect.config.labels, only) {
+    ) -> Option<&CachedContainer> {
+        if !inspect::is_selected(&inspect.config.labels, only) {
             return None;
         }
         local_networks.learn(&inspect.network_settings);
@@ -92,46 +89,45 @@ impl ContainerCache {
             },
         };
         local_networks.note_project(&mut reach, inspect.config.labels.get(COMPOSE_PROJECT));
-        let told = inspect::container(inspect, reach, self.default_stop_timeout);
-        let id = told.id.clone();
+        let last_sent = inspect::container(inspect, reach, self.default_stop_timeout);
+        let id = last_sent.id.clone();
         let addresses = networks::addresses(&owner.unwrap_or(inspect).network_settings);
-        let known = Known { told, owner: network_owner(inspect).map(ContainerId::new), addresses };
+        let known = CachedContainer { last_sent, owner: network_owner(inspect).map(ContainerId::new), addresses };
         self.known.insert(id.clone(), known);
         self.known.get(&id)
     }
 
-    /// Returns the addresses that a container had on a network, as it was last told.
+    /// Returns the addresses that a container had on a network when it was last sent.
     pub fn lost_with(&self, id: &ContainerId, network: &str) -> LostAddresses {
         let addresses = self.known.get(id).map_or(&[][..], |known| &known.addresses);
         let on_it = addresses.iter().filter(|(name, _)| name == network);
         LostAddresses::These(on_it.flat_map(|(_, ips)| ips.iter().copied()).collect())
     }
 
-    /// The container is gone.
     pub fn forget(&mut self, id: &ContainerId) {
         self.known.remove(id);
         self.uninspected.remove(id);
     }
 
-    /// Those that use the network of this container.
+    /// Returns the containers that use the network of this one.
     pub fn guests_of(&self, owner: &ContainerId) -> Vec<ContainerId> {
         let guests = self.known.iter().filter(|(_, known)| known.owner.as_ref() == Some(owner));
         guests.map(|(id, _)| id.clone()).collect()
     }
 
-    /// A time for an edge that no event told: after everything that is known of the container.
+    /// Returns a time for a lifecycle event that the engine did not send: not before anything known of the container.
     pub fn now_for(&self, id: &ContainerId) -> EngineTime {
-        let started = self.known.get(id).map(|known| known.told.started_at).unwrap_or_default();
+        let started = self.known.get(id).map(|known| known.last_sent.started_at).unwrap_or_default();
         self.latest.max(started)
     }
 
-    /// The engine says what time it is.
+    /// Sets the clock to the engine's present time.
     pub fn clock_shows(&mut self, now: EngineTime) {
         let was_set_back = now.0 > 0 && now.0.saturating_add(CLOCK_TOLERANCE_NANOS) < self.latest.0;
         self.latest = if was_set_back { now } else { self.latest.max(now) };
     }
 
-    /// An event came with this time. A replayed one says nothing of the present.
+    /// Moves the clock to the time of an event. A replayed event does not show the present.
     pub fn clock_moves(&mut self, at: EngineTime, replayed: bool) {
         match replayed {
             true => self.latest = self.latest.max(at),
@@ -139,46 +135,44 @@ impl ContainerCache {
         }
     }
 
-    /// Whether an event of this time is about an earlier run of a container. Where the engine's clock was set back, so
-    /// that the present run began in what is the future now, times do not tell.
+    /// Returns true if an event of this time is about an earlier run of the container. If the engine's clock was set
+    /// back, so that the present run began in the future, times are not comparable.
     pub fn is_of_an_older_run(&self, id: &ContainerId, at: EngineTime) -> bool {
-        let Some(Known { told, .. }) = self.known.get(id) else { return false };
-        let comparable = told.started_at.0 <= self.latest.0.saturating_add(CLOCK_TOLERANCE_NANOS);
-        comparable && at < told.started_at
+        let Some(CachedContainer { last_sent, .. }) = self.known.get(id) else { return false };
+        let comparable = last_sent.started_at.0 <= self.latest.0.saturating_add(CLOCK_TOLERANCE_NANOS);
+        comparable && at < last_sent.started_at
     }
 
-    /// Whether this very event was sent before; if not, it counts as sent from now on. A stream that is resumed begins
-    /// before its last event.
-    pub fn was_sent(&mut self, id: &ContainerId, at: EngineTime, edge: &LifecycleEvent) -> bool {
-        if self.sent.iter().any(|(of, when, what)| *when == at && of == id && what == edge) {
+    /// Returns true if this event was sent before, and remembers it as sent. A resumed stream begins before its last
+    /// event.
+    pub fn was_sent(&mut self, id: &ContainerId, at: EngineTime, lifecycle: &LifecycleEvent) -> bool {
+        if self.sent.iter().any(|(of, when, what)| *when == at && of == id && what == lifecycle) {
             return true;
         }
         if self.sent.len() >= SENT_REMEMBERED {
             self.sent.pop_front();
         }
-        self.sent.push_back((id.clone(), at, edge.clone()));
+        self.sent.push_back((id.clone(), at, lifecycle.clone()));
         false
     }
 
-    /// The report of a loss, unless this reason was reported since the last snapshot.
+    /// Returns the event for a loss, unless the same reason was sent since the last snapshot.
     pub fn loss(&mut self, reason: String) -> Option<ContainerEvent> {
         let is_new = self.reasons.len() < REASONS_MAX && self.reasons.insert(reason.clone());
         is_new.then_some(ContainerEvent::Lost(reason))
     }
 
-    /// A snapshot was sent.
     pub fn snapshot_sent(&mut self) {
         self.has_snapshot = true;
         self.reasons.clear();
     }
 }
 
-/// Signals to containers that are not known yet: of each container the last of each signal.
+/// Signals to unknown containers: the last of each kind.
 #[derive(Debug, Default)]
 pub struct Signals(HashMap<ContainerId, Vec<(EngineTime, Signal)>>);
 
 impl Signals {
-    /// Remembers one.
     pub fn note(&mut self, id: &ContainerId, at: EngineTime, signal: Signal) {
         if self.0.len() >= SIGNALLED_MAX && !self.0.contains_key(id) {
             return;
@@ -188,7 +182,7 @@ impl Signals {
         signals.push((at, signal));
     }
 
-    /// Takes those that may still mean something to the present run of this container, in order.
+    /// Takes the signals that may concern the present run of this container, in order.
     pub fn take(&mut self, container: &Container, now: EngineTime) -> Vec<(EngineTime, Signal)> {
         let mut signals = self.0.remove(&container.id).unwrap_or_default();
         let takes = container.stop_timeout.unwrap_or_default().max(STOP_TAKES_AT_LEAST) + STOP_MARGIN;
@@ -198,7 +192,7 @@ impl Signals {
         signals
     }
 
-    /// Forgets the others.
+    /// Forgets the signals of all other containers.
     pub fn keep(&mut self, wanted: impl Fn(&ContainerId) -> bool) {
         self.0.retain(|id, _| wanted(id));
     }

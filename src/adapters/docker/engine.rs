@@ -1,9 +1,8 @@
-//! The five requests that are made to the engine, and what can go wrong with them.
+//! The five requests to the engine, and their errors.
 //!
-//! bollard carries them; the answers are read here, see [`super::wire`]. Bodies are never logged: an inspect holds the
+//! bollard sends them; [`super::api_types`] reads the responses. Bodies are never logged: an inspection holds the
 //! container's environment.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,40 +24,42 @@ use super::transport::{ConnectFailed, HeadSlot, Transport};
 use super::{event, inspect};
 use crate::adapters::shared::printable::printable;
 
-/// The longest answer that is read, in bytes. A thousand containers make a list of about two million.
-const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// How long bollard waits for the head of any answer. Our own limit is shorter, but Podman 5.2 sends the head of the
+/// The longest response. A list of a thousand containers has about two million bytes.
+const RESPONSE_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// bollard's timeout for the head of any response. The proxy's own are shorter, but Podman 5.2 sends the head of the
 /// event stream only with the first event.
 const BOLLARD_TIMEOUT_SECONDS: u64 = 365 * 24 * 60 * 60;
-/// How long the first snapshot waits for the signals of before the start.
+/// The timeout of past signals, for which the first snapshot waits.
 const PAST_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many characters of an error's text are kept.
+/// The longest text of an error, in characters.
 const ERROR_CHARS: usize = 200;
-/// The longest id that is put into a path.
 const ID_MAX_CHARS: usize = 128;
 
 /// Everything but the unreserved characters of RFC 3986.
 const QUERY_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Why a request to the engine failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// There was no connection.
+    #[error("connect failed: {1}")]
     Connect(io::ErrorKind, String),
-    /// There was no whole answer in time.
+    /// The response was not complete in time.
+    #[error("no response within {0:?}")]
     Timeout(Duration),
-    /// The engine refused, with this status and these words.
+    /// The status, and the engine's message.
+    #[error("refused with {0}: {1}")]
     Refused(u16, String),
-    /// The connection broke.
+    #[error("connection broke: {0}")]
     Broken(String),
-    /// The answer is not what an engine answers.
+    /// The response is not one of an engine.
+    #[error("unexpected response: {0}")]
     UnexpectedResponse(String),
-    /// The event stream ended.
+    #[error("the event stream ended")]
     EventsEnded,
 }
 
 impl EngineError {
-    /// What to tell the operator.
+    /// Returns the reason and what to do, for the operator.
     pub fn reason(&self, address: &Address) -> String {
         match (self, address) {
             (Self::Connect(kind, text), Address::Unix(path)) => {
@@ -98,35 +99,21 @@ impl EngineError {
         }
     }
 
-    /// Whether the engine as a whole is away, and not just one answer wrong.
-    pub fn is_away(&self) -> bool {
+    /// Returns true if the engine as a whole is unreachable, rather than one response wrong.
+    pub fn is_connect_failure(&self) -> bool {
         matches!(self, Self::Connect(..))
     }
 }
 
-impl fmt::Display for EngineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(_, text) => write!(f, "no connection: {text}"),
-            Self::Timeout(limit) => write!(f, "no answer within {limit:?}"),
-            Self::Refused(status, text) => write!(f, "refused with {status}: {text}"),
-            Self::Broken(text) => write!(f, "connection broke: {text}"),
-            Self::UnexpectedResponse(text) => write!(f, "unreadable answer: {text}"),
-            Self::EventsEnded => f.write_str("the event stream ended"),
-        }
-    }
-}
-
-/// What the engine says of itself.
+/// The engine's response to a ping.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ping {
-    /// Its clock, in whole seconds, rounded down.
+    /// The engine's clock, in whole seconds, rounded down.
     pub date: Option<EngineTime>,
-    /// It is Podman.
     pub podman: bool,
 }
 
-/// An engine. Cloning is cheap.
+/// A client of one engine. Clones share it.
 #[derive(Clone)]
 pub struct Engine {
     docker: Docker,
@@ -136,14 +123,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine at this address; nothing is sent yet.
-    ///
-    /// # Errors
-    /// bollard refuses the address.
+    /// Creates a client. Nothing is sent yet.
     pub fn new(address: Address, tls: Option<TlsConnector>, settings: &DockerSettings) -> Result<Self, EngineError> {
         let transport = Transport::new(address, tls);
         let docker = Docker::connect_with_custom_transport(
-            move |request| transport.clone().carry(request),
+            move |request| transport.clone().send(request),
             Some("http://docker"),
             BOLLARD_TIMEOUT_SECONDS,
             API_DEFAULT_VERSION,
@@ -153,13 +137,10 @@ impl Engine {
         Ok(Self { docker, timeout, list_timeout, only: settings.label_filter.clone().map(Arc::new) })
     }
 
-    /// `GET /_ping`. An engine that refuses it may still answer the rest.
-    ///
-    /// # Errors
-    /// The engine is away or does not answer.
+    /// Sends `GET /_ping`. An engine that refuses it may still answer the other requests.
     pub async fn ping(&self) -> Result<Ping, EngineError> {
         let (slot, head) = head_slot();
-        match self.answer("/_ping".to_owned(), slot, self.timeout).await {
+        match self.fetch("/_ping".to_owned(), slot, self.timeout).await {
             Ok(_) | Err(EngineError::Refused(..)) => {}
             Err(error) => return Err(error),
         }
@@ -171,43 +152,36 @@ impl Engine {
         })
     }
 
-    /// `GET /version`.
-    ///
-    /// # Errors
-    /// As [`EngineError`] says.
+    /// Sends `GET /version`.
     pub async fn version(&self) -> Result<Version, EngineError> {
-        self.read("/version".to_owned(), self.timeout).await
+        self.fetch_json("/version".to_owned(), self.timeout).await
     }
 
-    /// `GET /containers/json`: every container whose labels concern the proxy, running or not.
-    ///
-    /// # Errors
-    /// As [`EngineError`] says. An answer that is no list is never an empty one.
+    /// Sends `GET /containers/json`, and returns the containers that are selected, running or not. A response that is
+    /// no list is an error, never an empty list.
     pub async fn list(&self) -> Result<Vec<Summary>, EngineError> {
         let only = self.only.as_deref();
         let target = target("/containers/json", &[("all", "1"), ("filters", &event::list_filter(only))]);
-        let mut list: Vec<Summary> = self.read(target, self.list_timeout).await?;
-        list.retain(|summary| summary.labels.as_ref().is_none_or(|labels| inspect::concern_us(labels, only)));
+        let mut list: Vec<Summary> = self.fetch_json(target, self.list_timeout).await?;
+        list.retain(|summary| summary.labels.as_ref().is_none_or(|labels| inspect::is_selected(labels, only)));
         Ok(list)
     }
 
-    /// `GET /containers/{id}/json`; `None` if there is no such container.
-    ///
-    /// # Errors
-    /// As [`EngineError`] says.
+    /// Sends `GET /containers/{id}/json`. Returns `None` if there is no such container.
     pub async fn inspect(&self, id: &str) -> Result<Option<Inspect>, EngineError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if id.is_empty() || id.len() > ID_MAX_CHARS || !id.chars().all(plain) || id.starts_with('.') {
             return Ok(None);
         }
-        match self.read(format!("/containers/{id}/json"), self.timeout).await {
+        match self.fetch_json(format!("/containers/{id}/json"), self.timeout).await {
             Ok(inspect) => Ok(Some(inspect)),
             Err(EngineError::Refused(404, _)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// `GET /events`, from `from` on, where the engine still remembers. The receiver holds the head once it is in.
+    /// Sends `GET /events`, replayed from `from` on as far as the engine remembers. The receiver gets the head of the
+    /// response.
     pub fn events(
         &self,
         from: Option<EngineTime>,
@@ -220,40 +194,35 @@ impl Engine {
         (self.stream(target("/events", &query), slot), head)
     }
 
-    /// `GET /events` between two times that are over: the signals that the engine remembers, one line each.
-    ///
-    /// # Errors
-    /// As [`EngineError`] says.
+    /// Sends `GET /events` for a period in the past, and returns the signals that the engine remembers, one line each.
     pub async fn past_signals(&self, from: EngineTime, until: EngineTime) -> Result<Bytes, EngineError> {
         let (from, until) = (since(from), since(until));
         let query = [("filters", event::signals_filter()), ("since", from), ("until", until)];
         let query: Vec<_> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.answer(target("/events", &query), head_slot().0, PAST_TIMEOUT.min(self.timeout)).await
+        self.fetch(target("/events", &query), head_slot().0, PAST_TIMEOUT.min(self.timeout)).await
     }
 
-    async fn read<T: DeserializeOwned>(&self, target: String, timeout: Duration) -> Result<T, EngineError> {
+    async fn fetch_json<T: DeserializeOwned>(&self, target: String, timeout: Duration) -> Result<T, EngineError> {
         let path = target.split('?').next().unwrap_or_default().to_owned();
-        let body = self.answer(target, head_slot().0, timeout).await?;
-        // The text of the error names a place and a type, and sometimes a short value: it is cut to be safe.
+        let body = self.fetch(target, head_slot().0, timeout).await?;
+        // The error itself may quote a value, such as a secret.
         serde_json::from_slice(&body).map_err(|error| {
             let what = match error.classify() {
                 serde_json::error::Category::Data => "JSON of another shape",
                 _ => "no JSON",
             };
-            EngineError::UnexpectedResponse(format!("GET {path} gave {what}", path = generic(&path)))
+            EngineError::UnexpectedResponse(format!("GET {path} returned {what}", path = generic(&path)))
         })
     }
 
-    async fn answer(&self, target: String, slot: HeadSlot, timeout: Duration) -> Result<Bytes, EngineError> {
+    async fn fetch(&self, target: String, slot: HeadSlot, timeout: Duration) -> Result<Bytes, EngineError> {
         let collect = async {
             let mut stream = std::pin::pin!(self.stream(target, slot));
             let mut body = BytesMut::new();
-            while let Some(piece) = stream.next().await {
-                body.extend_from_slice(&piece?);
-                if body.len() > ANSWER_MAX_BYTES {
-                    return Err(EngineError::UnexpectedResponse(format!(
-                        "an answer of more than {ANSWER_MAX_BYTES} bytes"
-                    )));
+            while let Some(chunk) = stream.next().await {
+                body.extend_from_slice(&chunk?);
+                if body.len() > RESPONSE_MAX_BYTES {
+                    return Err(EngineError::UnexpectedResponse(format!("more than {RESPONSE_MAX_BYTES} bytes")));
                 }
             }
             Ok(body.freeze())
@@ -261,9 +230,9 @@ impl Engine {
         tokio::time::timeout(timeout, collect).await.unwrap_or(Err(EngineError::Timeout(timeout)))
     }
 
-    /// Has bollard send `GET target` and gives the raw body.
+    /// Sends `GET target` through bollard, and returns the raw body.
     ///
-    /// bollard offers raw bodies for exports only, so an export is asked for and the target put in its place.
+    /// bollard offers raw bodies for exports only, so this starts an export and replaces its target.
     fn stream(&self, target: String, slot: HeadSlot) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + use<> {
         let docker = self.docker.clone().with_request_modifier(move |mut request| {
             if let Ok(uri) = target.parse::<Uri>() {
@@ -272,7 +241,7 @@ impl Engine {
             request.extensions_mut().insert(Arc::clone(&slot));
             request
         });
-        docker.export_container("-").map(|piece| piece.map_err(read_error))
+        docker.export_container("-").map(|chunk| chunk.map_err(read_error))
     }
 }
 
@@ -281,7 +250,7 @@ fn head_slot() -> (HeadSlot, watch::Receiver<Option<HeaderMap>>) {
     (Arc::new(slot), head)
 }
 
-/// A path and a query, the values escaped.
+/// Joins a path and a query, with escaped values.
 fn target(path: &str, query: &[(&str, &str)]) -> String {
     let mut target = path.to_owned();
     for (at, (name, value)) in query.iter().enumerate() {
@@ -293,7 +262,7 @@ fn target(path: &str, query: &[(&str, &str)]) -> String {
     target
 }
 
-/// The path without the id in it, so that the same trouble with two containers reads the same.
+/// Returns the path without an id, so that the same error of two containers reads the same.
 fn generic(path: &str) -> &str {
     match path.starts_with("/containers/") && path != "/containers/json" {
         true => "/containers/<id>/json",
@@ -318,7 +287,7 @@ fn read_error(error: bollard::errors::Error) -> EngineError {
     }
 }
 
-/// Foreign text for a log line: one line, not long.
+/// Makes foreign text one short line for a log.
 fn shortened(text: &str) -> String {
     printable(text.trim(), ' ').chars().take(ERROR_CHARS).collect()
 }

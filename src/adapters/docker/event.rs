@@ -1,4 +1,4 @@
-//! Reads the lines of the engine's event stream.
+//! Parses the lines of the engine's event stream.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use domain::signal::Signal;
 use super::api_types::{Actor, Event};
 use super::settings::LabelFilter;
 
-/// The actions that are asked for. Without the list every health probe would come as three events.
-/// `remove` is Podman's `destroy`.
+/// The actions to subscribe to. Without the list every health probe would be three events. `remove` is Podman's
+/// `destroy`.
 pub const ACTIONS: [&str; 14] = [
     "start",
     "restart",
@@ -28,46 +28,43 @@ pub const ACTIONS: [&str; 14] = [
     "disconnect",
 ];
 
-/// Something that happened to a container.
+/// An event about a container.
 #[derive(Debug, PartialEq)]
 pub struct EngineEvent {
-    /// To which.
     pub id: ContainerId,
-    /// When, by the engine's clock.
+    /// The time on the engine's clock.
     pub at: EngineTime,
-    /// Its name, where the event shows that its labels ask for it to be served, or seem to be meant to.
+    /// The name, if the labels in the event opt in, or seem to be meant to.
     pub opted_in: Option<Arc<str>>,
-    /// What is known without a look. Which addresses are lost with a network is not: the event only names the network.
-    pub edge: Option<LifecycleEvent>,
-    /// Whether the state may differ now, so that a look is due.
-    pub look: bool,
-    /// What became of its network, which others may share.
+    /// The lifecycle event that this implies by itself. For a lost network it has no addresses: the engine names only
+    /// the network.
+    pub lifecycle: Option<LifecycleEvent>,
+    /// Whether the state may have changed, which only an inspection shows.
+    pub needs_inspection: bool,
+    /// The change of its network, which other containers may share.
     pub network: Network,
 }
 
-/// What became of the network of a container.
+/// A change of a container's network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
-    /// Nothing.
     Same,
-    /// It joined or left the one of this name.
+    /// The container joined or left the network of this name.
     Changed(String),
     /// A run began or ended, and its network with it.
     NewRun,
 }
 
-/// What a line says.
+/// A parsed line.
 #[derive(Debug, PartialEq)]
 pub enum Line {
-    /// Something that matters.
-    Happened(EngineEvent),
-    /// Something that does not, such as an action that nobody asked for.
+    Event(EngineEvent),
+    /// Something of no interest, such as an action outside of [`ACTIONS`].
     Other,
-    /// Nothing that can be read.
     Unreadable,
 }
 
-/// Reads one line, without its end.
+/// Parses one line without its line break.
 pub fn read(line: &[u8]) -> Line {
     // Newer engines may put a record separator before each object.
     let line = line.trim_ascii();
@@ -76,25 +73,32 @@ pub fn read(line: &[u8]) -> Line {
         return Line::Other;
     }
     match serde_json::from_slice::<Event>(line) {
-        Ok(event) => happening(&event).map_or(Line::Other, Line::Happened),
+        Ok(event) => parse(&event).map_or(Line::Other, Line::Event),
         Err(_) => Line::Unreadable,
     }
 }
 
-fn happening(event: &Event) -> Option<EngineEvent> {
+fn parse(event: &Event) -> Option<EngineEvent> {
     let at = EngineTime(u64::try_from(event.time_nano).unwrap_or(0));
     let attribute = |name: &str| event.actor.attributes.get(name).map(String::as_str);
     match event.r#type.as_str() {
         "container" => of_container(event, at),
         "network" => {
             let id = attribute("container").filter(|id| !id.is_empty())?;
-            let edge = match event.action.as_str() {
+            let lifecycle = match event.action.as_str() {
                 "connect" => None,
                 "disconnect" => Some(LifecycleEvent::LeftNetwork(LostAddresses::These(Vec::new()))),
                 _ => return None,
             };
             let network = Network::Changed(attribute("name").unwrap_or_default().to_owned());
-            Some(EngineEvent { id: ContainerId::new(id), at, opted_in: None, edge, look: true, network })
+            Some(EngineEvent {
+                id: ContainerId::new(id),
+                at,
+                opted_in: None,
+                lifecycle,
+                needs_inspection: true,
+                network,
+            })
         }
         _ => None,
     }
@@ -108,7 +112,7 @@ fn of_container(event: &Event, at: EngineTime) -> Option<EngineEvent> {
     let attribute = |name: &str| attributes.get(name).map(String::as_str);
     let (action, detail) = event.action.split_once(':').unwrap_or((&event.action, &event.health_status));
     // Attributes hold the labels as well, so each is read only with the action that it belongs to.
-    let (edge, look) = match action {
+    let (lifecycle, needs_inspection) = match action {
         "start" | "restart" | "unpause" => (None, true),
         "health_status" => ((detail.trim() == "unhealthy").then_some(LifecycleEvent::Unhealthy), true),
         "kill" => match attribute("signal").and_then(Signal::parse) {
@@ -119,7 +123,7 @@ fn of_container(event: &Event, at: EngineTime) -> Option<EngineEvent> {
             (Some(LifecycleEvent::Ended { exit_code: attribute("exitCode").and_then(|code| code.parse().ok()) }), true)
         }
         "stop" => (Some(LifecycleEvent::Ended { exit_code: None }), true),
-        // The end of the container, if this is it, comes up to a third of a second later.
+        // If the container ends with this, that comes up to a third of a second later.
         "oom" => (Some(LifecycleEvent::OutOfMemory), false),
         "pause" => (Some(LifecycleEvent::Paused), true),
         "destroy" | "remove" => (Some(LifecycleEvent::Removed), false),
@@ -133,8 +137,8 @@ fn of_container(event: &Event, at: EngineTime) -> Option<EngineEvent> {
         id: ContainerId::new(id.as_str()),
         at,
         opted_in: labels::concern_us(attribute).then(name),
-        edge,
-        look,
+        lifecycle,
+        needs_inspection,
         network: match action {
             "start" | "restart" | "die" | "stop" | "destroy" | "remove" => Network::NewRun,
             _ => Network::Same,
@@ -142,17 +146,18 @@ fn of_container(event: &Event, at: EngineTime) -> Option<EngineEvent> {
     })
 }
 
-/// The filter for `GET /events`. No label in it: network events carry none.
+/// Returns the filter of `GET /events`, without labels: network events carry none.
 pub fn filter() -> String {
     serde_json::json!({ "type": ["container", "network"], "event": ACTIONS }).to_string()
 }
 
-/// The filter for the signals among what `GET /events` remembers.
+/// Returns the filter of `GET /events` for signals.
 pub fn signals_filter() -> String {
     serde_json::json!({ "type": ["container"], "event": ["kill"] }).to_string()
 }
 
-/// The filter for `GET /containers/json`. Any value of the label: what only seems to be meant is to be named.
+/// Returns the filter of `GET /containers/json`. It allows any value of the label, so that a mistaken one can be
+/// reported.
 pub fn list_filter(only: Option<&LabelFilter>) -> String {
     let mut labels = vec![ENABLE.to_owned()];
     labels.extend(only.map(|only| format!("{}={}", only.key, only.value)));
@@ -172,7 +177,7 @@ mod tests {
         }
         let line = json!({"Type": "container", "Action": action, "timeNano": 7, "Actor": {"ID": "a1", "Attributes": attributes}});
         match read(line.to_string().as_bytes()) {
-            Line::Happened(happening) => happening,
+            Line::Event(event) => event,
             other => panic!("{action}: {other:?}"),
         }
     }
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn each_action_is_an_edge_a_look_or_both() {
         let ended = |exit_code| Some(LifecycleEvent::Ended { exit_code });
-        for (action, extra, edge, look) in [
+        for (action, extra, lifecycle, needs_inspection) in [
             ("start", None, None, true),
             ("restart", None, None, true),
             ("unpause", None, None, true),
@@ -197,34 +202,34 @@ mod tests {
             ("remove", None, Some(LifecycleEvent::Removed), false),
             ("rename", Some(("name", "/c2")), Some(LifecycleEvent::Renamed("c2".into())), true),
         ] {
-            let happening = container(action, extra.as_slice());
-            assert_eq!((happening.edge, happening.look), (edge, look), "{action}");
-            assert!(happening.opted_in.is_some());
-            assert_eq!(happening.at, EngineTime(7));
+            let event = container(action, extra.as_slice());
+            assert_eq!((event.lifecycle, event.needs_inspection), (lifecycle, needs_inspection), "{action}");
+            assert!(event.opted_in.is_some());
+            assert_eq!(event.at, EngineTime(7));
         }
     }
 
     #[test]
     fn a_label_that_is_called_signal_is_no_signal() {
-        assert_eq!(container("start", &[("signal", "9"), ("exitCode", "1")]).edge, None);
+        assert_eq!(container("start", &[("signal", "9"), ("exitCode", "1")]).lifecycle, None);
     }
 
     #[test]
     fn podman_says_the_health_beside_the_action() {
         let line = br#"{"Type":"container","Action":"health_status","HealthStatus":"unhealthy","Actor":{"ID":"a"}}"#;
-        let Line::Happened(happening) = read(line) else { panic!("unread") };
-        assert_eq!(happening.edge, Some(LifecycleEvent::Unhealthy));
+        let Line::Event(event) = read(line) else { panic!("unread") };
+        assert_eq!(event.lifecycle, Some(LifecycleEvent::Unhealthy));
     }
 
     #[test]
     fn network_events_are_about_the_container_in_their_attributes() {
         let left = LifecycleEvent::LeftNetwork(LostAddresses::These(Vec::new()));
-        for (action, edge) in [("connect", None), ("disconnect", Some(left))] {
+        for (action, lifecycle) in [("connect", None), ("disconnect", Some(left))] {
             let line = json!({"Type": "network", "Action": action,
                 "Actor": {"ID": "net", "Attributes": {"container": "c", "name": "bridge"}}});
-            let Line::Happened(happening) = read(line.to_string().as_bytes()) else { panic!("{action}") };
-            assert_eq!((happening.id.as_str(), happening.edge), ("c", edge));
-            assert_eq!(happening.network, Network::Changed("bridge".to_owned()));
+            let Line::Event(event) = read(line.to_string().as_bytes()) else { panic!("{action}") };
+            assert_eq!((event.id.as_str(), event.lifecycle), ("c", lifecycle));
+            assert_eq!(event.network, Network::Changed("bridge".to_owned()));
         }
     }
 
@@ -247,7 +252,7 @@ mod tests {
         }
         assert!(matches!(
             read(b"\x1e{\"Type\":\"container\",\"Action\":\"start\",\"Actor\":{\"ID\":\"x\"}}"),
-            Line::Happened(_)
+            Line::Event(_)
         ));
     }
 }

@@ -1,4 +1,4 @@
-//! Turns what the engine says of a container into the words of the domain.
+//! Converts an inspection to the domain's container.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,33 +14,27 @@ use super::settings::LabelFilter;
 use super::time::rfc3339;
 use crate::adapters::shared::printable::printable;
 
-/// How long `docker stop` waits where the container says nothing.
+/// The stop timeout of `docker stop` for a container that sets none.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// The first version whose default can be set to something else, without a word of it in an inspection.
+/// The first version with a configurable default, which an inspection does not show.
 const DEFAULT_CAN_BE_SET_FROM: (u32, u32) = (29, 7);
-/// On the tasks of Swarm, whose stop timeout is not in an inspection.
+/// The label of Swarm tasks, whose stop timeout an inspection does not show.
 const SWARM_TASK: &str = "com.docker.swarm.task.id";
-/// The label of a Swarm service's name.
 const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
-/// The label of a Compose service's name.
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";
-/// The label of what `docker compose run` started.
+/// The label of containers from `docker compose run`.
 const COMPOSE_ONEOFF: &str = "com.docker.compose.oneoff";
-/// The longest wait that is believed; the engine takes a negative one for "for ever".
+/// The longest stop timeout. The engine takes a negative one for infinite.
 pub const MAX_STOP_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many characters of a health check's output are kept.
 const HEALTH_OUTPUT_CHARS: usize = 200;
 
-/// Whether these labels concern the proxy: they ask for the container to be served, or seem to be meant to, and the
-/// container is one of those that the proxy was told to look at.
-pub fn concern_us(labels: &BTreeMap<String, String>, only: Option<&LabelFilter>) -> bool {
+/// Returns true if the labels opt in, or seem to be meant to, and match the label filter.
+pub fn is_selected(labels: &BTreeMap<String, String>, only: Option<&LabelFilter>) -> bool {
     let chosen = only.is_none_or(|only| labels.get(&only.key) == Some(&only.value));
     chosen && labels::concern_us(|name| labels.get(name).map(String::as_str))
 }
 
-/// The container as the domain sees it.
-///
-/// `default_stop_timeout` is how long a stop waits where nothing else is said, if that is known.
+/// Converts an inspection. `default_stop_timeout` is that of the engine, if it is known.
 pub fn container(inspect: &Inspect, reach: Reach, default_stop_timeout: Option<Duration>) -> Container {
     let state = &inspect.state;
     let last = state.health.log.last();
@@ -65,7 +59,7 @@ pub fn container(inspect: &Inspect, reach: Reach, default_stop_timeout: Option<D
     }
 }
 
-/// The service that a container is one of several of: Compose's or Swarm's. What `compose run` starts is none of them.
+/// Returns the Compose or Swarm service of a container. Containers from `docker compose run` belong to none.
 fn service(labels: &BTreeMap<String, String>) -> Option<Arc<str>> {
     let get = |name: &str| labels.get(name).filter(|value| !value.is_empty());
     if let Some(service) = get(SWARM_SERVICE) {
@@ -76,15 +70,16 @@ fn service(labels: &BTreeMap<String, String>) -> Option<Arc<str>> {
     (!is_oneoff).then(|| Arc::from(format!("{project}/{service}")))
 }
 
-/// How the last run ended. A container that runs has none: the engine forgets it with the start.
+/// Returns how the last run ended. The engine forgets it when the container starts.
 fn last_end(state: &State) -> Option<RunEnd> {
     let over = matches!(state.status.as_str(), "exited" | "dead" | "stopped" | "restarting");
-    // One that could not be started stays "created", with the exit code of the attempt.
+    // A container that failed to start stays "created", with the exit code of the attempt.
     let never_began = state.status == "created" && state.exit_code != 0;
     (over || never_began).then_some(RunEnd { exit_code: Some(state.exit_code), out_of_memory: state.oom_killed })
 }
 
-/// What a container is doing. Words that nobody here knows are judged by the flags beside them, and never condemn.
+/// Returns the condition of a container. An unknown word is judged by the flags beside it, and never against the
+/// container.
 pub fn condition(state: &State, test: &HealthTest) -> Condition {
     match state.status.as_str() {
         "restarting" => return Condition::Restarting,
@@ -99,7 +94,7 @@ pub fn condition(state: &State, test: &HealthTest) -> Condition {
         State { dead: true, .. } => Condition::NotRunning,
         State { paused: true, .. } => Condition::Paused,
         _ if state.status == "paused" => Condition::Paused,
-        // Podman 5.8 says so of a container whose stop is under way.
+        // Podman 5.8 reports this while a stop is under way.
         State { running: false, .. } if state.status == "running" => Condition::Stopping,
         State { running: false, .. } => Condition::NotRunning,
         _ => health(&state.health, test),
@@ -121,15 +116,14 @@ fn stop_timeout(seconds: i64) -> Duration {
     u64::try_from(seconds).map_or(MAX_STOP_TIMEOUT, Duration::from_secs).min(MAX_STOP_TIMEOUT)
 }
 
-/// How long a stop waits on an engine of this version where the container says nothing. `None` where it may be set to
-/// anything, or the version is not known.
+/// Returns the default stop timeout of an engine. `None` if the version is unknown, or has a configurable default.
 pub fn default_stop_timeout(version: &str, podman: bool) -> Option<Duration> {
     let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
     let version = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     (podman || version < DEFAULT_CAN_BE_SET_FROM).then_some(DEFAULT_STOP_TIMEOUT)
 }
 
-/// At most [`HEALTH_OUTPUT_CHARS`] characters on one line, or nothing.
+/// Makes the output one line of at most [`HEALTH_OUTPUT_CHARS`] characters. Returns `None` if it is empty.
 fn shortened(output: &str) -> Option<Arc<str>> {
     let output = printable(output.trim(), ' ');
     let mut text: String = output.chars().take(HEALTH_OUTPUT_CHARS).collect();
@@ -145,7 +139,8 @@ fn took(run: &HealthRun) -> Option<Duration> {
     Some(Duration::from_nanos(end.0.checked_sub(start.0)?))
 }
 
-/// What in the list tells that a container may have changed. The time in the status text is left out: it always runs.
+/// Returns what differs in the list when a container may have changed. It omits the time in the status text, which
+/// always runs.
 pub fn fingerprint(summary: &Summary) -> String {
     let remark = summary.status.find('(').and_then(|at| summary.status.get(at..)).unwrap_or_default();
     let remark = if summary.status.starts_with("Up") { remark } else { "" };

@@ -1,4 +1,4 @@
-//! Inspects containers: a few at once, one at a time for each, and again when something happened meanwhile.
+//! Schedules inspections: a few at once, one at a time for each container, and again if something happened meanwhile.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -12,89 +12,82 @@ use super::backoff;
 use super::engine::{Engine, EngineError};
 use super::settings::DockerSettings;
 
-/// What an inspection found.
 #[derive(Debug)]
 pub enum Found {
-    /// No such container.
+    /// There is no such container.
     Nothing,
-    /// The container, and the one whose network it uses, if it uses another's and that one exists.
+    /// The container, and the container whose network it uses, if any.
     Container(Box<Inspect>, Option<Box<Inspect>>),
 }
 
-/// A finished inspection.
 #[derive(Debug)]
-pub struct Look {
-    /// Of which container.
+pub struct Inspection {
     pub id: ContainerId,
-    /// What it found.
     pub result: Result<Found, EngineError>,
-    /// It was asked for, and not just made to be sure.
-    pub tell: bool,
-    /// How often it failed before.
+    /// Whether to send the result even if nothing changed.
+    pub report: bool,
+    /// How often it failed in a row before.
     pub failures: u32,
 }
 
-/// What becomes of an inspection.
 #[derive(Debug)]
 pub enum Progress {
-    /// It is over.
-    Finished(Look),
-    /// It has not been answered within the patience, and goes on.
+    Finished(Inspection),
+    /// The inspection takes longer than the timeout, and goes on.
     Overdue(ContainerId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Waiting,
+    Queued,
     Running,
-    /// Running, and to be made once more.
-    Again,
-    /// Running, but what it finds is out of date already.
-    Void,
-    /// Running; what it finds is thrown away, and it is made again after the rest.
-    PutOff,
-    /// Running, and no longer wanted.
-    Dropped,
-    Pausing,
+    /// Running, and to run once more.
+    RunAgain,
+    /// Running, with a result that is outdated already.
+    Stale,
+    /// Running, with a result to discard, and to run again after a rest.
+    Postponed,
+    /// Running, with a result to discard.
+    Canceled,
+    BackingOff,
     Resting,
 }
 
 #[derive(Debug)]
 struct Job {
     stage: Stage,
-    tell: bool,
+    report: bool,
     failures: u32,
 }
 
 impl Job {
     fn is_running(&self) -> bool {
-        !matches!(self.stage, Stage::Waiting | Stage::Pausing | Stage::Resting)
+        !matches!(self.stage, Stage::Queued | Stage::BackingOff | Stage::Resting)
     }
 }
 
-/// The inspections that are due or under way.
+/// The inspections that are queued or running.
 pub struct Inspections {
     engine: Engine,
     at_once: usize,
-    patience: Duration,
+    timeout: Duration,
     rest: Duration,
     retry: (Duration, Duration),
     jobs: HashMap<ContainerId, Job>,
     waiting: VecDeque<ContainerId>,
-    /// Those under way that are not overdue, the oldest first. Only these count against `at_once`: a few containers that
-    /// hang the engine's answer must not keep all others from being inspected.
+    /// Running and not overdue, the oldest first. Only these count against `at_once`: a few containers on which the
+    /// engine hangs must not keep all others waiting.
     begun: VecDeque<(Instant, ContainerId)>,
     running: JoinSet<(ContainerId, Result<Found, EngineError>)>,
     pausing: JoinSet<ContainerId>,
 }
 
 impl Inspections {
-    /// None yet.
     pub fn new(engine: Engine, settings: &DockerSettings) -> Self {
         Self {
             engine,
             at_once: settings.inspects_at_once.max(1),
-            patience: settings.inspect_timeout,
+            timeout: settings.inspect_timeout,
             rest: settings.out_of_memory_rest,
             retry: (settings.retry_first, settings.retry_max),
             jobs: HashMap::new(),
@@ -105,43 +98,43 @@ impl Inspections {
         }
     }
 
-    /// Asks for an inspection that begins after this call. Merged with one that has not begun.
-    pub fn want(&mut self, id: &ContainerId, tell: bool) {
+    /// Requests an inspection that begins after this call, merged with one that has not begun.
+    pub fn request(&mut self, id: &ContainerId, report: bool) {
         let Some(job) = self.jobs.get_mut(id) else {
-            self.jobs.insert(id.clone(), Job { stage: Stage::Waiting, tell, failures: 0 });
+            self.jobs.insert(id.clone(), Job { stage: Stage::Queued, report, failures: 0 });
             self.waiting.push_back(id.clone());
             return;
         };
-        job.tell |= tell;
+        job.report |= report;
         match job.stage {
-            Stage::Running => job.stage = Stage::Again,
-            Stage::Dropped => job.stage = Stage::Void,
-            Stage::Pausing => {
-                job.stage = Stage::Waiting;
+            Stage::Running => job.stage = Stage::RunAgain,
+            Stage::Canceled => job.stage = Stage::Stale,
+            Stage::BackingOff => {
+                job.stage = Stage::Queued;
                 self.waiting.push_back(id.clone());
             }
-            Stage::Resting if tell => {
-                job.stage = Stage::Waiting;
+            Stage::Resting if report => {
+                job.stage = Stage::Queued;
                 self.waiting.push_back(id.clone());
             }
-            Stage::Waiting | Stage::Again | Stage::Void | Stage::PutOff | Stage::Resting => {}
+            Stage::Queued | Stage::RunAgain | Stage::Stale | Stage::Postponed | Stage::Resting => {}
         }
     }
 
-    /// Something happened to a container: an inspection under way is made again, as what it finds may be older than that.
-    pub fn outdate(&mut self, id: &ContainerId) {
-        if let Some(job) = self.jobs.get_mut(id).filter(|job| matches!(job.stage, Stage::Running | Stage::Again)) {
-            job.stage = Stage::Void;
-            job.tell = true;
+    /// Discards the result of a running inspection, which may be older than an event, and runs it again.
+    pub fn invalidate(&mut self, id: &ContainerId) {
+        if let Some(job) = self.jobs.get_mut(id).filter(|job| matches!(job.stage, Stage::Running | Stage::RunAgain)) {
+            job.stage = Stage::Stale;
+            job.report = true;
         }
     }
 
-    /// Inspects a container after a rest, and not before, unless something else happens to it.
-    pub fn put_off(&mut self, id: &ContainerId) {
+    /// Inspects a container after a rest, unless something else happens to it before.
+    pub fn postpone(&mut self, id: &ContainerId) {
         match self.jobs.get_mut(id) {
             Some(job) if job.is_running() => {
-                job.stage = Stage::PutOff;
-                job.tell = true;
+                job.stage = Stage::Postponed;
+                job.report = true;
             }
             Some(_) => {
                 self.forget(id);
@@ -151,34 +144,34 @@ impl Inspections {
         }
     }
 
-    /// The container is gone: inspections of it are not wanted any more.
+    /// Cancels the inspections of a container that is gone.
     pub fn forget(&mut self, id: &ContainerId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         if job.is_running() {
-            job.stage = Stage::Dropped;
+            job.stage = Stage::Canceled;
         } else {
             self.jobs.remove(id);
             self.waiting.retain(|waiting| waiting != id);
         }
     }
 
-    /// Whether an inspection of this container is due or under way.
+    /// Returns true if an inspection of this container is queued or running.
     pub fn has(&self, id: &ContainerId) -> bool {
-        self.jobs.get(id).is_some_and(|job| job.stage != Stage::Dropped)
+        self.jobs.get(id).is_some_and(|job| job.stage != Stage::Canceled)
     }
 
-    /// Inspects again after a pause that grows with `failures`, unless an inspection is due anyway.
-    pub fn retry(&mut self, id: &ContainerId, tell: bool, failures: u32) {
+    /// Inspects again after a backoff, unless an inspection is queued anyway.
+    pub fn retry(&mut self, id: &ContainerId, report: bool, failures: u32) {
         if !self.jobs.contains_key(id) {
-            self.pause(id, Stage::Pausing, failures, backoff::pause(self.retry, failures));
+            self.pause(id, Stage::BackingOff, failures, backoff::pause(self.retry, failures));
             if let Some(job) = self.jobs.get_mut(id) {
-                job.tell = tell;
+                job.report = report;
             }
         }
     }
 
     fn pause(&mut self, id: &ContainerId, stage: Stage, failures: u32, pause: Duration) {
-        self.jobs.insert(id.clone(), Job { stage, tell: true, failures });
+        self.jobs.insert(id.clone(), Job { stage, report: true, failures });
         let id = id.clone();
         self.pausing.spawn(async move {
             tokio::time::sleep(pause).await;
@@ -186,15 +179,15 @@ impl Inspections {
         });
     }
 
-    /// What becomes of the next inspection. Waits for ever where none is due. May be cancelled.
+    /// Returns the next progress. Waits forever if nothing is queued. Cancel safe.
     pub async fn next(&mut self) -> Progress {
         loop {
             self.begin();
-            let overdue_at = self.begun.front().map(|(at, _)| *at + self.patience);
+            let overdue_at = self.begun.front().map(|(at, _)| *at + self.timeout);
             tokio::select! {
                 Some(done) = self.running.join_next() => {
-                    if let Some(look) = done.ok().and_then(|(id, result)| self.finished(id, result)) {
-                        return Progress::Finished(look);
+                    if let Some(inspection) = done.ok().and_then(|(id, result)| self.finished(id, result)) {
+                        return Progress::Finished(inspection);
                     }
                 }
                 Some(rested) = self.pausing.join_next() => {
@@ -220,48 +213,48 @@ impl Inspections {
                 self.begun.push_back((Instant::now(), id.clone()));
                 let engine = self.engine.clone();
                 self.running.spawn(async move {
-                    let result = look(&engine, id.as_str()).await;
+                    let result = inspect(&engine, id.as_str()).await;
                     (id, result)
                 });
             }
         }
     }
 
-    fn finished(&mut self, id: ContainerId, result: Result<Found, EngineError>) -> Option<Look> {
+    fn finished(&mut self, id: ContainerId, result: Result<Found, EngineError>) -> Option<Inspection> {
         self.begun.retain(|(_, begun)| *begun != id);
         let job = self.jobs.remove(&id)?;
         match job.stage {
-            Stage::Dropped => return None,
-            Stage::PutOff => {
+            Stage::Canceled => return None,
+            Stage::Postponed => {
                 self.pause(&id, Stage::Resting, 0, self.rest);
                 return None;
             }
-            // A failure is told also where it is tried again at once: else a container that is talked of all the time,
-            // and cannot be inspected, would never be seen to be that.
-            Stage::Void | Stage::Again => {
+            // A failure is reported even if the inspection runs again at once. Otherwise a container with frequent
+            // events that cannot be inspected would never be reported as such.
+            Stage::Stale | Stage::RunAgain => {
                 let failures = if result.is_err() { job.failures.saturating_add(1) } else { 0 };
-                self.jobs.insert(id.clone(), Job { stage: Stage::Waiting, tell: job.tell, failures });
+                self.jobs.insert(id.clone(), Job { stage: Stage::Queued, report: job.report, failures });
                 self.waiting.push_back(id.clone());
-                if job.stage == Stage::Void && result.is_ok() {
+                if job.stage == Stage::Stale && result.is_ok() {
                     return None;
                 }
             }
-            Stage::Running | Stage::Waiting | Stage::Pausing | Stage::Resting => {}
+            Stage::Running | Stage::Queued | Stage::BackingOff | Stage::Resting => {}
         }
-        Some(Look { id, result, tell: job.tell, failures: job.failures })
+        Some(Inspection { id, result, report: job.report, failures: job.failures })
     }
 
     fn rested(&mut self, id: ContainerId) {
-        let paused = |job: &&mut Job| matches!(job.stage, Stage::Pausing | Stage::Resting);
+        let paused = |job: &&mut Job| matches!(job.stage, Stage::BackingOff | Stage::Resting);
         if let Some(job) = self.jobs.get_mut(&id).filter(paused) {
-            job.stage = Stage::Waiting;
+            job.stage = Stage::Queued;
             self.waiting.push_back(id);
         }
     }
 }
 
-/// Inspects a container and, where it uses another's network, that one too.
-async fn look(engine: &Engine, id: &str) -> Result<Found, EngineError> {
+/// Inspects a container, and the container whose network it uses.
+async fn inspect(engine: &Engine, id: &str) -> Result<Found, EngineError> {
     let Some(inspect) = engine.inspect(id).await? else { return Ok(Found::Nothing) };
     let owner = match network_owner(&inspect) {
         Some(owner) => engine.inspect(owner).await?.map(Box::new),
@@ -270,7 +263,7 @@ async fn look(engine: &Engine, id: &str) -> Result<Found, EngineError> {
     Ok(Found::Container(Box::new(inspect), owner))
 }
 
-/// The container whose network this one uses.
+/// Returns the container whose network this one uses.
 pub fn network_owner(inspect: &Inspect) -> Option<&str> {
     inspect.host_config.network_mode.strip_prefix("container:")
 }

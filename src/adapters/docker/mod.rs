@@ -1,4 +1,4 @@
-//! Learns of containers from a Docker engine, or from Podman where it speaks Docker's API.
+//! A container source on a Docker engine, or on Podman's compatible API.
 
 mod api_types;
 mod backoff;
@@ -38,23 +38,20 @@ use tokio_rustls::TlsConnector;
 
 use crate::adapters::shared::watches::Watches;
 
-/// How many items wait for the reader of the stream. When it falls behind, events wait in their own, larger queue.
+/// The capacity of the stream. If its reader falls behind, events wait in a larger queue of their own.
 const ITEMS_WAITING: usize = 1024;
-/// How long a connection must have lasted for the next failure to count as the first.
+/// How long a connection must last to reset the backoff.
 const STEADY_AFTER: Duration = Duration::from_secs(5);
 
-/// Why there can be no source.
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {
-    /// A variable cannot be used.
     #[error(transparent)]
     Settings(#[from] DockerSettingsError),
-    /// The files for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// Watches the containers of one engine.
+/// A source of the containers of one engine.
 pub struct DockerSource {
     name: String,
     address: Address,
@@ -64,10 +61,10 @@ pub struct DockerSource {
 }
 
 impl DockerSource {
-    /// A source for the engine that the settings name. Nothing is opened yet, and the engine need not be there.
+    /// Creates a source for the engine in the settings, which need not be running. Nothing is opened yet.
     ///
     /// # Errors
-    /// The settings name no address that can be used, or TLS without its files.
+    /// The settings name no usable address, or TLS without its files.
     pub fn new(settings: DockerSettings) -> Result<Self, DockerError> {
         let address = settings.address()?;
         let tls = match &address {
@@ -101,7 +98,7 @@ impl ContainerSource for DockerSource {
     }
 }
 
-/// Connects, again and again, for as long as somebody listens.
+/// Connects until the stream is dropped, with a backoff between failures.
 async fn supervise(
     settings: Arc<DockerSettings>,
     address: Address,
@@ -122,7 +119,7 @@ async fn supervise(
         if had_snapshot && began.elapsed() > STEADY_AFTER {
             failures = 0;
         }
-        tracing::debug!(%error, failures, "engine lost");
+        tracing::debug!(%error, failures, "engine connection lost");
         if let Some(loss) = cache.loss(error.reason(&address))
             && out.send(loss).await.is_err()
         {
@@ -137,7 +134,7 @@ async fn supervise(
     }
 }
 
-/// One connection: whether it sent a snapshot, and how it ended.
+/// Runs one connection. Returns whether it sent a snapshot, and how it ended.
 async fn connection(
     settings: &DockerSettings,
     address: &Address,

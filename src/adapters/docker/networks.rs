@@ -1,7 +1,7 @@
-//! Finds the address at which a container can be reached from here.
+//! Finds the address at which the proxy reaches a container.
 //!
-//! A container's address is used only where it lies in a network that one of the proxy's own interfaces is on. That holds
-//! for a proxy on the host, in a container and on the host network alike, and needs no look at the proxy itself.
+//! An address is used only if one of the proxy's own interfaces is in the same network. That holds for a proxy on the
+//! host, in a container and on the host network alike, without an inspection of the proxy itself.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,46 +10,43 @@ use domain::container::{Addresses, Reach, Unreachable};
 
 use super::api_types::{Endpoint, NetworkSettings};
 
-/// The bridge that an engine makes on its host by default, as the host names it.
+/// The host's name of an engine's default bridge.
 const BRIDGE_INTERFACES: [&str; 2] = ["docker0", "podman0"];
-/// Files that engines put into every container.
+/// Files that engines create in every container.
 const CONTAINER_MARKS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
-/// Where Linux lists its IPv4 routes.
+/// The IPv4 routes of Linux.
 const ROUTES: &str = "/proc/net/route";
-/// The largest network that counts as one: a shorter prefix from the engine is a mistake, as all networks would be one.
+/// The shortest prefix of a network. A shorter one from the engine is a mistake that would make all networks one.
 const SHORTEST_PREFIX: u8 = 4;
 
 /// An address of one of the proxy's interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnAddress {
-    /// The address.
     pub ip: IpAddr,
-    /// How many bits of it name the network.
+    /// The length of the network's prefix in bits.
     pub prefix: u8,
 }
 
-/// What the proxy sees of the machine that it runs on.
+/// The networks of the machine that the proxy runs on.
 #[derive(Debug, Clone, Default)]
 pub struct LocalNetworks {
-    /// Its addresses, without loopback and link-local ones.
+    /// The proxy's addresses, without loopback and link-local ones.
     pub own: Vec<OwnAddress>,
-    /// It has the engine's own bridge among its interfaces: it is on the host's network.
+    /// The engine's bridge is among the interfaces: the proxy is on the host network.
     pub sees_bridge: bool,
-    /// It runs in a container.
     pub in_container: bool,
-    /// Where it sends what it has no route for.
+    /// The gateway of the default route.
     pub default_gateway: Option<IpAddr>,
-    /// The engine is on this machine.
     pub engine_is_local: bool,
-    /// The gateways of the engine's networks, as far as containers named them: addresses of the host.
+    /// The gateways in the networks of known containers, which are addresses of the host.
     pub gateways: BTreeSet<IpAddr>,
-    /// The Compose project that the proxy itself belongs to.
+    /// The Compose project of the proxy.
     pub own_project: Option<String>,
 }
 
 impl LocalNetworks {
-    /// Looks at the interfaces, or takes `own` in their place.
-    pub fn look(own: Option<&[OwnAddress]>, engine_is_local: bool) -> Self {
+    /// Reads the interfaces, unless `own` replaces them.
+    pub fn detect(own: Option<&[OwnAddress]>, engine_is_local: bool) -> Self {
         let interfaces = match own {
             Some(_) => Vec::new(),
             None => if_addrs::get_if_addrs().unwrap_or_default(),
@@ -72,21 +69,20 @@ impl LocalNetworks {
         }
     }
 
-    /// Notes of a container without a way to it that it belongs to another Compose project than the proxy.
+    /// Notes that an unreachable container belongs to another Compose project than the proxy.
     pub fn note_project(&self, reach: &mut Reach, project: Option<&String>) {
         if let (Reach::Nowhere(why), Some(own)) = (reach, &self.own_project) {
             why.other_project = project.filter(|project| *project != own).cloned();
         }
     }
 
-    /// Remembers the gateways of these networks.
     pub fn learn(&mut self, settings: &NetworkSettings) {
         for end in settings.networks.values() {
             self.gateways.extend([&end.gateway, &end.ipv6_gateway].into_iter().filter_map(|text| usable(text)));
         }
     }
 
-    /// Where a container with these networks is reached.
+    /// Returns the addresses of a container with these networks.
     pub fn reach(&self, network_mode: &str, settings: &NetworkSettings) -> Reach {
         if network_mode == "host" {
             return match self.host() {
@@ -97,7 +93,7 @@ impl LocalNetworks {
         let ipv4 = settings.networks.values().filter_map(ipv4);
         let ipv6 = settings.networks.values().filter_map(ipv6);
         let mut shared: Vec<_> = ipv4.chain(ipv6).filter(|theirs| self.shares(*theirs)).collect();
-        // Stable: by name where nothing else speaks for one.
+        // The sort is stable, so networks are in order of name otherwise.
         shared.sort_by_key(|theirs| !self.is_gateway_of(*theirs));
         match Addresses::in_order(shared.iter().map(|theirs| theirs.ip)) {
             Some(addresses) => Reach::At(addresses),
@@ -105,9 +101,9 @@ impl LocalNetworks {
         }
     }
 
-    /// Whether the proxy is the gateway of the network that this address is on, as the host is for its bridges. From the
-    /// host a network with another gateway may be a dead end: a container on a macvlan has an address in the host's own
-    /// network, and the kernel lets no packet pass between the two.
+    /// Returns true if the proxy is the gateway of the network of this address, as the host is for its bridges. From
+    /// the host a network with another gateway may be unreachable: a container on a macvlan has an address in the
+    /// host's own network, but the kernel passes no packets between the two.
     fn is_gateway_of(&self, theirs: OwnAddress) -> bool {
         self.own.iter().any(|own| {
             let is_first = match (own.ip, own.prefix) {
@@ -120,7 +116,6 @@ impl LocalNetworks {
         })
     }
 
-    /// Why nothing was found.
     pub fn nowhere(&self, theirs: Vec<String>) -> Reach {
         let ours = self.own.iter().map(|own| format!("{}/{}", own.ip, own.prefix)).collect();
         Reach::Nowhere(Unreachable { theirs, ours, other_project: None })
@@ -133,7 +128,7 @@ impl LocalNetworks {
         })
     }
 
-    /// The address of the engine's host, as seen from here.
+    /// Returns the address of the engine's host.
     fn host(&self) -> Option<IpAddr> {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         if !self.engine_is_local {
@@ -152,7 +147,7 @@ impl LocalNetworks {
     }
 }
 
-/// Whether two addresses agree in their first `prefix` bits.
+/// Returns true if two addresses agree in their first `prefix` bits.
 fn same_network(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
     let agree = |different: u128, width: u32| {
         let prefix = u32::from(prefix);
@@ -165,8 +160,8 @@ fn same_network(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
     }
 }
 
-/// An address to which requests may go. Never one that means the proxy itself, a neighbour found by no routing (cloud
-/// metadata services live there), or nobody in particular.
+/// Returns true if requests may go to an address: not to the proxy itself, not to a link-local neighbor such as a
+/// cloud's metadata service, and not to everyone.
 fn is_usable(ip: IpAddr) -> bool {
     let link_local = match ip {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
@@ -191,7 +186,7 @@ fn ipv6(end: &Endpoint) -> Option<OwnAddress> {
     address(&end.global_ipv6_address, end.global_ipv6_prefix_len)
 }
 
-/// Returns the addresses of a container, by the name of the network.
+/// Returns the addresses of a container by network.
 pub fn addresses(settings: &NetworkSettings) -> Vec<(String, Vec<IpAddr>)> {
     let both = |end: &Endpoint| [ipv4(end), ipv6(end)].into_iter().flatten().map(|own| own.ip).collect();
     settings.networks.iter().map(|(name, end)| (name.clone(), both(end))).collect()
@@ -204,7 +199,7 @@ fn described(name: &str, end: &Endpoint) -> String {
     }
 }
 
-/// The gateway of the route to everywhere, in the kernel's table of hexadecimal words in the machine's byte order.
+/// Returns the gateway of the default route. The kernel's table has hexadecimal words in native byte order.
 fn default_gateway(routes: &str) -> Option<IpAddr> {
     routes.lines().skip(1).find_map(|line| {
         let mut words = line.split_ascii_whitespace().skip(1);

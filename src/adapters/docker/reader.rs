@@ -1,4 +1,4 @@
-//! Drains the engine's event stream, at once and always: an engine drops events silently for who reads slowly.
+//! Drains the engine's event stream without delay: an engine silently drops events for a slow reader.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +10,10 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use super::engine::EngineError;
 use super::event::{self, EngineEvent, Line};
 
-/// The longest line that is read, in bytes. An event carries all labels of its container, so lines can be long.
+/// The longest line. An event carries all labels of its container.
 const LINE_MAX_BYTES: usize = 1024 * 1024;
 
-/// What the reader noticed beside the events.
+/// What the reader lost, read and reset by the session.
 #[derive(Debug, Default)]
 pub struct Notes {
     overflowed: AtomicBool,
@@ -21,18 +21,18 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Whether events were thrown away since the last call, because too many were waiting.
+    /// Returns true if the queue was full and dropped events since the last call.
     pub fn overflowed(&self) -> bool {
         self.overflowed.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether there was a line since the last call that could not be read.
+    /// Returns true if a line could not be read since the last call.
     pub fn unreadable(&self) -> bool {
         self.unreadable.swap(false, Ordering::AcqRel)
     }
 }
 
-/// Reads `stream` to its end into `queue`. Never waits for the other side of the queue.
+/// Reads `stream` to its end into `queue`, and never waits for the queue's reader.
 pub async fn drain(
     stream: impl Stream<Item = Result<Bytes, EngineError>> + Send,
     queue: mpsc::Sender<EngineEvent>,
@@ -41,21 +41,21 @@ pub async fn drain(
     let mut stream = std::pin::pin!(stream);
     let mut lines = Lines::default();
     loop {
-        let piece = match stream.next().await {
-            Some(Ok(piece)) => piece,
+        let chunk = match stream.next().await {
+            Some(Ok(chunk)) => chunk,
             Some(Err(error)) => return error,
             None => return EngineError::EventsEnded,
         };
-        for line in lines.split(&piece) {
+        for line in lines.split(&chunk) {
             match line.map_or(Line::Unreadable, |line| event::read(&line)) {
-                Line::Happened(happening) => match queue.try_send(happening) {
+                Line::Event(event) => match queue.try_send(event) {
                     Ok(()) => {}
                     Err(TrySendError::Full(_)) => notes.overflowed.store(true, Ordering::Release),
                     Err(TrySendError::Closed(_)) => return EngineError::EventsEnded,
                 },
                 Line::Other => {}
                 Line::Unreadable => {
-                    tracing::debug!("passed over an unreadable line of the event stream");
+                    tracing::debug!("skipped unreadable event");
                     notes.unreadable.store(true, Ordering::Release);
                 }
             }
@@ -63,7 +63,7 @@ pub async fn drain(
     }
 }
 
-/// Cuts a stream of bytes into lines.
+/// Splits a stream of bytes into lines.
 #[derive(Default)]
 struct Lines {
     rest: BytesMut,
@@ -71,11 +71,11 @@ struct Lines {
 }
 
 impl Lines {
-    /// The lines that this piece completes; `None` for one that was too long.
-    fn split(&mut self, piece: &[u8]) -> Vec<Option<Bytes>> {
+    /// Returns the lines that this chunk completes, with `None` for one that was too long.
+    fn split(&mut self, chunk: &[u8]) -> Vec<Option<Bytes>> {
         let mut lines = Vec::new();
         let mut searched = self.rest.len();
-        self.rest.extend_from_slice(piece);
+        self.rest.extend_from_slice(chunk);
         while let Some(end) = memchr::memchr(b'\n', self.rest.get(searched..).unwrap_or_default()) {
             let line = self.rest.split_to(searched + end);
             self.rest.advance(1);
@@ -95,9 +95,9 @@ impl Lines {
 mod tests {
     use super::*;
 
-    fn all(pieces: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
+    fn all(chunks: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
         let mut lines = Lines::default();
-        pieces.iter().flat_map(|piece| lines.split(piece)).map(|line| line.map(|l| l.to_vec())).collect()
+        chunks.iter().flat_map(|chunk| lines.split(chunk)).map(|line| line.map(|l| l.to_vec())).collect()
     }
 
     #[test]

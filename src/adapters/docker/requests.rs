@@ -1,4 +1,4 @@
-//! Requests for a fresh look, from outside the watch.
+//! Refresh requests to a session.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -6,34 +6,34 @@ use std::sync::{Mutex, PoisonError};
 use domain::container::ContainerId;
 use tokio::sync::Notify;
 
-/// How many containers may be asked for before the watch takes the requests. More are dropped.
+/// The most pending requests; more are dropped.
 const REQUESTS_MAX: usize = 65_536;
 
-/// The containers that somebody wants looked at.
+/// The containers to inspect.
 #[derive(Debug, Default)]
 pub struct Requests {
     ids: Mutex<HashSet<ContainerId>>,
-    asked: Notify,
+    added: Notify,
 }
 
 impl Requests {
-    /// Asks for one. Requests for the same are merged.
+    /// Adds a request, merged with a pending one for the same container.
     pub fn add(&self, id: &ContainerId) {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         if ids.len() < REQUESTS_MAX {
             ids.insert(id.clone());
-            self.asked.notify_one();
+            self.added.notify_one();
         }
     }
 
-    /// Waits until there are some and takes them all.
-    pub async fn taken(&self) -> HashSet<ContainerId> {
+    /// Waits for requests, and takes all of them.
+    pub async fn take_all(&self) -> HashSet<ContainerId> {
         loop {
             let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
             if !ids.is_empty() {
                 return ids;
             }
-            self.asked.notified().await;
+            self.added.notified().await;
         }
     }
 }

@@ -1,8 +1,8 @@
-//! One connection to the engine, from the first ping until its event stream ends.
+//! One connection to the engine, from the first ping to the end of its event stream.
 //!
-//! The order loses nothing: subscribe, list, inspect each, send the snapshot. What takes a container out of service is sent
-//! from the event alone and never waits for an answer of the engine; what may bring it back asks for an inspection. Only
-//! where nothing was ever sent, events wait for the first snapshot.
+//! The order loses nothing: subscribe, list, inspect each, send the snapshot. An event that takes a container out of
+//! service is sent at once, without waiting for the engine. An event that may bring one back requests an inspection.
+//! Events wait for the snapshot only if there never was one.
 
 mod checks;
 mod reports;
@@ -23,33 +23,30 @@ use super::api_types::Version;
 use super::cache::{COMPOSE_PROJECT, ContainerCache};
 use super::engine::{Engine, EngineError, Ping};
 use super::event::{EngineEvent, Network};
-use super::inspections::{Found, Inspections, Look, Progress};
+use super::inspections::{Found, Inspection, Inspections, Progress};
 use super::networks::{LocalNetworks, OwnAddress};
 use super::reader::{self, Notes};
 use super::requests::Requests;
 use super::settings::{Address, DockerSettings};
 
-/// How long before the engine's present second the stream begins: the engine registers a subscription only after it
-/// said that it had.
+/// How far before the engine's present second the stream begins: the engine registers a subscription only after it has
+/// confirmed it.
 const SINCE_MARGIN_NANOS: u64 = 2_000_000_000;
-/// How long before the last event a resumed stream begins: events are stamped before they are put in order.
+/// How far before the last event a resumed stream begins: events get their timestamps before their order.
 const RESUME_MARGIN_NANOS: u64 = 50_000_000;
-/// How long the head of the event stream, and the engine's version, are waited for. Podman 5.2 sends the head only with
-/// the first event.
+/// The longest wait for the head of the event stream, and for the version. Podman 5.2 sends the head only with the
+/// first event.
 const SUBSCRIBE_WAIT: Duration = Duration::from_secs(2);
-/// How many inspections in a row may fail before the operator is told.
+/// How many failed inspections in a row are reported.
 const QUIET_FAILURES: u32 = 3;
-/// How old our knowledge of our own interfaces may be when a container is inspected.
+/// How old the list of the proxy's interfaces may be for an inspection.
 const LOCAL_NETWORKS_MAX_AGE: Duration = Duration::from_secs(1);
 
-/// Why a session ended.
 #[derive(Debug)]
 pub enum End {
-    /// The stream of the source was dropped.
     Unwatched,
-    /// The engine was lost.
     Lost(EngineError),
-    /// The engine answers again after it did not for a while: its event stream may have ended without a sign.
+    /// The engine answers again after it did not: its event stream may be dead without a sign.
     Renew,
 }
 
@@ -59,7 +56,7 @@ impl From<EngineError> for End {
     }
 }
 
-/// An open event stream, and what is asked beside it.
+/// An open event stream, with the requests beside it.
 pub struct Session<'a> {
     settings: &'a DockerSettings,
     address: &'a Address,
@@ -71,12 +68,11 @@ pub struct Session<'a> {
     reader: JoinSet<EngineError>,
     notes: Arc<Notes>,
     local_networks: LocalNetworks,
-    surroundings_at: Instant,
-    /// What happened before this shows in the snapshot, except for signals.
+    networks_detected_at: Instant,
+    /// The snapshot shows what happened before this time, except for signals.
     covered_until: EngineTime,
-    /// The snapshot that is being taken.
     pending: Option<Pending>,
-    /// Events that were over when the stream was opened may still come.
+    /// Replayed events may still come.
     replaying: bool,
     checks: Checks,
     listed: HashMap<ContainerId, checks::Listed>,
@@ -84,9 +80,6 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Connects and subscribes.
-    ///
-    /// # Errors
-    /// The engine was lost.
     pub async fn open(
         engine: Engine,
         settings: &'a DockerSettings,
@@ -115,8 +108,8 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         let mut session = Self {
             inspections: Inspections::new(engine.clone(), settings),
-            local_networks: LocalNetworks::look(settings.own_addresses.as_deref(), address.is_local()),
-            surroundings_at: now,
+            local_networks: LocalNetworks::detect(settings.own_addresses.as_deref(), address.is_local()),
+            networks_detected_at: now,
             covered_until: ping.date.unwrap_or_default(),
             pending: None,
             replaying: true,
@@ -137,7 +130,7 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// Reports what happens until the engine is lost or the stream is dropped.
+    /// Sends events until the engine is lost or the stream is dropped.
     pub async fn run(&mut self, requests: &Requests) -> End {
         loop {
             if let Err(end) = self.step(requests).await {
@@ -146,19 +139,20 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether a snapshot was sent on this connection.
+    /// Returns true if this connection has sent a snapshot.
     pub fn has_snapshot(&self) -> bool {
         self.pending.is_none()
     }
 
-    /// Events come first: what an inspection found is sent only after every event that had arrived by then.
+    /// Handles the next event, request or result. Events come first, so that the result of an inspection is sent after
+    /// every event that had arrived by then.
     async fn step(&mut self, requests: &Requests) -> Result<(), End> {
         let reads_events = self.cache.has_snapshot || self.pending.is_none();
         tokio::select! {
             biased;
             () = self.out.closed() => return Err(End::Unwatched),
-            happening = self.queue.recv(), if reads_events => match happening {
-                Some(happening) => self.happened(happening).await?,
+            event = self.queue.recv(), if reads_events => match event {
+                Some(event) => self.handle_event(event).await?,
                 None => {
                     let ended = self.reader.join_next().await.and_then(Result::ok);
                     return Err(End::Lost(ended.unwrap_or(EngineError::EventsEnded)));
@@ -167,94 +161,94 @@ impl<'a> Session<'a> {
             Some(ended) = self.reader.join_next(), if !reads_events => {
                 return Err(End::Lost(ended.unwrap_or(EngineError::EventsEnded)));
             }
-            asked = requests.taken() => asked.iter().for_each(|id| self.inspections.want(id, true)),
+            ids = requests.take_all() => ids.iter().for_each(|id| self.inspections.request(id, true)),
             progress = self.inspections.next() => match progress {
-                Progress::Finished(look) => self.looked(look).await?,
+                Progress::Finished(inspection) => self.inspected(inspection).await?,
                 Progress::Overdue(id) => {
                     let error = EngineError::Timeout(self.settings.inspect_timeout);
-                    self.cannot_inspect(&id, &error).await?;
+                    self.inspection_failed(&id, &error).await?;
                 }
             },
-            done = self.checks.next(&self.engine) => self.checked(done).await?,
+            outcome = self.checks.next(&self.engine) => self.handle_outcome(outcome).await?,
         }
         self.send_snapshot_if_complete().await?;
-        // Seen only after the events that did fit were read, and before the next wait.
+        // Checked once the queue is empty: the events that did fit are sent by then.
         if reads_events && self.queue.is_empty() {
             self.replaying &= self.pending.is_some();
             if self.notes.overflowed() {
-                tracing::debug!("too many events at once: every container is inspected");
-                self.look_at_all();
+                tracing::debug!("event queue overflowed, inspecting every container");
+                self.inspect_all();
             }
             if self.notes.unreadable() {
-                self.checks.soon();
+                self.checks.list_soon();
             }
         }
         Ok(())
     }
 
-    async fn happened(&mut self, happening: EngineEvent) -> Result<(), End> {
-        let EngineEvent { ref id, at, ref opted_in, ref edge, look, ref network } = happening;
+    async fn handle_event(&mut self, event: EngineEvent) -> Result<(), End> {
+        let EngineEvent { ref id, at, ref opted_in, ref lifecycle, needs_inspection, ref network } = event;
         self.cache.clock_moves(at, self.replaying);
-        self.tell_guests(&happening).await?;
+        self.report_to_guests(&event).await?;
         let known = self.cache.known.contains_key(id);
         if let (false, Some(name)) = (known, opted_in) {
-            let unlisted = || checks::Listed { print: String::new(), name: Arc::clone(name) };
+            let unlisted = || checks::Listed { fingerprint: String::new(), name: Arc::clone(name) };
             self.listed.entry(id.clone()).or_insert_with(unlisted);
         }
         if !known && opted_in.is_none() && !self.inspections.has(id) {
             if matches!(network, Network::Changed(_)) {
-                // It may be the proxy itself that joined a network or left one.
-                self.checks.soon();
+                // The proxy itself may have joined or left a network.
+                self.checks.list_soon();
             }
             return Ok(());
         }
-        if let Some(edge) = edge.clone().filter(|edge| !self.is_over(id, at, edge)) {
-            let edge = match (edge, network) {
+        if let Some(lifecycle) = lifecycle.clone().filter(|lifecycle| !self.is_outdated(id, at, lifecycle)) {
+            let lifecycle = match (lifecycle, network) {
                 (LifecycleEvent::LeftNetwork(_), Network::Changed(name)) => {
                     LifecycleEvent::LeftNetwork(self.cache.lost_with(id, name))
                 }
-                (edge, _) => edge,
+                (lifecycle, _) => lifecycle,
             };
-            match edge {
-                LifecycleEvent::OutOfMemory => self.inspections.put_off(id),
-                _ => self.inspections.outdate(id),
+            match lifecycle {
+                LifecycleEvent::OutOfMemory => self.inspections.postpone(id),
+                _ => self.inspections.invalidate(id),
             }
-            if edge == LifecycleEvent::Removed {
+            if lifecycle == LifecycleEvent::Removed {
                 self.cache.forget(id);
                 self.listed.remove(id);
                 self.inspections.forget(id);
-                // Nothing is found of it any more that a snapshot could wait for.
+                // The snapshot waits for no inspection of it.
                 if let Some(pending) = &mut self.pending {
                     pending.settled(id);
                 }
             }
-            match edge {
-                // Nothing that an inspection finds tells of a signal: it is sent when the container is known.
+            match lifecycle {
+                // An inspection does not show signals: this one is sent once the container is known.
                 LifecycleEvent::Signal(signal) if !known => self.cache.signals.note(id, at, signal),
-                edge => self.tell_edge(id.clone(), at, edge).await?,
+                lifecycle => self.send_lifecycle(id.clone(), at, lifecycle).await?,
             }
-            self.happened_during_snapshot(id, at);
+            self.invalidate_snapshot_of(id, at);
         }
-        if look {
-            self.inspections.want(id, true);
+        if needs_inspection {
+            self.inspections.request(id, true);
         }
         Ok(())
     }
 
-    /// Whether an event is about what is over: about an earlier run, sent before, or seen in the snapshot already.
-    fn is_over(&mut self, id: &ContainerId, at: EngineTime, edge: &LifecycleEvent) -> bool {
+    /// Returns true if an event is outdated: from an earlier run, sent before, or shown in the snapshot.
+    fn is_outdated(&mut self, id: &ContainerId, at: EngineTime, lifecycle: &LifecycleEvent) -> bool {
         if at == EngineTime(0) {
             return false;
         }
         let shows_in_snapshot = self.replaying
             && self.pending.is_none()
             && at < self.covered_until
-            && !matches!(edge, LifecycleEvent::Signal(_));
-        self.cache.is_of_an_older_run(id, at) || shows_in_snapshot || self.cache.was_sent(id, at, edge)
+            && !matches!(lifecycle, LifecycleEvent::Signal(_));
+        self.cache.is_of_an_older_run(id, at) || shows_in_snapshot || self.cache.was_sent(id, at, lifecycle)
     }
 
-    async fn looked(&mut self, look: Look) -> Result<(), End> {
-        let Look { id, result, tell, failures } = look;
+    async fn inspected(&mut self, inspection: Inspection) -> Result<(), End> {
+        let Inspection { id, result, report, failures } = inspection;
         match result {
             Ok(Found::Nothing) => {
                 let at = self.cache.now_for(&id);
@@ -262,47 +256,47 @@ impl<'a> Session<'a> {
                 self.listed.remove(&id);
                 match &mut self.pending {
                     Some(pending) => pending.settled(&id),
-                    None => self.tell_edge(id, at, LifecycleEvent::Removed).await?,
+                    None => self.send_lifecycle(id, at, LifecycleEvent::Removed).await?,
                 }
                 Ok(())
             }
             Ok(Found::Container(inspect, owner)) => {
-                if self.surroundings_at.elapsed() > LOCAL_NETWORKS_MAX_AGE {
-                    self.look_around();
+                if self.networks_detected_at.elapsed() > LOCAL_NETWORKS_MAX_AGE {
+                    self.refresh_networks();
                 }
-                let before = self.cache.known.get(&id).map(|known| known.told.clone());
+                let before = self.cache.known.get(&id).map(|known| known.last_sent.clone());
                 let only = self.settings.label_filter.as_ref();
                 let known = self.cache.learn(&inspect, owner.as_deref(), &mut self.local_networks, only);
-                let told = known.map(|known| known.told.clone());
-                let was_hidden = self.cache.uninspected.remove(&id).is_some();
-                match (&mut self.pending, told) {
+                let current = known.map(|known| known.last_sent.clone());
+                let had_failed = self.cache.uninspected.remove(&id).is_some();
+                match (&mut self.pending, current) {
                     (Some(pending), _) => pending.settled(&id),
-                    (None, Some(told)) if tell || was_hidden || before.as_ref() != Some(&told) => {
-                        self.tell(ContainerEvent::Inspected(told)).await?;
-                        self.tell_signals(&id).await?;
+                    (None, Some(current)) if report || had_failed || before.as_ref() != Some(&current) => {
+                        self.send(ContainerEvent::Inspected(current)).await?;
+                        self.send_signals(&id).await?;
                     }
                     (None, _) => {}
                 }
                 Ok(())
             }
             Err(error) => {
-                tracing::debug!(container = %id, %error, "cannot inspect a container; trying again");
+                tracing::debug!(container = %id, %error, "inspection failed, retrying");
                 let failures = failures.saturating_add(1);
-                self.inspections.retry(&id, tell, failures);
-                if error.is_away() {
-                    self.checks.doubt();
+                self.inspections.retry(&id, report, failures);
+                if error.is_connect_failure() {
+                    self.checks.request_ping();
                     return Ok(());
                 }
                 match failures < QUIET_FAILURES && !matches!(error, EngineError::Timeout(_)) {
                     true => Ok(()),
-                    false => self.cannot_inspect(&id, &error).await,
+                    false => self.inspection_failed(&id, &error).await,
                 }
             }
         }
     }
 
-    /// Reports, once per reason, that a container cannot be inspected. A snapshot that waits for it waits no longer.
-    async fn cannot_inspect(&mut self, id: &ContainerId, error: &EngineError) -> Result<(), End> {
+    /// Sends, once for each reason, that an inspection failed. A snapshot stops waiting for it.
+    async fn inspection_failed(&mut self, id: &ContainerId, error: &EngineError) -> Result<(), End> {
         let why: Arc<str> = match error {
             EngineError::Timeout(_) => Arc::from("the engine does not answer GET /containers/<id>/json for it"),
             error => Arc::from(format!("GET /containers/<id>/json: {error}")),
@@ -312,42 +306,42 @@ impl<'a> Session<'a> {
             Some(pending) => pending.failed(id, error.clone()),
             None if before.as_ref() != Some(&why) => {
                 let one = self.uninspected(id, why);
-                self.tell(ContainerEvent::InspectionFailed(one)).await?;
+                self.send(ContainerEvent::InspectionFailed(one)).await?;
             }
             None => {}
         }
         Ok(())
     }
 
-    fn look_at_all(&mut self) {
+    fn inspect_all(&mut self) {
         for id in self.cache.known.keys() {
-            self.inspections.want(id, true);
+            self.inspections.request(id, true);
         }
-        self.checks.soon();
+        self.checks.list_soon();
     }
 
-    /// Looks at our own interfaces; if they changed, any container may be reached differently now.
-    fn look_around(&mut self) {
+    /// Reads the proxy's interfaces again. If they changed, any container's address may change.
+    fn refresh_networks(&mut self) {
         let own: Option<&[OwnAddress]> = self.settings.own_addresses.as_deref();
-        let mut fresh = LocalNetworks::look(own, self.address.is_local());
+        let mut fresh = LocalNetworks::detect(own, self.address.is_local());
         fresh.gateways.append(&mut self.local_networks.gateways);
         fresh.own_project = self.local_networks.own_project.take();
         let moved = fresh.own != self.local_networks.own;
         self.local_networks = fresh;
-        self.surroundings_at = Instant::now();
+        self.networks_detected_at = Instant::now();
         if moved {
-            self.cache.known.keys().for_each(|id| self.inspections.want(id, false));
+            self.cache.known.keys().for_each(|id| self.inspections.request(id, false));
         }
     }
 }
 
-/// Takes in what the engine is, and says whether it is Podman.
+/// Records the engine's version, and returns true if it is Podman.
 fn detect_engine(
     cache: &mut ContainerCache,
     ping: Ping,
     version: Result<Version, EngineError>,
 ) -> Result<bool, EngineError> {
-    // A socket proxy may keep the version to itself.
+    // A socket proxy may refuse the version.
     let version = match version {
         Ok(version) => version,
         Err(error @ EngineError::Connect(..)) => return Err(error),
@@ -359,13 +353,13 @@ fn detect_engine(
     Ok(podman)
 }
 
-/// The Compose project of the proxy's own container. What cannot be found out keeps nothing from working.
+/// Returns the Compose project of the proxy's container. A failure has no consequence.
 async fn own_project(engine: &Engine, settings: &DockerSettings) -> Option<String> {
     let own = engine.inspect(settings.own_container.as_deref()?).await.ok()??;
     own.config.labels.get(COMPOSE_PROJECT).cloned()
 }
 
-/// Where the event stream begins: a little before the last event that was seen, or before the engine's present second.
+/// Returns the start of the event stream: a little before the last event, or before the engine's present second.
 fn begin_of_events(latest: EngineTime, date: Option<EngineTime>) -> Option<EngineTime> {
     match latest {
         EngineTime(0) => date.map(|EngineTime(date)| EngineTime(date.saturating_sub(SINCE_MARGIN_NANOS))),

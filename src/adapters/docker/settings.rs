@@ -1,4 +1,4 @@
-//! Where the engine is and how patiently it is asked.
+//! The address of the engine, and the adapter's timeouts and limits.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,44 +6,41 @@ use std::time::Duration;
 
 use super::networks::OwnAddress;
 
-/// The socket that the docker command uses where nothing else is said.
+/// The socket of the docker command.
 pub const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
-/// The port of an engine that is reached over plain TCP.
 const DEFAULT_TCP_PORT: u16 = 2375;
-/// The port of an engine that is reached over TLS.
 const DEFAULT_TLS_PORT: u16 = 2376;
 
-/// How long one request to the engine may take, from the connect to the last byte. The event stream has no such limit.
+/// The timeout of one request, from connect to the last byte. The event stream has none.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the list may take while the engine answers otherwise. A host with many containers takes its time under load.
+/// The timeout of the list while the engine answers pings: a host with many containers is slow under load.
 pub const LIST_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long one container's inspection may take before it counts as one that cannot be inspected, and a snapshot is sent
-/// without it. It goes on until [`REQUEST_TIMEOUT`].
+/// How long an inspection may take before the container counts as not inspected and a snapshot is sent without it. It
+/// goes on until [`REQUEST_TIMEOUT`].
 pub const INSPECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a container rests after a process in it was killed for want of cache, before it is inspected: its own end
-/// comes a third of a second later, if it was that process.
+/// How long an inspection is put off after an out-of-memory kill. If that was the container's main process, its end
+/// comes a third of a second later.
 pub const OUT_OF_MEMORY_REST: Duration = Duration::from_secs(1);
-/// How often the list is compared with what is known. It finds what no event told, and an engine that hangs.
+/// The interval of the list. It finds what no event showed, and an engine that hangs.
 pub const CHECK_EVERY: Duration = Duration::from_secs(30);
-/// How soon after a snapshot the first such comparison is made, and how far apart two of them are at least.
+/// The delay of the first list after a snapshot, and the least time between two lists.
 pub const SETTLE: Duration = Duration::from_secs(1);
-/// How often the list is compared on Podman, which tells of a stop by nothing else.
+/// The interval of the list on Podman, which shows a stop nowhere else.
 pub const PODMAN_CHECK_EVERY: Duration = Duration::from_secs(1);
-/// The first pause before the engine is asked again after a failure.
+/// The first backoff after a failure.
 pub const RETRY_FIRST: Duration = Duration::from_millis(100);
-/// The longest such pause.
+/// The longest backoff.
 pub const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How many inspects run at once.
+/// How many inspections run at once.
 pub const INSPECTS_AT_ONCE: usize = 8;
-/// How many events wait to be read at most. When more come, every container is looked at afresh.
+/// The capacity of the event queue. On overflow every container is inspected.
 pub const EVENTS_WAITING: usize = 65_536;
 
-/// What the Docker adapter needs to know.
 #[derive(Debug, Clone)]
 pub struct DockerSettings {
     /// `DOCKER_HOST`: `unix://`, `tcp://`, `http://` or `https://`. Absent: [`DEFAULT_SOCKET`].
     pub host: Option<String>,
-    /// `DOCKER_TLS_VERIFY` is set: `tcp://` means TLS.
+    /// `DOCKER_TLS_VERIFY` is set, so `tcp://` means TLS.
     pub tls_verify: bool,
     /// `DOCKER_CERT_PATH`: the folder of `ca.pem`, `cert.pem` and `key.pem`.
     pub cert_path: Option<PathBuf>,
@@ -69,20 +66,18 @@ pub struct DockerSettings {
     pub inspects_at_once: usize,
     /// See [`EVENTS_WAITING`].
     pub events_waiting: usize,
-    /// The proxy's own addresses, in place of those of this machine's interfaces.
+    /// The proxy's addresses, instead of those of this machine's interfaces.
     pub own_addresses: Option<Vec<OwnAddress>>,
-    /// The containers that are looked at; absent: all that opt in.
+    /// The label of the containers to use; absent: all that opt in.
     pub label_filter: Option<LabelFilter>,
-    /// The id of the container that the proxy itself runs in, if it runs in one.
+    /// The container that the proxy runs in, if any.
     pub own_container: Option<String>,
 }
 
-/// A label, and the value that a container must have to be looked at.
+/// A label that a container must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelFilter {
-    /// The label.
     pub key: String,
-    /// Its value.
     pub value: String,
 }
 
@@ -110,16 +105,13 @@ impl Default for DockerSettings {
     }
 }
 
-/// A variable of the environment whose value cannot be used.
+/// An environment variable with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerSettingsError {
-    /// Which variable.
     pub variable: &'static str,
-    /// Its value.
     pub value: String,
-    /// What is wrong with it.
     pub problem: &'static str,
-    /// A value that would do.
+    /// A valid value.
     pub example: &'static str,
 }
 
@@ -132,12 +124,9 @@ impl fmt::Display for DockerSettingsError {
 impl std::error::Error for DockerSettingsError {}
 
 impl DockerSettings {
-    /// Reads what the docker command reads: `DOCKER_HOST`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`.
+    /// Reads the variables of the docker command: `DOCKER_HOST`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`.
     ///
-    /// An empty `DOCKER_HOST` or `DOCKER_TLS_VERIFY` counts as absent, as it does for the docker command.
-    ///
-    /// # Errors
-    /// The first variable whose value cannot be used.
+    /// An empty `DOCKER_HOST` or `DOCKER_TLS_VERIFY` counts as unset, as it does for the docker command.
     pub fn from_lookup(get: impl Fn(&str) -> Option<String>) -> Result<Self, DockerSettingsError> {
         let set = |name: &str| get(name).filter(|value| !value.is_empty());
         let settings = Self {
@@ -150,10 +139,10 @@ impl DockerSettings {
         Ok(settings)
     }
 
-    /// The address that these settings name.
+    /// Returns the address in these settings.
     ///
     /// # Errors
-    /// `DOCKER_HOST` names a scheme that is not spoken, or no host.
+    /// `DOCKER_HOST` has an unsupported scheme, or no host.
     pub fn address(&self) -> Result<Address, DockerSettingsError> {
         let Some(host) = self.host.as_deref() else {
             return Ok(Address::Unix(PathBuf::from(DEFAULT_SOCKET)));
@@ -181,19 +170,18 @@ impl DockerSettings {
     }
 }
 
-/// Where an engine listens.
+/// The address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// On a socket file.
     Unix(PathBuf),
-    /// On `host:port`.
+    /// `host:port`.
     Tcp(String),
-    /// On `host:port`, behind TLS.
+    /// `host:port`, with TLS.
     Tls(String),
 }
 
 impl Address {
-    /// Whether the engine runs on this machine, so far as its address tells.
+    /// Returns true if the address is on this machine.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
@@ -216,14 +204,14 @@ impl fmt::Display for Address {
     }
 }
 
-/// `host:port` of what stands behind the scheme: a slash at the end falls away, a missing port is filled in.
+/// Parses what follows the scheme into `host:port`, without a slash at the end, and with a default port.
 fn tcp_authority(rest: &str, default_port: u16) -> Option<String> {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let authority: http::uri::Authority = rest.parse().ok()?;
     if authority.host().is_empty() || rest.contains('@') {
         return None;
     }
-    // A port that is no number is not the same as none.
+    // An invalid port is not the same as none.
     let port = match rest.strip_prefix(authority.host())? {
         "" => default_port,
         _ => authority.port_u16()?,

@@ -8,7 +8,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::adapters::shared::tls::{add_roots, certificates, client_config, private_key};
 
-/// A file of the folder that `DOCKER_CERT_PATH` names cannot be used.
+/// A file in the folder of `DOCKER_CERT_PATH` is invalid.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "TLS to the engine needs {}: {problem}; DOCKER_CERT_PATH names the folder of ca.pem, cert.pem and key.pem",

@@ -1,8 +1,8 @@
-//! Carries bollard's requests to the engine, each on a connection of its own.
+//! Sends bollard's requests to the engine, each on a connection of its own.
 //!
-//! It takes the place of bollard's built-in transports, because those keep the head of a response to themselves: from it
-//! come the engine's clock (`Date`), the sign of Podman, and the moment when the event stream is open. It also keeps the
-//! kind of a failed connect, so that the operator is told what is wrong with the socket.
+//! It replaces bollard's transports, because those hide the head of a response. The head shows the engine's clock
+//! (`Date`), Podman, and the moment when the event stream is open. It also keeps the kind of a failed connect, which
+//! tells the operator what is wrong with the socket.
 
 use std::fmt;
 use std::io;
@@ -25,10 +25,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::settings::Address;
 
-/// Where the head of a response is put as soon as it is in. Travels with the request as an extension.
+/// Receives the head of a response. Travels as an extension of the request.
 pub type HeadSlot = Arc<watch::Sender<Option<HeaderMap>>>;
 
-/// A connect that failed, as the source of the [`io::Error`] of the same kind.
+/// A failed connect, as the source of an [`io::Error`] of the same kind.
 #[derive(Debug)]
 pub struct ConnectFailed(pub io::Error);
 
@@ -40,7 +40,7 @@ impl fmt::Display for ConnectFailed {
 
 impl std::error::Error for ConnectFailed {}
 
-/// The transport. Dropping the last copy ends every connection.
+/// Sends requests to one engine. Dropping the last clone closes every connection.
 #[derive(Clone)]
 pub struct Transport {
     address: Arc<Address>,
@@ -49,16 +49,16 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A transport to this address. Nothing is opened yet.
+    /// Creates a transport. Nothing is opened yet.
     pub fn new(address: Address, tls: Option<TlsConnector>) -> Self {
         Self { address: Arc::new(address), tls, connections: Arc::default() }
     }
 
-    /// Sends one request; what bollard calls for each.
+    /// Sends one request for bollard.
     ///
     /// # Errors
-    /// There was no connection, as an I/O error with [`ConnectFailed`] in it, or it broke.
-    pub async fn carry(self, mut request: BollardRequest) -> Result<Response<Incoming>, Error> {
+    /// An I/O error with [`ConnectFailed`] in it if there was no connection.
+    pub async fn send(self, mut request: BollardRequest) -> Result<Response<Incoming>, Error> {
         origin_form(&mut request, &self.address)?;
         let slot = request.extensions_mut().remove::<HeadSlot>();
         let failed = |error: io::Error| io::Error::new(error.kind(), ConnectFailed(error));
@@ -74,7 +74,7 @@ impl Transport {
     }
 
     async fn secured(&self, authority: &str) -> io::Result<TlsStream<TcpStream>> {
-        let tls = self.tls.as_ref().ok_or_else(|| io::Error::other("there are no certificates for TLS"))?;
+        let tls = self.tls.as_ref().ok_or_else(|| io::Error::other("no certificates for TLS"))?;
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         tls.connect(name, TcpStream::connect(authority).await?).await
@@ -89,7 +89,7 @@ impl Transport {
             let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
             while connections.try_join_next().is_some() {}
             connections.spawn(async move {
-                // What goes wrong here also shows in the response, where somebody looks at it.
+                // The response shows the error as well.
                 let _ = connection.await;
             });
         }
@@ -97,7 +97,7 @@ impl Transport {
     }
 }
 
-/// Puts the target into the form that a server takes, and the name of the host beside it.
+/// Puts the target into origin form, and sets `Host`.
 fn origin_form(request: &mut BollardRequest, address: &Address) -> Result<(), Error> {
     let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(target);

@@ -1,4 +1,4 @@
-//! Backends at addresses that the operator names: no engine tells of their health, so each is probed.
+//! A container source of backends at fixed addresses. No engine knows their health, so the source probes each.
 
 mod probe;
 mod refresh_requests;
@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use ports::activity::{NoActivity, ServerActivity};
 use ports::container_source::{ContainerEvents, ContainerSource};
 use ports::upstream::UpstreamClient;
-use probe::{Probe, World};
+use probe::{Probe, ProbeContext};
 use refresh_requests::RefreshRequests;
 pub use resolve::{Resolve, SystemResolver};
 use tokio::sync::mpsc;
@@ -21,19 +21,18 @@ use tokio::time::Instant;
 
 use crate::adapters::shared::watches::Watches;
 
-/// How many items wait for the reader of the stream.
+/// The capacity of the stream.
 const ITEMS_WAITING: usize = 256;
 
-/// How the backends are probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticSettings {
-    /// The time between two probes of a backend that is healthy.
+    /// The interval of probes of a healthy backend.
     pub healthy_every: Duration,
-    /// The time between two probes of one that is not.
+    /// The interval of probes of an unhealthy backend.
     pub unhealthy_every: Duration,
-    /// How long a probe may take, with finding the address.
+    /// The timeout of a probe, name resolution included.
     pub probe_timeout: Duration,
-    /// After how many failures in a row it is unhealthy.
+    /// The failures in a row that make a backend unhealthy.
     pub failures_until_unhealthy: u32,
 }
 
@@ -48,10 +47,10 @@ impl Default for StaticSettings {
     }
 }
 
-/// Probes the backends of a list that does not change.
+/// A source of backends on a fixed list.
 ///
-/// A backend shows as a container of its own, healthy while `GET {base}/models` answers 2xx. It never tells signals,
-/// ends, pauses or removals: who only probes cannot know them.
+/// A backend shows as a container, which is healthy while `GET {base}/models` returns 2xx. The source never sends
+/// signals, ends, pauses or removals: a probe cannot see them.
 pub struct StaticSource {
     backends: Vec<BackendUrl>,
     upstream: Arc<dyn UpstreamClient>,
@@ -63,27 +62,27 @@ pub struct StaticSource {
 }
 
 impl StaticSource {
-    /// A source of these backends, probed through `upstream`, found by the system's resolver. Opens nothing yet.
+    /// Creates a source of these backends, with the system's resolver. Nothing is opened yet.
     pub fn new(backends: Vec<BackendUrl>, upstream: Arc<dyn UpstreamClient>, settings: StaticSettings) -> Self {
         let (resolver, activity, began) = (Arc::new(SystemResolver), Arc::new(NoActivity), Instant::now());
         Self { backends, upstream, resolver, activity, settings, began, watches: Watches::default() }
     }
 
-    /// The same, with names found by `resolver`.
+    /// Replaces the resolver.
     #[must_use]
     pub fn with_resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
         self.resolver = resolver;
         self
     }
 
-    /// The same; a backend that is at work on requests is not asked, and not given up for being slow.
+    /// Sets where the source sees requests in flight. A busy backend is not probed, and not ejected for being slow.
     #[must_use]
     pub fn with_activity(mut self, activity: Arc<dyn ServerActivity>) -> Self {
         self.activity = activity;
         self
     }
 
-    /// The id under which a backend shows.
+    /// Returns the id of a backend as a container.
     pub fn id_of(url: &BackendUrl) -> ContainerId {
         ContainerId::new(format!("static:{url}"))
     }
@@ -98,15 +97,15 @@ impl ContainerSource for StaticSource {
     fn watch(&self) -> ContainerEvents {
         let refresh_requests = Arc::new(RefreshRequests::new(self.backends.iter().map(Self::id_of)));
         let probes = self.backends.iter().map(|url| {
-            let world = World {
+            let context = ProbeContext {
                 upstream: Arc::clone(&self.upstream),
                 resolver: Arc::clone(&self.resolver),
                 activity: Arc::clone(&self.activity),
             };
-            Probe::new(url.clone(), world, self.settings.clone(), self.began)
+            Probe::new(url.clone(), context, self.settings.clone(), self.began)
         });
         self.watches.start(ITEMS_WAITING, refresh_requests, |refresh_requests, out| {
-            keep(probes.collect(), refresh_requests, out, self.began)
+            probe_all(probes.collect(), refresh_requests, out, self.began)
         })
     }
 
@@ -115,8 +114,8 @@ impl ContainerSource for StaticSource {
     }
 }
 
-/// Probes each once for the snapshot, then each at its own pace.
-async fn keep(
+/// Probes all backends for the snapshot, then each at its own interval.
+async fn probe_all(
     mut probes: Vec<Probe>,
     refresh_requests: Arc<RefreshRequests>,
     out: mpsc::Sender<ContainerEvent>,
@@ -127,20 +126,20 @@ async fn keep(
     if out.send(ContainerEvent::Snapshot(snapshot.into())).await.is_err() {
         return;
     }
-    let strangers = async {
+    let unknown_ids = async {
         loop {
-            let id = refresh_requests.stranger().await;
+            let id = refresh_requests.next_unknown().await;
             let gone = ContainerEvent::Lifecycle { id, at: probe::now(began), edge: LifecycleEvent::Removed };
             if out.send(gone).await.is_err() {
                 return;
             }
         }
     };
-    // What is sent into a closed stream ends nothing here; the closing itself does.
-    let probing = join_all(probes.into_iter().map(|probe| probe.keep(&refresh_requests, &out)));
+    // A failed send ends nothing here; the closing of the stream does.
+    let probing = join_all(probes.into_iter().map(|probe| probe.run(&refresh_requests, &out)));
     tokio::select! {
         () = out.closed() => {}
-        () = strangers => {}
+        () = unknown_ids => {}
         _ = probing => {}
     }
 }

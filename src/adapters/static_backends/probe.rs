@@ -1,4 +1,4 @@
-//! One backend under watch: found, probed, and told when something about it changed.
+//! The probe of one static backend.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,50 +18,47 @@ use super::refresh_requests::RefreshRequests;
 use super::resolve::Resolve;
 use super::{StaticSettings, StaticSource};
 
-/// At how many addresses of one name a probe tries.
+/// How many addresses of one name a probe tries.
 const ADDRESSES_TRIED: usize = 4;
-/// The time after which nobody kills it: no engine stops these backends.
+/// The stop timeout of a static backend, which no engine stops.
 const NEVER_KILLED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a backend is probed through.
-pub struct World {
-    /// Asks it for its models.
+/// What a probe needs from outside.
+pub struct ProbeContext {
     pub upstream: Arc<dyn UpstreamClient>,
-    /// Finds its address.
     pub resolver: Arc<dyn Resolve>,
-    /// Tells whether it is at work on requests.
+    /// Counts the requests in flight at the backend.
     pub activity: Arc<dyn ServerActivity>,
 }
 
-/// Why a probe failed.
 struct Failure {
     why: String,
-    /// Whether nothing listens there, or there is no way there.
+    /// Whether nothing listens there, or the address is unreachable.
     looks_dead: bool,
 }
 
-/// One backend and what is known of it.
+/// A static backend and its last known state.
 pub struct Probe {
     url: BackendUrl,
-    world: World,
+    context: ProbeContext,
     settings: StaticSettings,
-    /// When its source began.
+    /// The start of the source.
     began: Instant,
     container: Container,
-    /// The addresses that its name had last.
+    /// The last known addresses of the name.
     candidates: Vec<IpAddr>,
     failures: u32,
-    /// What was in flight at the last probe.
+    /// The activity at the last probe.
     seen: Activity,
-    /// Whether nothing listened there since it answered last: what answers next is another run.
+    /// Whether nothing listened there since the last response: the next response is from another run.
     was_gone: bool,
-    /// What the log was told last.
-    told: Option<String>,
+    /// The last reason in the log.
+    last_logged: Option<String>,
 }
 
 impl Probe {
-    /// Nothing is known of it before its first [`probe`](Self::probe).
-    pub fn new(url: BackendUrl, world: World, settings: StaticSettings, began: Instant) -> Self {
+    /// Creates a probe of a backend in unknown state, until the first [`probe`](Self::probe).
+    pub fn new(url: BackendUrl, context: ProbeContext, settings: StaticSettings, began: Instant) -> Self {
         let container = Container {
             id: StaticSource::id_of(&url),
             name: Arc::from(url.to_string()),
@@ -84,7 +81,7 @@ impl Probe {
         };
         Self {
             url,
-            world,
+            context,
             settings,
             began,
             container,
@@ -92,17 +89,17 @@ impl Probe {
             failures: 0,
             seen: Activity::default(),
             was_gone: false,
-            told: None,
+            last_logged: None,
         }
     }
 
-    /// What is known of it.
+    /// Returns the backend as a container.
     pub fn container(&self) -> Container {
         self.container.clone()
     }
 
-    /// Probes it again and again, and tells what changed.
-    pub async fn keep(mut self, refresh_requests: &RefreshRequests, out: &mpsc::Sender<ContainerEvent>) {
+    /// Probes the backend at intervals, and sends changes.
+    pub async fn run(mut self, refresh_requests: &RefreshRequests, out: &mpsc::Sender<ContainerEvent>) {
         let id = self.container.id.clone();
         loop {
             let pause = match (self.container.condition, self.failures) {
@@ -113,28 +110,30 @@ impl Probe {
                 tokio::time::sleep(pause).await;
                 self.until_askable().await;
             };
-            let asked = tokio::select! {
-                () = refresh_requests.asked(&id) => true,
+            let is_requested = tokio::select! {
+                () = refresh_requests.requested(&id) => true,
                 () = time => false,
             };
             let before = self.container();
             self.probe().await;
-            if (asked || self.differs(&before)) && out.send(ContainerEvent::Inspected(self.container())).await.is_err()
+            if (is_requested || self.differs(&before))
+                && out.send(ContainerEvent::Inspected(self.container())).await.is_err()
             {
                 return;
             }
         }
     }
 
-    /// Waits while it is at work on requests: that is health enough, and asking could end what it generates. One that is
-    /// out of service is asked all the same, or it would not come back before its last answer ends.
+    /// Waits while the backend has requests in flight: they show that it is healthy, and a probe might abort what it
+    /// generates. A backend out of service is probed all the same, or it would not return before its last response
+    /// ends.
     async fn until_askable(&self) {
         if let (Condition::Healthy, Some(address)) = (self.container.condition, self.address()) {
-            self.world.activity.until_askable(address).await;
+            self.context.activity.until_askable(address).await;
         }
     }
 
-    /// Where it answered last.
+    /// Returns the address of the last response.
     fn address(&self) -> Option<SocketAddr> {
         match &self.container.reach {
             Reach::At(addresses) => Some(SocketAddr::new(addresses.first(), self.url.port)),
@@ -143,37 +142,36 @@ impl Probe {
     }
 
     fn activity(&self) -> Activity {
-        self.address().map(|address| self.world.activity.at(address)).unwrap_or_default()
+        self.address().map(|address| self.context.activity.at(address)).unwrap_or_default()
     }
 
-    /// Whether there is anything new to tell.
     fn differs(&self, before: &Container) -> bool {
         let now = &self.container;
         (now.condition, &now.reach, &now.health_output, now.started_at)
             != (before.condition, &before.reach, &before.health_output, before.started_at)
     }
 
-    /// Finds it and asks it, once.
+    /// Resolves the name and probes the backend once.
     pub async fn probe(&mut self) {
         let within = self.settings.probe_timeout;
         let found = timeout(within, self.attempt()).await;
-        let late = || Failure { why: format!("no answer within {} s", within.as_secs_f32()), looks_dead: false };
+        let late = || Failure { why: format!("no response within {} s", within.as_secs_f32()), looks_dead: false };
         let (before, now) = (self.seen, self.activity());
         let at_work = now.is_progress_since(&before);
         match found.unwrap_or_else(|_| Err(late())) {
             Ok(address) => self.passed(address, at_work),
-            // It generates, so it lives; and one that is busy with our requests need not answer this one.
+            // A backend that sends bytes is alive, and one that is busy need not answer a probe.
             Err(failure) if at_work || (now.in_flight > 0 && !failure.looks_dead) => {
-                debug!(backend = %self.url, reason = failure.why, "a probe failed beside requests in flight; it proves nothing");
+                debug!(backend = %self.url, reason = failure.why, "probe failed beside requests in flight");
             }
             Err(failure) => self.failed(failure),
         }
         self.seen = self.activity();
     }
 
-    /// The address at which it answers, or why there is none.
+    /// Returns the address that responds, or the reason why none does.
     async fn attempt(&mut self) -> Result<IpAddr, Failure> {
-        match self.world.resolver.resolve(&self.url.host).await {
+        match self.context.resolver.resolve(&self.url.host).await {
             Ok(found) if found.is_empty() => self.keep_addresses(format!("{} has no address", self.url.host))?,
             Ok(found) => self.candidates = found,
             Err(error) => self.keep_addresses(format!("{} cannot be resolved: {error}", self.url.host))?,
@@ -182,7 +180,8 @@ impl Probe {
             Reach::At(addresses) => Some(addresses.first()),
             Reach::Nowhere(_) => None,
         };
-        // The present address first: a name with several, told in turn, is no move. Then IPv4, as servers listen there.
+        // The present address comes first: a name with rotating addresses has not moved. Then IPv4, on which more
+        // servers listen.
         let mut candidates = self.candidates.clone();
         candidates.sort_by_key(|ip| (Some(*ip) != present, !ip.is_ipv4()));
         let mut failure = None;
@@ -190,8 +189,8 @@ impl Probe {
             let address = SocketAddr::new(ip, self.url.port);
             let target =
                 Target { address, base_path: self.url.base_path.clone(), origin: self.container.origin.clone() };
-            match self.world.upstream.models(&target).await {
-                // It answered 2xx. What it listed is for who asks for its models to judge.
+            match self.context.upstream.models(&target).await {
+                // The backend returned 2xx. Discovery judges what it listed.
                 Ok(_) | Err(ListModelsError::TooLarge(_) | ListModelsError::NotAList(_) | ListModelsError::Empty) => {
                     return Ok(ip);
                 }
@@ -204,7 +203,7 @@ impl Probe {
         Err(failure.unwrap_or_else(|| Failure { why: format!("{} has no address", self.url.host), looks_dead: false }))
     }
 
-    /// A name that cannot be resolved for once keeps its addresses.
+    /// Keeps the last known addresses if a name cannot be resolved.
     fn keep_addresses(&self, why: String) -> Result<(), Failure> {
         match self.candidates.is_empty() {
             true => Err(Failure { why, looks_dead: false }),
@@ -214,15 +213,15 @@ impl Probe {
 
     fn passed(&mut self, address: IpAddr, at_work: bool) {
         if std::mem::take(&mut self.was_gone) && !at_work {
-            // Nothing listened there for a while, and nothing has come from it: what answers now is another run.
+            // Nothing listened there for a while, and no byte came from it: this is another run.
             self.container.started_at = now(self.began).max(EngineTime(self.container.started_at.0 + 1));
         }
         self.failures = 0;
         self.container.condition = Condition::Healthy;
         self.container.reach = Reach::At(address.into());
         self.container.health_output = None;
-        if self.told.take().is_some() {
-            info!(backend = %self.url, %address, "backend of PROXY_BACKENDS answers");
+        if self.last_logged.take().is_some() {
+            info!(backend = %self.url, %address, "static backend reachable");
         }
     }
 
@@ -234,14 +233,14 @@ impl Probe {
         }
         self.was_gone |= looks_dead;
         self.container.condition = Condition::Unresponsive;
-        if self.told.as_ref() != Some(&why) {
-            warn!(backend = %self.url, reason = why, "backend of PROXY_BACKENDS does not answer; it is asked again");
-            self.told = Some(why);
+        if self.last_logged.as_ref() != Some(&why) {
+            warn!(backend = %self.url, reason = why, "static backend unreachable, retrying");
+            self.last_logged = Some(why);
         }
     }
 }
 
-/// The time of a source: since it began, so that it never goes back.
+/// Returns the time since the source began, which never goes back.
 pub fn now(began: Instant) -> EngineTime {
     EngineTime(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1))
 }

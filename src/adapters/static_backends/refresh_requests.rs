@@ -1,4 +1,4 @@
-//! Requests for a fresh look.
+//! Refresh requests to a source of static backends.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -6,54 +6,53 @@ use std::sync::{Mutex, PoisonError};
 use domain::container::ContainerId;
 use tokio::sync::Notify;
 
-/// How many unknown ids may wait for their answer. More are dropped.
-const STRANGERS_MAX: usize = 1024;
+/// The most pending requests for unknown ids; more are dropped.
+const UNKNOWN_MAX: usize = 1024;
 
-/// The backends that somebody wants looked at.
+/// The backends to probe at once.
 #[derive(Debug)]
 pub struct RefreshRequests {
     known: HashMap<ContainerId, Notify>,
-    strangers: Mutex<BTreeSet<ContainerId>>,
-    stranger_asked: Notify,
+    unknown: Mutex<BTreeSet<ContainerId>>,
+    unknown_added: Notify,
 }
 
 impl RefreshRequests {
-    /// Takes requests for these backends.
     pub fn new(known: impl Iterator<Item = ContainerId>) -> Self {
         Self {
             known: known.map(|id| (id, Notify::new())).collect(),
-            strangers: Mutex::default(),
-            stranger_asked: Notify::new(),
+            unknown: Mutex::default(),
+            unknown_added: Notify::new(),
         }
     }
 
-    /// Asks for one. Requests for the same are merged.
+    /// Adds a request, merged with a pending one for the same backend.
     pub fn add(&self, id: &ContainerId) {
-        if let Some(asked) = self.known.get(id) {
-            return asked.notify_one();
+        if let Some(requested) = self.known.get(id) {
+            return requested.notify_one();
         }
-        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if strangers.len() < STRANGERS_MAX {
-            strangers.insert(id.clone());
-            self.stranger_asked.notify_one();
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if unknown.len() < UNKNOWN_MAX {
+            unknown.insert(id.clone());
+            self.unknown_added.notify_one();
         }
     }
 
-    /// Waits until this backend is asked for.
-    pub async fn asked(&self, id: &ContainerId) {
+    /// Waits for a request for this backend.
+    pub async fn requested(&self, id: &ContainerId) {
         match self.known.get(id) {
-            Some(asked) => asked.notified().await,
+            Some(requested) => requested.notified().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Waits until somebody asks for an id that is none of ours.
-    pub async fn stranger(&self) -> ContainerId {
+    /// Waits for a request for an unknown id.
+    pub async fn next_unknown(&self) -> ContainerId {
         loop {
-            let first = self.strangers.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+            let first = self.unknown.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
             match first {
                 Some(id) => return id,
-                None => self.stranger_asked.notified().await,
+                None => self.unknown_added.notified().await,
             }
         }
     }

@@ -1,21 +1,18 @@
-//! From the name of a host to its addresses.
+//! Name resolution.
 
 use std::io;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-/// Finds the addresses of a host.
+/// A resolver of host names.
 #[async_trait]
 pub trait Resolve: Send + Sync {
-    /// The addresses of this name, or the address that it is, in the order in which the resolver gives them.
-    ///
-    /// # Errors
-    /// The name cannot be resolved now.
+    /// Returns the addresses of a name in the resolver's order, or the address itself.
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
-/// The resolver of the system: the hosts file, and DNS as it is set up.
+/// The system's resolver: the hosts file and DNS.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemResolver;
 

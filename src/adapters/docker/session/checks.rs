@@ -1,6 +1,6 @@
-//! What is asked of the engine beside its events: its list, now and then, and whether it answers at all.
+//! Requests to the engine beside its events: a periodic list, and pings.
 //!
-//! A check that fails is a failed check and no lost engine: while the event stream lives, events are what counts.
+//! A failed check does not mean a lost engine: while the event stream lives, events count.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,14 @@ use crate::adapters::docker::engine::{Engine, EngineError, Ping};
 use crate::adapters::docker::inspect::fingerprint;
 use crate::adapters::docker::settings::DockerSettings;
 
-/// How many containers are inspected with each check, in turn, although nothing seems to have changed.
-const LOOKS_PER_CHECK: usize = 16;
+/// How many containers each check inspects in turn, although nothing seems to have changed.
+const INSPECTIONS_PER_CHECK: usize = 16;
 
-/// What the list says of a container.
+/// An entry of the container list.
 #[derive(Debug)]
 pub struct Listed {
-    /// Differs when the container may have changed.
-    pub print: String,
-    /// Its name.
+    /// Differs if the container may have changed.
+    pub fingerprint: String,
     pub name: Arc<str>,
 }
 
@@ -33,22 +32,20 @@ impl Listed {
     pub fn of(summary: &Summary) -> (ContainerId, Self) {
         let id = ContainerId::new(summary.id.as_str());
         let name = summary.names.first().map_or(id.short(), |name| name.trim_start_matches('/'));
-        let listed = Self { print: fingerprint(summary), name: Arc::from(name) };
+        let listed = Self { fingerprint: fingerprint(summary), name: Arc::from(name) };
         (id, listed)
     }
 }
 
-/// What was asked, with the answer.
-pub enum Done {
-    /// The list.
+/// The result of a request.
+pub enum Outcome {
     List(Result<Vec<Summary>, EngineError>),
-    /// Whether it answers at all.
     Ping(Result<Ping, EngineError>),
-    /// The signals that it still remembers.
+    /// The past signals that the engine remembers.
     Past(Result<Bytes, EngineError>),
 }
 
-/// The questions that are due or under way.
+/// The requests that are due or under way.
 pub struct Checks {
     request_timeout: Duration,
     settle: Duration,
@@ -63,15 +60,15 @@ pub struct Checks {
     next_list: Instant,
     next_ping: Option<Instant>,
     failures: u32,
-    /// The engine answers nothing.
+    /// The engine did not answer a ping.
     silent: bool,
     warned: bool,
     full_at: Instant,
-    turn: Option<ContainerId>,
+    last_inspected: Option<ContainerId>,
 }
 
 impl Checks {
-    /// The first list is due at once.
+    /// Starts with a list that is due at once.
     pub fn new(settings: &DockerSettings, podman: bool, now: Instant) -> Self {
         Self {
             request_timeout: settings.request_timeout,
@@ -90,41 +87,41 @@ impl Checks {
             silent: false,
             warned: false,
             full_at: now,
-            turn: None,
+            last_inspected: None,
         }
     }
 
-    /// Has the next list come early, but not more often than every `settle`.
-    pub fn soon(&mut self) {
+    /// Requests the next list early, but not more often than every `settle`.
+    pub fn list_soon(&mut self) {
         self.next_list = self.next_list.min(self.list_began + self.settle);
     }
 
-    /// Has the engine asked whether it answers at all.
-    pub fn doubt(&mut self) {
+    /// Requests a ping.
+    pub fn request_ping(&mut self) {
         if self.pings.is_empty() && self.next_ping.is_none() {
             self.next_ping = Some(Instant::now());
         }
     }
 
-    /// Asks for the signals that were sent between two times.
-    pub fn ask_past(&mut self, engine: &Engine, from: EngineTime, until: EngineTime) {
+    /// Requests the signals that were sent between two times.
+    pub fn fetch_past_signals(&mut self, engine: &Engine, from: EngineTime, until: EngineTime) {
         let engine = engine.clone();
         self.pasts.spawn(async move { engine.past_signals(from, until).await });
     }
 
-    /// The next answer. May be cancelled.
-    pub async fn next(&mut self, engine: &Engine) -> Done {
+    /// Returns the next result. Cancel safe.
+    pub async fn next(&mut self, engine: &Engine) -> Outcome {
         loop {
-            let asked = !self.lists.is_empty();
-            let late_at = (asked && !self.list_is_late).then(|| self.list_began + self.request_timeout);
+            let is_listing = !self.lists.is_empty();
+            let late_at = (is_listing && !self.list_is_late).then(|| self.list_began + self.request_timeout);
             tokio::select! {
                 Some(Ok(list)) = self.lists.join_next() => {
                     self.list_is_late = false;
-                    return Done::List(list);
+                    return Outcome::List(list);
                 }
-                Some(Ok(ping)) = self.pings.join_next() => return Done::Ping(ping),
-                Some(Ok(past)) = self.pasts.join_next() => return Done::Past(past),
-                () = until((!asked).then_some(self.next_list)) => {
+                Some(Ok(ping)) = self.pings.join_next() => return Outcome::Ping(ping),
+                Some(Ok(past)) = self.pasts.join_next() => return Outcome::Past(past),
+                () = until((!is_listing).then_some(self.next_list)) => {
                     let engine = engine.clone();
                     self.list_began = Instant::now();
                     self.next_list = self.list_began + self.every;
@@ -132,7 +129,7 @@ impl Checks {
                 }
                 () = until(late_at) => {
                     self.list_is_late = true;
-                    self.doubt();
+                    self.request_ping();
                 }
                 () = until(self.next_ping) => {
                     let engine = engine.clone();
@@ -146,7 +143,7 @@ impl Checks {
     /// Warns that a check failed, once until one succeeds.
     fn warn(&mut self, engine: &str, error: &EngineError) {
         if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(engine, reason = %error, "container list failed, events still arrive");
+            tracing::warn!(engine, reason = %error, "container list failed, events continue");
         }
     }
 }
@@ -159,12 +156,12 @@ async fn until(at: Option<Instant>) {
 }
 
 impl Session<'_> {
-    pub(super) async fn checked(&mut self, done: Done) -> Result<(), End> {
-        match done {
-            Done::List(Ok(list)) => {
+    pub(super) async fn handle_outcome(&mut self, outcome: Outcome) -> Result<(), End> {
+        match outcome {
+            Outcome::List(Ok(list)) => {
                 self.checks.failures = 0;
                 if std::mem::take(&mut self.checks.warned) {
-                    tracing::info!(engine = %self.address, "container list answered again");
+                    tracing::info!(engine = %self.address, "container list recovered");
                 }
                 match self.awaits_list() {
                     true => self.inspect_listed(list),
@@ -172,9 +169,9 @@ impl Session<'_> {
                 }
                 Ok(())
             }
-            Done::List(Err(error)) => {
+            Outcome::List(Err(error)) => {
                 if matches!(error, EngineError::Timeout(_) | EngineError::Connect(..) | EngineError::Broken(_)) {
-                    self.checks.doubt();
+                    self.checks.request_ping();
                 }
                 self.list_failed(&error).await?;
                 if self.pending.is_some() {
@@ -184,28 +181,28 @@ impl Session<'_> {
                 }
                 Ok(())
             }
-            Done::Ping(Ok(_)) if self.checks.silent => Err(End::Renew),
-            Done::Ping(Ok(_)) if self.checks.list_is_late => {
+            Outcome::Ping(Ok(_)) if self.checks.silent => Err(End::Renew),
+            Outcome::Ping(Ok(_)) if self.checks.list_is_late => {
                 self.list_failed(&EngineError::Timeout(self.settings.request_timeout)).await
             }
-            Done::Ping(Ok(_)) => Ok(()),
-            Done::Ping(Err(error)) => {
+            Outcome::Ping(Ok(_)) => Ok(()),
+            Outcome::Ping(Err(error)) => {
                 self.checks.silent = true;
                 self.checks.next_ping = Some(Instant::now() + backoff::pause(self.checks.retry, self.checks.failures));
                 self.checks.failures = self.checks.failures.saturating_add(1);
-                self.tell_lost(&error).await
+                self.send_lost(&error).await
             }
-            Done::Past(past) => {
-                self.learn_past(past);
+            Outcome::Past(past) => {
+                self.record_past_signals(past);
                 Ok(())
             }
         }
     }
 
-    /// Where a snapshot waits for the list, that is a loss; else a check failed.
+    /// Reports a loss if a snapshot waits for the list, and a failed check otherwise.
     async fn list_failed(&mut self, error: &EngineError) -> Result<(), End> {
         match self.awaits_list() {
-            true => self.tell_lost(error).await,
+            true => self.send_lost(error).await,
             false => {
                 self.checks.warn(&self.address.to_string(), error);
                 Ok(())
@@ -213,38 +210,38 @@ impl Session<'_> {
         }
     }
 
-    /// Compares a list with what is known, and inspects what differs.
+    /// Compares a list with the last one, and inspects what differs.
     fn compare(&mut self, list: Vec<Summary>) {
-        self.look_around();
+        self.refresh_networks();
         for summary in &list {
             self.local_networks.learn(&summary.network_settings);
         }
         let fresh: std::collections::HashMap<_, _> = list.iter().map(Listed::of).collect();
         for (id, listed) in &fresh {
-            let before = self.listed.get(id).map(|before| &before.print);
-            if before != Some(&listed.print) || !self.cache.known.contains_key(id) {
-                self.inspections.want(id, false);
+            let before = self.listed.get(id).map(|before| &before.fingerprint);
+            if before != Some(&listed.fingerprint) || !self.cache.known.contains_key(id) {
+                self.inspections.request(id, false);
             }
         }
         for id in self.cache.known.keys().filter(|id| !fresh.contains_key(*id)) {
-            self.inspections.want(id, false);
+            self.inspections.request(id, false);
         }
         self.listed = fresh;
         if self.checks.full_at.elapsed() >= self.checks.full_every {
             self.checks.full_at = Instant::now();
-            self.look_at_some();
+            self.inspect_some();
         }
     }
 
-    /// Inspects the next few containers in turn, so that a change that no event and no list showed is found too.
-    fn look_at_some(&mut self) {
+    /// Inspects the next few containers in turn, to find changes that neither an event nor the list showed.
+    fn inspect_some(&mut self) {
         let mut ids: Vec<_> = self.cache.known.keys().cloned().collect();
         ids.sort();
-        let start = self.checks.turn.as_ref().map_or(0, |turn| ids.partition_point(|id| id <= turn));
-        let count = ids.len().min(LOOKS_PER_CHECK);
+        let start = self.checks.last_inspected.as_ref().map_or(0, |last| ids.partition_point(|id| id <= last));
+        let count = ids.len().min(INSPECTIONS_PER_CHECK);
         for id in ids.iter().cycle().skip(start).take(count) {
-            self.inspections.want(id, false);
-            self.checks.turn = Some(id.clone());
+            self.inspections.request(id, false);
+            self.checks.last_inspected = Some(id.clone());
         }
     }
 }
