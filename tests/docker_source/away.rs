@@ -27,7 +27,7 @@ async fn a_socket_where_nobody_listens_is_explained() {
     let mut engine = FakeEngine::start();
     engine.go_down().await;
     let reason = watch(&engine).until_lost().await;
-    assert!(reason.contains("nobody listens") && reason.contains("restart the proxy"), "{reason}");
+    assert!(reason.contains("nothing listens") && reason.contains("restart the proxy"), "{reason}");
 }
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn a_file_that_is_no_socket_is_explained() {
     let engine = FakeEngine::absent();
     std::fs::write(engine.socket(), "not a socket").unwrap();
     let reason = watch(&engine).until_lost().await;
-    assert!(reason.contains("nobody listens"), "{reason}");
+    assert!(reason.contains("nothing listens"), "{reason}");
 }
 
 #[tokio::test]

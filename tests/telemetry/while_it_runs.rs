@@ -122,7 +122,7 @@ async fn the_start_says_where_telemetry_goes_and_no_secret() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2"),
     ];
     let proxy = Proxy::start(&[backend.address()], &env).await;
-    let line = proxy.logged(|line| line.contains("telemetry is on")).await;
+    let line = proxy.logged(|line| line.contains("telemetry started")).await;
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["traces"], "http://127.0.0.1:9/in over http/protobuf");
     assert_eq!(line["metrics"], "http://127.0.0.1:4317 over grpc");

@@ -73,7 +73,7 @@ impl EngineError {
                          group_add, with the number that `stat -c %g {path}` prints on the host)"
                     ),
                     io::ErrorKind::ConnectionRefused => format!(
-                        "nobody listens on the socket {path}: the engine is down, or it has made a new socket file \
+                        "nothing listens on the socket {path}: the engine is down, or it has made a new socket file \
                          since this one was mounted; if it is up, restart the proxy, and mount the socket's folder in \
                          place of the file, or use a socket proxy"
                     ),

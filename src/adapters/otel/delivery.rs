@@ -1,5 +1,5 @@
-//! The way to a collector that may be slow, hang or be away: bounded in time and in memory, and one line of log for
-//! each change between good and bad.
+//! Delivery to a collector that may be slow, hang or be down: bounded in time and memory, with one log line for each
+//! change between success and failure.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,77 +17,77 @@ use tokio::runtime::Handle;
 use tokio_util::context::TokioContext;
 use tracing::{info, warn};
 
-/// How the deliveries of one signal go.
+/// The state of one signal's deliveries.
 #[derive(Debug)]
 pub(super) struct Deliveries {
     signal: &'static str,
     failing: AtomicBool,
-    /// Spans that wait or are being sent.
+    /// The spans that wait or are being exported.
     pending: AtomicUsize,
-    /// The most that may be so.
-    most_pending: usize,
+    /// The limit of `pending`.
+    max_pending: usize,
     full: AtomicBool,
     dropped: AtomicU64,
 }
 
 impl Deliveries {
-    pub(super) fn new(signal: &'static str, most_pending: usize) -> Arc<Self> {
+    pub(super) fn new(signal: &'static str, max_pending: usize) -> Arc<Self> {
         Arc::new(Self {
             signal,
             failing: AtomicBool::new(false),
             pending: AtomicUsize::new(0),
-            most_pending,
+            max_pending,
             full: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
         })
     }
 
-    /// Takes a place in the queue, or counts a span as dropped.
+    /// Admits a span to the queue, or counts it as dropped.
     fn admit(&self) -> bool {
-        if self.pending.fetch_add(1, Ordering::Relaxed) < self.most_pending {
+        if self.pending.fetch_add(1, Ordering::Relaxed) < self.max_pending {
             return true;
         }
         self.pending.fetch_sub(1, Ordering::Relaxed);
         self.dropped.fetch_add(1, Ordering::Relaxed);
         if !self.full.swap(true, Ordering::Relaxed) {
-            warn!(queue = self.most_pending, "spans come faster than the collector takes them: they are dropped");
+            warn!(queue = self.max_pending, "span queue full, dropping spans");
         }
         false
     }
 
-    /// Notes what became of an export of so many spans.
-    fn note(&self, result: &OTelSdkResult, spans: usize) {
+    /// Records the result of an export of so many spans.
+    fn record(&self, result: &OTelSdkResult, spans: usize) {
         self.pending.fetch_sub(spans, Ordering::Relaxed);
         match result {
             Ok(()) => {
                 let (failed, full) = (self.failing.swap(false, Ordering::Relaxed), self.full.load(Ordering::Relaxed));
-                let room = full && self.pending.load(Ordering::Relaxed) < self.most_pending / 2;
+                let room = full && self.pending.load(Ordering::Relaxed) < self.max_pending / 2;
                 if failed || room {
                     self.full.store(false, Ordering::Relaxed);
                     let dropped_spans = self.dropped.swap(0, Ordering::Relaxed);
-                    info!(signal = self.signal, dropped_spans, "telemetry is delivered again");
+                    info!(signal = self.signal, dropped_spans, "telemetry export recovered");
                 }
             }
             Err(error) => {
                 self.dropped.fetch_add(spans as u64, Ordering::Relaxed);
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     warn!(signal = self.signal, reason = %error,
-                        "telemetry cannot be delivered; what cannot wait is dropped, and the next lines are left out");
+                        "telemetry export failed, further failures not logged");
                 }
             }
         }
     }
 
-    /// How many spans were lost since the last line that said so. Said at the end, if there were any.
-    pub(super) fn conclude(&self) {
+    /// Logs how many spans were dropped since the last log line about it, if any.
+    pub(super) fn report_dropped(&self) {
         let dropped_spans = self.dropped.swap(0, Ordering::Relaxed);
         if dropped_spans > 0 {
-            warn!(signal = self.signal, dropped_spans, "telemetry was lost");
+            warn!(signal = self.signal, dropped_spans, "telemetry dropped");
         }
     }
 }
 
-/// Runs an export on the proxy's runtime, from a thread that has none, within a bound.
+/// Runs an export on the proxy's runtime within a bound. Called on threads without a runtime.
 async fn bounded(
     runtime: &Handle,
     bound: Duration,
@@ -97,7 +97,7 @@ async fn bounded(
     TokioContext::new(timed, runtime.clone()).await
 }
 
-/// Sends spans.
+/// Delivers spans.
 pub(super) struct SpanDelivery<E> {
     pub(super) exporter: E,
     pub(super) runtime: Handle,
@@ -115,7 +115,7 @@ impl<E: SpanExporter> SpanExporter for SpanDelivery<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let result = bounded(&self.runtime, self.bound, self.exporter.export(batch)).await;
-        self.deliveries.note(&result, spans);
+        self.deliveries.record(&result, spans);
         result
     }
 
@@ -128,7 +128,7 @@ impl<E: SpanExporter> SpanExporter for SpanDelivery<E> {
     }
 }
 
-/// Sends metrics.
+/// Delivers metrics.
 pub(super) struct MetricDelivery<E> {
     pub(super) exporter: E,
     pub(super) runtime: Handle,
@@ -139,7 +139,7 @@ pub(super) struct MetricDelivery<E> {
 impl<E: PushMetricExporter> PushMetricExporter for MetricDelivery<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = bounded(&self.runtime, self.bound, self.exporter.export(metrics)).await;
-        self.deliveries.note(&result, 0);
+        self.deliveries.record(&result, 0);
         result
     }
 
@@ -156,7 +156,7 @@ impl<E: PushMetricExporter> PushMetricExporter for MetricDelivery<E> {
     }
 }
 
-/// The queue before the exporter: spans that find no room are dropped and counted.
+/// The queue before the exporter. Spans that exceed it are dropped and counted.
 #[derive(Debug)]
 pub(super) struct SpanQueue {
     pub(super) batches: BatchSpanProcessor,

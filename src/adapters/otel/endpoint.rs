@@ -1,15 +1,14 @@
-//! What a request asks for, told from its path, by names of which there are few.
+//! The endpoint of a request's path, out of a small set of names.
 
 use http::Method;
 
-/// One of the proxy's endpoints.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// The path, with a placeholder where callers write what they like. `None` for paths that are none of ours.
+    /// The path, with placeholders for what callers choose. `None` for paths outside of `/v1`.
     pub(super) route: Option<&'static str>,
-    /// What it does, as `gen_ai.operation.name` has it. `None` where no name fits.
+    /// The value of `gen_ai.operation.name`. `None` if no name fits.
     pub(super) operation: Option<&'static str>,
-    /// Whose API it speaks, as `gen_ai.provider.name` has it.
+    /// The value of `gen_ai.provider.name`: whose API this is.
     pub(super) provider: &'static str,
 }
 
@@ -21,7 +20,7 @@ const fn generates(route: &'static str, operation: &'static str, provider: &'sta
     Endpoint { route: Some(route), operation: Some(operation), provider }
 }
 
-/// The endpoints that have a path of their own.
+/// The endpoints with a fixed path.
 static KNOWN: [(&str, Endpoint); 18] = [
     ("chat/completions", generates("/v1/chat/completions", "chat", "openai")),
     ("completions", generates("/v1/completions", "text_completion", "openai")),
@@ -46,7 +45,6 @@ static MODEL: Endpoint = plain("/v1/models/{id}");
 static OTHER: Endpoint = plain("/v1/{*path}");
 static NONE: Endpoint = Endpoint { route: None, ..plain("") };
 
-/// The endpoint of a path.
 pub(super) fn endpoint(path: &str) -> &'static Endpoint {
     let Some(under) = path.strip_prefix("/v1/") else { return &NONE };
     match KNOWN.iter().find(|(known, _)| *known == under) {
@@ -56,12 +54,12 @@ pub(super) fn endpoint(path: &str) -> &'static Endpoint {
     }
 }
 
-/// Whether a path is asked by machines that look after the proxy, not by callers. These are not recorded.
+/// Returns true if a path is for health checks, which are not recorded.
 pub(super) fn is_probe(path: &str) -> bool {
     path == "/healthz" || path == "/readyz"
 }
 
-/// The method by a known name, or `_OTHER` (the semantic conventions for HTTP).
+/// Returns the method, or `_OTHER` for an unknown one (the semantic conventions for HTTP).
 pub(super) fn method(method: &Method) -> &'static str {
     const NAMES: [&str; 9] = ["POST", "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"];
     NAMES.into_iter().find(|name| *name == method.as_str()).unwrap_or("_OTHER")

@@ -1,4 +1,4 @@
-//! Carries exports over HTTP/1.1, with and without TLS: one connection for each export, straight to the collector.
+//! Sends exports over HTTP/1.1, with and without TLS: one connection each, straight to the collector.
 
 use std::fmt;
 use std::io;
@@ -19,10 +19,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-/// The most of an answer that is read, in bytes. It says which records were refused, if any.
-const ANSWER_MAX: usize = 256 * 1024;
+/// The longest response. It reports rejected records, if any.
+const RESPONSE_MAX: usize = 256 * 1024;
 
-/// The client. The variables for proxies of the web mean nothing to it, and it follows no redirection.
+/// A client that ignores the environment's proxy variables and follows no redirects.
 pub(super) struct Client {
     tls: Option<TlsConnector>,
     timeout: Duration,
@@ -40,12 +40,12 @@ impl Client {
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (host, port) = target(request.uri()).ok_or_else(|| io::Error::other("the endpoint has no host"))?;
+        let (host, port) = target(request.uri()).ok_or_else(|| io::Error::other("endpoint has no host"))?;
         let socket = TcpStream::connect((host.as_str(), port)).await?;
         socket.set_nodelay(true)?;
         match &self.tls {
-            None => exchange(socket, request).await,
-            Some(tls) => exchange(tls.connect(ServerName::try_from(host)?, socket).await?, request).await,
+            None => round_trip(socket, request).await,
+            Some(tls) => round_trip(tls.connect(ServerName::try_from(host)?, socket).await?, request).await,
         }
     }
 }
@@ -54,21 +54,21 @@ impl Client {
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         match tokio::time::timeout(self.timeout, self.send(request)).await {
-            Ok(answered) => answered,
-            Err(_) => Err(format!("the collector did not answer within {} ms", self.timeout.as_millis()).into()),
+            Ok(response) => response,
+            Err(_) => Err(format!("no response from the collector within {:?}", self.timeout).into()),
         }
     }
 }
 
-/// Where to connect to.
+/// Returns the host and port to connect to.
 fn target(uri: &Uri) -> Option<(String, u16)> {
     let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
-    let usual = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
-    Some((host.to_owned(), uri.port_u16().unwrap_or(usual)))
+    let default = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    Some((host.to_owned(), uri.port_u16().unwrap_or(default)))
 }
 
-/// One request and its answer. The connection ends with this.
-async fn exchange(
+/// Sends one request and reads its response, then closes the connection.
+async fn round_trip(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     mut request: Request<Bytes>,
 ) -> Result<Response<Bytes>, HttpError> {
@@ -84,6 +84,6 @@ async fn exchange(
     let mut driving = JoinSet::new();
     driving.spawn(connection);
     let (head, body) = sender.send_request(request.map(Full::new)).await?.into_parts();
-    let body = Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
+    let body = Limited::new(body, RESPONSE_MAX).collect().await?.to_bytes();
     Ok(Response::from_parts(head, body))
 }

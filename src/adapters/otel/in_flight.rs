@@ -1,4 +1,4 @@
-//! How many requests are at each backend, for each of its models. A backend's numbers go with it.
+//! Counts the requests in flight by backend and model. A backend's counters go with it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use domain::model_name::ModelName;
 use ports::telemetry::{TableAction, TableChange};
 
-/// The numbers of all backends, by their registrations.
+/// The counters by registration.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     backends: RwLock<HashMap<u64, Backend>>,
@@ -26,18 +26,18 @@ struct Counter {
     withdrawn: bool,
 }
 
-/// One request at a backend, until it is dropped.
+/// Counts one request in flight until dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<AtomicI64>);
+pub(super) struct InFlightGuard(Arc<AtomicI64>);
 
-impl Drop for Place {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl InFlight {
-    /// Follows a change of the table: who came is counted from nothing, who is gone is no more.
+    /// Adds the counters of a new backend, and removes those of one that is gone.
     pub(super) fn table_changed(&self, change: &TableChange) {
         let mut backends = self.backends.write().unwrap_or_else(PoisonError::into_inner);
         match change.action {
@@ -56,24 +56,24 @@ impl InFlight {
         }
     }
 
-    /// A request goes to a backend. It holds a lease there, so the backend is not gone before the place is.
-    pub(super) fn enter(&self, registration: u64, container: &str, model: &ModelName) -> Place {
+    /// Counts a request to a backend. The request holds a lease, so the backend outlives the guard.
+    pub(super) fn enter(&self, registration: u64, container: &str, model: &ModelName) -> InFlightGuard {
         let known = {
             let backends = self.backends.read().unwrap_or_else(PoisonError::into_inner);
             let counters = backends.get(&registration).map(|backend| &backend.models);
             counters.and_then(|all| all.iter().find(|c| c.model == *model)).map(|counter| Arc::clone(&counter.count))
         };
-        // The table is published before its changes are told, so a request may be the first to speak of a backend.
+        // The table is published before its changes are recorded, so a request may be the first sign of a backend.
         let count = known.unwrap_or_else(|| {
             let mut backends = self.backends.write().unwrap_or_else(PoisonError::into_inner);
             let backend = backends.entry(registration).or_insert_with(|| Backend::new(container));
             Arc::clone(&backend.counter(model).count)
         });
         count.fetch_add(1, Ordering::Relaxed);
-        Place(count)
+        InFlightGuard(count)
     }
 
-    /// The numbers, by container and model. Two registrations of one container count together.
+    /// Returns the counts by container and model, summed over the registrations of a container.
     pub(super) fn counts(&self) -> HashMap<(Arc<str>, ModelName), i64> {
         let backends = self.backends.read().unwrap_or_else(PoisonError::into_inner);
         let mut counts = HashMap::new();
@@ -103,7 +103,7 @@ impl Backend {
 }
 
 impl Counter {
-    /// A model that the backend no longer has stays until its last request has left.
+    /// A withdrawn model is counted until its last request has finished.
     fn is_over(&self) -> bool {
         self.withdrawn && self.count.load(Ordering::Relaxed) == 0
     }
@@ -141,11 +141,11 @@ mod tests {
     fn numbers_begin_and_end_with_their_backend() {
         let in_flight = InFlight::default();
         in_flight.table_changed(&change(TableAction::Registered, 1, &["a", "b"], &[]));
-        let place = in_flight.enter(1, "c", &model("a"));
+        let guard = in_flight.enter(1, "c", &model("a"));
         assert_eq!(seen(&in_flight), [("a".to_owned(), 1), ("b".to_owned(), 0)]);
         in_flight.table_changed(&change(TableAction::Draining, 1, &["a", "b"], &[]));
         assert_eq!(seen(&in_flight), [("a".to_owned(), 1), ("b".to_owned(), 0)]);
-        drop(place);
+        drop(guard);
         in_flight.table_changed(&change(TableAction::Removed, 1, &["a", "b"], &[]));
         assert_eq!(seen(&in_flight), []);
     }
@@ -163,10 +163,10 @@ mod tests {
     fn a_model_that_is_withdrawn_goes_with_its_last_request() {
         let in_flight = InFlight::default();
         in_flight.table_changed(&change(TableAction::Registered, 1, &["a"], &[]));
-        let place = in_flight.enter(1, "c", &model("a"));
+        let guard = in_flight.enter(1, "c", &model("a"));
         in_flight.table_changed(&change(TableAction::ModelsChanged, 1, &["b", "a"], &["a"]));
         assert_eq!(seen(&in_flight), [("a".to_owned(), 1), ("b".to_owned(), 0)]);
-        drop(place);
+        drop(guard);
         assert_eq!(seen(&in_flight), [("b".to_owned(), 0)]);
         in_flight.table_changed(&change(TableAction::ModelsChanged, 1, &["a"], &[]));
         assert_eq!(seen(&in_flight), [("a".to_owned(), 0), ("b".to_owned(), 0)], "and comes back");

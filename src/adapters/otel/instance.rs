@@ -1,16 +1,16 @@
-//! What tells one proxy from another that reports to the same collector: without it, both write the same series.
+//! The id of this proxy: without one, two proxies that report to the same collector would write the same series.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::adapters::shared::own_container;
 
-/// The version and the variant that mark a UUID as a random one (RFC 9562).
+/// The version and variant bits of a random UUID (RFC 9562).
 const RANDOM_UUID: u128 = 0x4000_8000_0000_0000_0000;
-/// The bits that these replace.
+/// The bits that [`RANDOM_UUID`] replaces.
 const MARKED_BITS: u128 = 0xf000_c000_0000_0000_0000;
 
-/// The container's id, where the proxy is the container's own process; else a random UUID. Several processes of one
-/// container, or of one host, are several instances.
+/// Returns the container's id if the proxy is its main process, and a random UUID otherwise: each of several processes
+/// in one container, or on one host, is an instance.
 pub(super) fn id() -> String {
     match std::process::id() {
         1 => own_container::id().unwrap_or_else(random_uuid),

@@ -1,4 +1,4 @@
-//! The metrics: their names, units, buckets and attributes.
+//! Metrics: names, units, buckets and attributes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,21 +10,19 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use ports::telemetry::{Attempt, Outcome, RequestFinished, TableChange};
 
 use super::endpoint::Endpoint;
-use super::in_flight::{InFlight, Place};
+use super::in_flight::{InFlight, InFlightGuard};
 
-/// The upper bounds of the buckets for times, in seconds: from an error that is answered at once to a generation of
-/// half an hour.
+/// The buckets of durations in seconds: from an immediate error to a generation of half an hour.
 const SECONDS: [f64; 18] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0];
-/// The upper bounds of the buckets for the wait for a first token, in seconds.
+/// The buckets of the time to the first token, in seconds.
 const FIRST_TOKEN_SECONDS: [f64; 18] =
     [0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 300.0];
-/// The model of a request that names none of the table: a caller cannot make up series.
+/// The model of requests without a known one: callers cannot create series.
 const UNKNOWN_MODEL: &str = "unknown";
-/// The status of a request whose client left before there was one, as reverse proxies have it.
+/// The status of a request whose client left before there was one, as in nginx.
 const CLIENT_LEFT_STATUS: u16 = 499;
 
-/// The instruments.
 pub(super) struct Metrics {
     requests: Counter<u64>,
     duration: Histogram<f64>,
@@ -84,7 +82,7 @@ impl Metrics {
         self.http_active.add(1, &active(method));
     }
 
-    pub(super) fn attempt(&self, attempt: &Attempt<'_>) -> Place {
+    pub(super) fn attempt(&self, attempt: &Attempt<'_>) -> InFlightGuard {
         self.in_flight.enter(attempt.registration, attempt.container, attempt.model)
     }
 
@@ -140,7 +138,7 @@ impl Metrics {
     }
 }
 
-/// Seen anew at each export, so that the series of a backend that is gone end.
+/// Observes the counts at each export, so that the series of a removed backend end.
 fn observe_in_flight(meter: &Meter, in_flight: Arc<InFlight>) {
     meter
         .i64_observable_up_down_counter("proxy.backend.inflight")
@@ -163,7 +161,6 @@ fn observe_active(meter: &Meter, active: Arc<AtomicU64>) {
         .build();
 }
 
-/// A model's name as the value of an attribute.
 pub(super) fn name(model: &ModelName) -> opentelemetry::Value {
     opentelemetry::Value::from(Arc::<str>::from(model))
 }
@@ -172,7 +169,7 @@ fn active(method: &'static str) -> [KeyValue; 2] {
     [KeyValue::new("http.request.method", method), KeyValue::new("url.scheme", "http")]
 }
 
-/// What went wrong on our side or behind us, as `error.type` has it.
+/// Returns `error.type` for an error of the proxy or a backend.
 pub(super) fn server_error(finished: &RequestFinished) -> Option<String> {
     match (finished.outcome, finished.status) {
         (Outcome::BackendBroke | Outcome::CutByDrain, _) => Some(finished.outcome.as_str().to_owned()),
@@ -181,7 +178,7 @@ pub(super) fn server_error(finished: &RequestFinished) -> Option<String> {
     }
 }
 
-/// What kept a generation from its end, on any side.
+/// Returns `error.type` for any reason that kept a generation from its end.
 fn error_type(finished: &RequestFinished) -> Option<String> {
     server_error(finished).or_else(|| match (finished.outcome, finished.status) {
         (Outcome::ClientLeft, _) => Some(finished.outcome.as_str().to_owned()),

@@ -1,4 +1,4 @@
-//! Telemetry over OTLP: traces and metrics, as the standard `OTEL_*` variables ask for them.
+//! Telemetry over OTLP: traces and metrics, configured by the standard `OTEL_*` variables.
 //!
 //! Without an endpoint nothing here exists at run time: no provider, no thread, no work for a request.
 
@@ -30,26 +30,24 @@ use traces::Traces;
 use tracing::info;
 pub use values::{OtelSettingError, Protocol};
 
-/// The instrumentation scope of everything that is recorded.
 fn scope() -> InstrumentationScope {
     InstrumentationScope::builder(env!("CARGO_PKG_NAME")).with_version(env!("CARGO_PKG_VERSION")).build()
 }
 
-/// The recorders of what is on.
+/// The recorders of the exported signals.
 struct Signals {
     traces: Option<Traces>,
     metrics: Option<Metrics>,
 }
 
-/// Reports through OpenTelemetry.
 struct OtelTelemetry(Arc<Signals>);
 
-/// What has been recorded and must be sent before the process ends.
+/// The providers to flush before the process ends.
 #[must_use = "what was recorded last is lost without a flush"]
 pub struct Flush(Option<Providers>);
 
 impl Flush {
-    /// Sends what is left, within `bound`, whatever the collector does. Nothing is recorded after it.
+    /// Exports what is left within `bound`. Nothing is recorded after it.
     pub async fn flush(self, bound: Duration) {
         if let Some(providers) = &self.0 {
             providers.flush(bound).await;
@@ -57,19 +55,20 @@ impl Flush {
     }
 }
 
-/// Begins telemetry; with no settings, the telemetry that is off. Must be called on the proxy's runtime.
+/// Starts telemetry, or returns one that records nothing if there are no settings. Must be called on the proxy's
+/// runtime.
 ///
 /// # Errors
 /// An exporter cannot be built, for instance because a certificate cannot be read.
 pub fn start(settings: Option<&OtelSettings>) -> Result<(Arc<dyn Telemetry>, Flush), OtelError> {
     let Some(settings) = settings else { return Ok((Arc::new(NoTelemetry), Flush(None))) };
     let providers = Providers::build(settings)?;
-    let shown = |signal: &Option<SignalSettings>| signal.as_ref().map(|signal| signal.to_string());
+    let target = |signal: &Option<SignalSettings>| signal.as_ref().map(|signal| signal.to_string());
     info!(
-        traces = shown(&settings.traces),
-        metrics = shown(&settings.metrics),
+        traces = target(&settings.traces),
+        metrics = target(&settings.metrics),
         instance = providers.instance,
-        "telemetry is on"
+        "telemetry started"
     );
     let signals = Signals {
         traces: providers.tracer.as_ref().map(|tracer| Traces::new(tracer, settings.trace_context)),
@@ -79,11 +78,11 @@ pub fn start(settings: Option<&OtelSettings>) -> Result<(Arc<dyn Telemetry>, Flu
 }
 
 impl Telemetry for OtelTelemetry {
-    fn request(&self, arrival: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>> {
-        if endpoint::is_probe(arrival.path) {
+    fn request(&self, start: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>> {
+        if endpoint::is_probe(start.path) {
             return None;
         }
-        Some(Box::new(Record::begin(&self.0, arrival)))
+        Some(Box::new(Record::begin(&self.0, start)))
     }
 
     fn table_changed(&self, change: &TableChange) {

@@ -1,5 +1,4 @@
-//! What collects spans and metrics and hands them to the exporters: one thread each, and only for a signal that goes
-//! somewhere.
+//! The providers that batch spans and metrics for the exporters: one thread for each exported signal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +15,17 @@ use super::exporters::{self, OtelError};
 use super::instance;
 use super::settings::{INSTANCE_KEY, OtelSettings, SamplerSetting};
 
-/// The providers of what is on.
+/// The providers of the exported signals.
 pub(super) struct Providers {
     pub(super) tracer: Option<SdkTracerProvider>,
     pub(super) meter: Option<SdkMeterProvider>,
-    /// What tells this proxy from others that report to the same collector.
+    /// The id of this proxy among those that report to the same collector.
     pub(super) instance: String,
     deliveries: Vec<Arc<Deliveries>>,
 }
 
 impl Providers {
-    /// Must be called on the runtime that exports run on.
+    /// Must be called on the runtime that runs exports.
     pub(super) fn build(settings: &OtelSettings) -> Result<Self, OtelError> {
         let runtime = Handle::current();
         let instance = settings.instance().map_or_else(instance::id, str::to_owned);
@@ -58,17 +57,17 @@ impl Providers {
         Ok(providers)
     }
 
-    /// Sends what was recorded, both signals side by side, and ends. Takes no longer than `bound`, whatever the
-    /// collector does; a thread that still waits for it is left behind.
+    /// Exports what is left, both signals side by side, and shuts down within `bound`. A thread that still waits for
+    /// the collector is left behind.
     pub(super) async fn flush(&self, bound: Duration) {
         let (tracer, meter) = (self.tracer.clone(), self.meter.clone());
         let spans = tokio::task::spawn_blocking(move || tracer.map(|tracer| tracer.shutdown_with_timeout(bound)));
         let metrics = tokio::task::spawn_blocking(move || meter.map(|meter| meter.shutdown_with_timeout(bound)));
         let both = async { tokio::join!(spans, metrics) };
         if tokio::time::timeout(bound, both).await.is_err() {
-            warn!(bound_s = bound.as_secs_f32(), "the collector did not take the last telemetry in time");
+            warn!(?bound, "telemetry flush timed out");
         }
-        self.deliveries.iter().for_each(|deliveries| deliveries.conclude());
+        self.deliveries.iter().for_each(|deliveries| deliveries.report_dropped());
     }
 }
 

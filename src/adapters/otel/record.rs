@@ -1,4 +1,4 @@
-//! Follows one request, for its spans and for the metrics.
+//! Records one request as spans and metrics.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use ports::telemetry::{Attempt, RequestFinished, RequestRecord, RequestStart};
 
 use super::Signals;
 use super::endpoint::{self, Endpoint};
-use super::in_flight::Place;
+use super::in_flight::InFlightGuard;
 use super::traces::RequestSpans;
 
 pub(super) struct Record {
@@ -15,30 +15,30 @@ pub(super) struct Record {
     method: &'static str,
     endpoint: &'static Endpoint,
     spans: Option<RequestSpans>,
-    place: Option<Place>,
+    guard: Option<InFlightGuard>,
 }
 
 impl Record {
-    pub(super) fn begin(signals: &Arc<Signals>, arrival: &RequestStart<'_>) -> Self {
-        let (method, endpoint) = (endpoint::method(arrival.method), endpoint::endpoint(arrival.path));
+    pub(super) fn begin(signals: &Arc<Signals>, start: &RequestStart<'_>) -> Self {
+        let (method, endpoint) = (endpoint::method(start.method), endpoint::endpoint(start.path));
         if let Some(metrics) = &signals.metrics {
             metrics.request_began(method);
         }
-        let spans = signals.traces.as_ref().map(|traces| traces.request(arrival, method, endpoint));
-        Self { signals: Arc::clone(signals), method, endpoint, spans, place: None }
+        let spans = signals.traces.as_ref().map(|traces| traces.request(start, method, endpoint));
+        Self { signals: Arc::clone(signals), method, endpoint, spans, guard: None }
     }
 }
 
 impl RequestRecord for Record {
     fn attempt(&mut self, attempt: &Attempt<'_>, headers: &mut HeaderMap) {
-        self.place = self.signals.metrics.as_ref().map(|metrics| metrics.attempt(attempt));
+        self.guard = self.signals.metrics.as_ref().map(|metrics| metrics.attempt(attempt));
         if let (Some(traces), Some(spans)) = (&self.signals.traces, &mut self.spans) {
             traces.attempt(spans, attempt, self.endpoint, headers);
         }
     }
 
     fn attempt_failed(&mut self, reason: &str) {
-        self.place = None;
+        self.guard = None;
         if let Some(spans) = &mut self.spans {
             spans.attempt_failed(reason);
         }
@@ -47,8 +47,8 @@ impl RequestRecord for Record {
     fn first_byte(&mut self) {}
 
     fn finish(self: Box<Self>, finished: &RequestFinished) {
-        let Self { signals, method, endpoint, spans, place } = *self;
-        drop(place);
+        let Self { signals, method, endpoint, spans, guard } = *self;
+        drop(guard);
         if let Some(spans) = spans {
             spans.finish(finished);
         }

@@ -1,5 +1,4 @@
-//! What the standard variables of OpenTelemetry ask for: its specification, sections "SDK environment variables" and
-//! "OTLP exporter".
+//! The settings of telemetry, from OpenTelemetry's "SDK environment variables" and "OTLP exporter".
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,65 +11,56 @@ use super::values::{
     PROTOCOL, Protocol, RATIO, SPANS, Variables,
 };
 
-/// The name of the service where none is given.
+/// The default name of the service.
 const SERVICE_NAME: &str = "inference-proxy";
-/// The key of the service's name among the resource's attributes.
 const SERVICE_NAME_KEY: &str = "service.name";
-/// The key of the service's instance among them.
 pub(super) const INSTANCE_KEY: &str = "service.instance.id";
-/// The port on which collectors speak gRPC.
+/// The default port of OTLP over gRPC.
 const GRPC_PORT: u16 = 4317;
-/// The specification's default for the time that one export may take.
+/// The specification's default timeout of an export.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The specification's defaults for batches of spans.
+/// The specification's defaults of batches of spans.
 const BATCH: BatchSettings =
     BatchSettings { delay: Duration::from_secs(5), queue: 2048, batch: 512, timeout: Duration::from_secs(30) };
-/// The specification's default for the time between exports of metrics, and for the time that one may take.
+/// The specification's default interval and timeout of exports of metrics.
 const METRICS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(30));
 
-/// What telemetry is sent, where, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OtelSettings {
-    /// The attributes of the resource, the service's name among them.
+    /// The attributes of the resource, with the service's name.
     pub resource: Vec<(String, String)>,
-    /// Where traces go; `None`: nowhere.
+    /// The export of traces; `None`: off.
     pub traces: Option<SignalSettings>,
-    /// Where metrics go; `None`: nowhere.
+    /// The export of metrics; `None`: off.
     pub metrics: Option<SignalSettings>,
-    /// Which traces are recorded.
     pub sampler: SamplerSetting,
-    /// How spans wait for their export.
     pub batch: BatchSettings,
-    /// The time between two exports of metrics.
     pub metric_interval: Duration,
-    /// The longest time for one export of metrics, with everything that is tried again.
+    /// The timeout of one export of metrics, retries included.
     pub metric_timeout: Duration,
-    /// Whether counts and histograms tell what happened since the last export, rather than since the start.
+    /// Whether counters and histograms report the change since the last export, rather than the total.
     pub delta: bool,
-    /// Whether the caller's trace is taken up and ours is passed on.
+    /// Whether requests continue the caller's trace, and pass it on.
     pub trace_context: bool,
 }
 
-/// Where one signal goes.
+/// The export of one signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignalSettings {
     /// The whole URL for HTTP; scheme, host and port for gRPC.
     pub endpoint: Uri,
-    /// How.
     pub protocol: Protocol,
-    /// Headers of every export.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The longest time for one try.
+    /// The timeout of one attempt.
     pub timeout: Duration,
-    /// Whether it is compressed.
     pub gzip: bool,
-    /// Whom an https endpoint must be signed by, instead of the usual roots: a PEM file.
+    /// The root of an https endpoint's certificate, instead of the system's: a PEM file.
     pub certificate: Option<PathBuf>,
-    /// The certificate and the key that we show: PEM files.
+    /// The client's certificate and key: PEM files.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// Where it goes and how, as a line of log may say it: user, password and query may hold a secret.
+/// The endpoint and protocol for a log line, without user, password and query, which may be secret.
 impl fmt::Display for SignalSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.endpoint.host().unwrap_or_default();
@@ -88,35 +78,35 @@ impl fmt::Display for SignalSettings {
 /// `OTEL_TRACES_SAMPLER` and its argument.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplerSetting {
-    /// The share of the traces that begin here, from 0 to 1.
+    /// The ratio of traces that begin at the proxy, from 0 to 1.
     pub ratio: f64,
-    /// Whether a caller's decision holds for the traces that it began.
+    /// Whether the caller's decision applies to the caller's traces.
     pub parent_based: bool,
 }
 
 /// `OTEL_BSP_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// The longest wait of a span.
+    /// The longest time that a span waits.
     pub delay: Duration,
-    /// How many spans wait at most; more are dropped and counted.
+    /// How many spans may wait; more are dropped and counted.
     pub queue: usize,
-    /// How many spans go at once.
+    /// How many spans one export has.
     pub batch: usize,
-    /// The longest time for one export, with everything that is tried again.
+    /// The timeout of one export, retries included.
     pub timeout: Duration,
 }
 
 impl OtelSettings {
-    /// The instance's name, where the attributes give one.
+    /// Returns the instance's id from the attributes.
     pub(super) fn instance(&self) -> Option<&str> {
         self.resource.iter().find(|(key, _)| key == INSTANCE_KEY).map(|(_, id)| id.as_str()).filter(|id| !id.is_empty())
     }
 
-    /// Reads the variables. `None` where there is no endpoint, or where `OTEL_SDK_DISABLED` is true.
+    /// Reads the variables. Returns `None` if there is no endpoint, or if `OTEL_SDK_DISABLED` is true.
     ///
     /// # Errors
-    /// The first variable whose value cannot be read.
+    /// The first invalid variable.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, OtelSettingError> {
         let variables = Variables(&get);
         if variables.read("OTEL_SDK_DISABLED", &BOOLEAN)? == Some(true) {
@@ -150,7 +140,7 @@ const TEMPORALITY: Kind<bool> = Kind {
     secret: false,
 };
 
-/// The sampler, still without its argument: whether it is by ratio (else the ratio), and whether the parent counts.
+/// The sampler without its argument: its ratio, unless that is the argument, and whether the parent decides.
 const SAMPLER: Kind<(Option<f64>, bool)> = Kind {
     parse: |text| match text {
         "always_on" => Some((Some(1.0), false)),
@@ -191,7 +181,7 @@ fn batch(variables: &Variables<'_>) -> Result<BatchSettings, OtelSettingError> {
     })
 }
 
-/// The attributes; the service's name from its own variable, else from the attributes, else the default.
+/// Returns the attributes, with the service's name from its own variable, the attributes or the default.
 fn resource(variables: &Variables<'_>) -> Result<Vec<(String, String)>, OtelSettingError> {
     let mut attributes = variables.read("OTEL_RESOURCE_ATTRIBUTES", &ATTRIBUTES)?.unwrap_or_default();
     let named = attributes.iter().any(|(key, _)| key == SERVICE_NAME_KEY);
@@ -202,7 +192,7 @@ fn resource(variables: &Variables<'_>) -> Result<Vec<(String, String)>, OtelSett
     Ok(attributes)
 }
 
-/// The settings of one signal: its own variables, else the general ones.
+/// Reads the settings of one signal: its own variables, else the general ones.
 fn signal(variables: &Variables<'_>, signal: &str, path: &str) -> Result<Option<SignalSettings>, OtelSettingError> {
     let own = |what: &str| format!("OTEL_EXPORTER_OTLP_{signal}_{what}");
     let general = |what: &str| format!("OTEL_EXPORTER_OTLP_{what}");
@@ -238,13 +228,13 @@ fn signal(variables: &Variables<'_>, signal: &str, path: &str) -> Result<Option<
     }))
 }
 
-/// gRPC names its own paths.
+/// Removes the path: gRPC has its own.
 fn without_path(endpoint: &Uri) -> Option<Uri> {
     let (scheme, authority) = (endpoint.scheme()?.clone(), endpoint.authority()?.clone());
     Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build().ok()
 }
 
-/// The signal's path behind that of the general endpoint.
+/// Appends the signal's path to the general endpoint.
 fn with_path(endpoint: &Uri, path: &str) -> Option<Uri> {
     let (scheme, authority) = (endpoint.scheme()?.clone(), endpoint.authority()?.clone());
     let path = format!("{}/{path}", endpoint.path().trim_end_matches('/'));

@@ -1,4 +1,4 @@
-//! The caller's place in a trace, and ours: the headers `traceparent` and `tracestate` (W3C Trace Context, level 1).
+//! The headers `traceparent` and `tracestate` (W3C Trace Context, level 1).
 
 use std::str::FromStr;
 
@@ -7,12 +7,12 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// The most of a `tracestate` that is taken up, in bytes. The standard asks for at least 512.
+/// The longest `tracestate`. The standard requires at least 512 bytes.
 const TRACESTATE_MAX_BYTES: usize = 2048;
-/// The bytes of `00-<32 digits>-<16 digits>-<2 digits>`.
+/// The length of `00-<32 digits>-<16 digits>-<2 digits>`.
 const TRACEPARENT_BYTES: usize = 55;
 
-/// The caller's span; `None` where the header is missing, twice there, or not one.
+/// Returns the caller's span. Returns `None` if the header is missing, repeated or invalid.
 pub(super) fn extract(headers: &HeaderMap) -> Option<SpanContext> {
     let mut all = headers.get_all(TRACEPARENT).iter();
     let (Some(parent), None) = (all.next(), all.next()) else { return None };
@@ -26,7 +26,7 @@ fn parse(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     let mut parts = text.get(..TRACEPARENT_BYTES)?.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let sized = version.len() == 2 && trace.len() == 32 && span.len() == 16 && flags.len() == 2;
-    // A later version may say more behind a dash; this one may not.
+    // A later version may add fields after a dash; this one may not.
     let rest = text.get(TRACEPARENT_BYTES..)?;
     let ends = rest.is_empty() || (version != "00" && rest.starts_with('-'));
     if !sized || !ends || version == "ff" || ![version, trace, span, flags].into_iter().all(hex) {
@@ -36,7 +36,7 @@ fn parse(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     Some((TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?, flags))
 }
 
-/// The vendors' own entries. What is no list of them is left out, the trace is not.
+/// Parses the vendors' entries. An invalid list is dropped, and the trace continues.
 fn state(headers: &HeaderMap) -> TraceState {
     let values: Vec<_> = headers.get_all(TRACESTATE).iter().filter_map(|value| value.to_str().ok()).collect();
     let text = values.join(",");
@@ -46,7 +46,7 @@ fn state(headers: &HeaderMap) -> TraceState {
     }
 }
 
-/// Puts our span in the caller's place.
+/// Replaces the caller's span with the proxy's.
 pub(super) fn inject(span: &SpanContext, headers: &mut HeaderMap) {
     let flags = (span.trace_flags() & TraceFlags::SAMPLED).to_u8();
     let parent = format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id());

@@ -1,4 +1,4 @@
-//! The spans: one for each request, one for each attempt at a backend, one for each change of the routing table.
+//! Spans: one for each request, each attempt at a backend, and each change of the routing table.
 
 use opentelemetry::trace::{
     Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
@@ -11,18 +11,17 @@ use super::endpoint::Endpoint;
 use super::metrics::{name, server_error};
 use super::trace_parent;
 
-/// The most of a path that a span shows, in bytes.
+/// The longest path in a span, in characters.
 const SHOWN_PATH_BYTES: usize = 256;
-/// The most models that an event names.
+/// The most models in an event.
 const SHOWN_MODELS: usize = 64;
 
-/// Begins spans.
+/// Starts spans.
 pub(super) struct Traces {
     tracer: SdkTracer,
     trace_context: bool,
 }
 
-/// The spans of one request.
 pub(super) struct RequestSpans {
     server: Span,
     attempt: Option<AttemptSpan>,
@@ -49,14 +48,9 @@ impl Traces {
         self.tracer.build_with_context(builder, &context)
     }
 
-    /// A request arrived. Its span joins the caller's trace.
-    pub(super) fn request(
-        &self,
-        arrival: &RequestStart<'_>,
-        method: &'static str,
-        endpoint: &Endpoint,
-    ) -> RequestSpans {
-        let parent = if self.trace_context { trace_parent::extract(arrival.headers) } else { None };
+    /// Starts the span of a request, as a child of the caller's span if there is one.
+    pub(super) fn request(&self, start: &RequestStart<'_>, method: &'static str, endpoint: &Endpoint) -> RequestSpans {
+        let parent = if self.trace_context { trace_parent::extract(start.headers) } else { None };
         let verb = if method == "_OTHER" { "HTTP" } else { method };
         let name = endpoint.route.map_or_else(|| verb.to_owned(), |route| format!("{verb} {route}"));
         let mut server = self.start(name, SpanKind::Server, parent);
@@ -65,18 +59,18 @@ impl Traces {
             let mut attributes = vec![
                 KeyValue::new("http.request.method", method),
                 KeyValue::new("url.scheme", "http"),
-                KeyValue::new("url.path", shown(arrival.path)),
-                KeyValue::new("client.address", arrival.peer.ip().to_canonical().to_string()),
-                KeyValue::new("proxy.request_id", arrival.request_id.to_owned()),
+                KeyValue::new("url.path", shown(start.path)),
+                KeyValue::new("client.address", start.peer.ip().to_canonical().to_string()),
+                KeyValue::new("proxy.request_id", start.request_id.to_owned()),
             ];
             attributes.extend(endpoint.route.map(|route| KeyValue::new("http.route", route)));
             server.set_attributes(attributes);
-            path = Some(shown(arrival.path));
+            path = Some(shown(start.path));
         }
         RequestSpans { server, attempt: None, attempts: 0, backend: None, method, path }
     }
 
-    /// A request goes to a backend, with our span in the place of the caller's.
+    /// Starts the span of an attempt, and makes it the parent of the backend's spans.
     pub(super) fn attempt(
         &self,
         spans: &mut RequestSpans,
@@ -115,7 +109,7 @@ impl Traces {
         spans.attempt = Some(AttemptSpan(span));
     }
 
-    /// A change of the routing table: a span of its own, with the change as its event.
+    /// Records a change of the routing table as a span of its own, with an event.
     pub(super) fn table_changed(&self, change: &TableChange) {
         let mut span = self.start(format!("routing_table {}", change.action.as_str()), SpanKind::Internal, None);
         if !span.is_recording() {
@@ -135,13 +129,13 @@ impl Traces {
 }
 
 impl RequestSpans {
-    /// The ids of the request's span.
+    /// Returns the trace id and span id of the request.
     pub(super) fn ids(&self) -> (String, String) {
         let context = self.server.span_context();
         (context.trace_id().to_string(), context.span_id().to_string())
     }
 
-    /// The attempt that began last got no answer.
+    /// Ends the last attempt, which got no response.
     pub(super) fn attempt_failed(&mut self, reason: &str) {
         if let Some(AttemptSpan(mut span)) = self.attempt.take() {
             span.set_attribute(KeyValue::new("error.type", "no_answer"));
@@ -150,7 +144,7 @@ impl RequestSpans {
         }
     }
 
-    /// The request is over.
+    /// Ends the spans of the request.
     pub(super) fn finish(mut self, finished: &RequestFinished) {
         let error = server_error(finished);
         if let Some(AttemptSpan(span)) = &mut self.attempt {
@@ -161,13 +155,13 @@ impl RequestSpans {
             attributes.push(KeyValue::new("proxy.backend.url", backend));
             attributes.push(KeyValue::new("container.name", container));
         }
-        // Not `gen_ai.request.model`: viewers would count one generation as two. Those attributes are the attempt's.
+        // Viewers would count one generation twice with `gen_ai.request.model`, which the attempt has.
         attributes.extend(finished.model.as_ref().map(|model| KeyValue::new("proxy.model", name(model))));
         end(&mut self.server, finished, error, attributes);
     }
 }
 
-/// What both the request's span and the last attempt's say of the end.
+/// Sets the attributes that the spans of a request and of its last attempt share, and ends the span.
 fn end(span: &mut Span, finished: &RequestFinished, error: Option<String>, mut attributes: Vec<KeyValue>) {
     if !span.is_recording() {
         return;

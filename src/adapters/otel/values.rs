@@ -1,23 +1,22 @@
-//! How the values of `OTEL_*` variables are read, each in one place. Nothing falls back in silence.
+//! Parses the values of `OTEL_*` variables. An invalid value is an error, never a default.
 
 use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-/// The most of a bad value that an error repeats, in characters.
+/// How many characters of an invalid value an error repeats.
 const SHOWN_VALUE_CHARS: usize = 80;
 
-/// A variable whose value cannot be read.
+/// A variable with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtelSettingError {
-    /// The variable.
     pub variable: String,
-    /// Its value, made safe to print; `None` where it may hold a secret.
+    /// The value, safe to print; `None` if it may hold a secret.
     pub value: Option<String>,
-    /// What it must be.
+    /// What the value must be.
     pub expected: &'static str,
-    /// A value that would do.
+    /// A valid value.
     pub example: &'static str,
 }
 
@@ -34,7 +33,7 @@ impl fmt::Display for OtelSettingError {
 
 impl std::error::Error for OtelSettingError {}
 
-/// Where variables come from. An empty value counts as unset, as the OpenTelemetry specification has it.
+/// The environment. An empty value counts as unset, as the OpenTelemetry specification has it.
 pub(super) struct Variables<'a>(pub(super) &'a dyn Fn(&str) -> Option<String>);
 
 impl Variables<'_> {
@@ -42,12 +41,12 @@ impl Variables<'_> {
         (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// Reads one variable. `None` where it is unset.
+    /// Parses a variable. Returns `None` if it is unset.
     pub(super) fn read<T>(&self, name: &str, kind: &Kind<T>) -> Result<Option<T>, OtelSettingError> {
         self.get(name).map(|text| kind.parse(name, &text)).transpose()
     }
 
-    /// Reads the first of these that is set.
+    /// Parses two variables, and returns the first that is set.
     pub(super) fn first<T>(&self, names: [&str; 2], kind: &Kind<T>) -> Result<Option<T>, OtelSettingError> {
         let [first, second] = names;
         let (first, second) = (self.read(first, kind)?, self.read(second, kind)?);
@@ -55,7 +54,7 @@ impl Variables<'_> {
     }
 }
 
-/// A kind of value.
+/// How to parse a kind of value.
 pub(super) struct Kind<T> {
     pub(super) parse: fn(&str) -> Option<T>,
     pub(super) expected: &'static str,
@@ -73,17 +72,17 @@ impl<T> Kind<T> {
     }
 
     pub(super) fn error(&self, name: &str, text: &str) -> OtelSettingError {
-        let shown = || text.chars().take(SHOWN_VALUE_CHARS).flat_map(char::escape_default).collect();
+        let printable = || text.chars().take(SHOWN_VALUE_CHARS).flat_map(char::escape_default).collect();
         OtelSettingError {
             variable: name.to_owned(),
-            value: (!self.secret).then(shown),
+            value: (!self.secret).then(printable),
             expected: self.expected,
             example: self.example,
         }
     }
 }
 
-/// `true` or `false`, whatever the case.
+/// `true` or `false`, in any case.
 pub(super) const BOOLEAN: Kind<bool> = Kind::new(
     |text| match () {
         () if text.eq_ignore_ascii_case("true") => Some(true),
@@ -94,32 +93,30 @@ pub(super) const BOOLEAN: Kind<bool> = Kind::new(
     "true",
 );
 
-/// A time in milliseconds, above nothing.
+/// A time in milliseconds, not zero.
 pub(super) const MILLISECONDS: Kind<Duration> = Kind::new(
-    |text| text.parse().ok().filter(|millis| (1..=MOST_MILLIS).contains(millis)).map(Duration::from_millis),
+    |text| text.parse().ok().filter(|millis| (1..=MAX_MILLIS).contains(millis)).map(Duration::from_millis),
     "a time in milliseconds, from 1 to 86400000",
     "10000",
 );
 /// One day.
-const MOST_MILLIS: u64 = 24 * 60 * 60 * 1000;
+const MAX_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// A number of spans.
 pub(super) const SPANS: Kind<usize> =
-    Kind::new(|text| text.parse().ok().filter(|n| (1..=MOST_SPANS).contains(n)), "a number from 1 to 1000000", "2048");
-/// The longest queue that can be asked for.
-const MOST_SPANS: usize = 1_000_000;
+    Kind::new(|text| text.parse().ok().filter(|n| (1..=MAX_SPANS).contains(n)), "a number from 1 to 1000000", "2048");
+const MAX_SPANS: usize = 1_000_000;
 
-/// A share of the traces.
+/// A ratio of traces.
 pub(super) const RATIO: Kind<f64> =
     Kind::new(|text| text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio)), "a number from 0 to 1", "0.25");
 
-/// The URL of a collector.
 pub(super) const ENDPOINT: Kind<http::Uri> = Kind::new(
     |text| {
         let uri: http::Uri = text.parse().ok()?;
         let scheme = uri.scheme_str()?;
         let host = uri.host().is_some_and(|host| !host.is_empty());
-        // The type takes any text for a port.
+        // `Uri` allows any text as a port.
         let port = uri.port_u16().is_some_and(|port| port != 0)
             || uri.authority().is_some_and(|authority| authority.as_str().ends_with(uri.host().unwrap_or_default()));
         (host && port && (scheme == "http" || scheme == "https")).then_some(uri)
@@ -128,12 +125,11 @@ pub(super) const ENDPOINT: Kind<http::Uri> = Kind::new(
     "http://collector:4317",
 );
 
-/// How telemetry is sent.
+/// The transport of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// OTLP over gRPC.
     Grpc,
-    /// OTLP over HTTP, as protobuf.
+    /// Protobuf over HTTP.
     Http,
 }
 
@@ -147,7 +143,7 @@ pub(super) const PROTOCOL: Kind<Protocol> = Kind::new(
     "grpc",
 );
 
-/// Whether what is sent is compressed.
+/// Whether exports are compressed.
 pub(super) const COMPRESSION: Kind<bool> = Kind::new(
     |text| match text {
         "gzip" => Some(true),
@@ -169,7 +165,7 @@ pub(super) const EXPORTER: Kind<bool> = Kind::new(
     "otlp",
 );
 
-/// Which caller's trace is taken up: whether the W3C trace context is among the propagators.
+/// Whether the W3C trace context is among the propagators.
 pub(super) const PROPAGATORS: Kind<bool> = Kind::new(
     |text| {
         let names: Vec<_> = text.split(',').map(str::trim).collect();
@@ -180,7 +176,7 @@ pub(super) const PROPAGATORS: Kind<bool> = Kind::new(
     "tracecontext,baggage",
 );
 
-/// Headers that go with every export.
+/// The headers of every export.
 pub(super) const HEADERS: Kind<Vec<(HeaderName, HeaderValue)>> = Kind {
     secret: true,
     ..Kind::new(
@@ -196,27 +192,26 @@ pub(super) const HEADERS: Kind<Vec<(HeaderName, HeaderValue)>> = Kind {
     )
 };
 
-/// Attributes of the resource.
 pub(super) const ATTRIBUTES: Kind<Vec<(String, String)>> = Kind::new(
     pairs,
     "pairs of key=value with commas between, values percent-encoded",
     "deployment.environment.name=test,service.namespace=ml",
 );
 
-/// `a=b,c=d`, percent-decoded; `None` where a pair is not one.
+/// Parses `a=b,c=d` with percent-encoded parts.
 fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     entries
         .map(|entry| {
             let (key, value) = entry.split_once('=')?;
-            let key = decoded(key.trim())?;
-            (!key.is_empty()).then_some((key, decoded(value.trim())?))
+            let key = percent_decode(key.trim())?;
+            (!key.is_empty()).then_some((key, percent_decode(value.trim())?))
         })
         .collect()
 }
 
-/// Decodes `%41`; a percent sign that is none is refused.
-fn decoded(text: &str) -> Option<String> {
+/// Decodes `%41`. An invalid escape is an error, so the crate `percent-encoding`, which lets it pass, will not do.
+fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut plain = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

@@ -92,7 +92,7 @@ fn samplers_are_those_of_the_specification() {
     assert_eq!(sampler("always_off", ""), (0.0, false));
     assert_eq!(sampler("traceidratio", "0.25"), (0.25, false));
     assert_eq!(sampler("parentbased_traceidratio", ""), (1.0, true));
-    assert_eq!(sampler("always_on", "not looked at"), (1.0, false));
+    assert_eq!(sampler("always_on", "ignored"), (1.0, false));
 }
 
 #[test]
@@ -133,12 +133,12 @@ fn what_cannot_be_read_is_named_with_an_example() {
 
 #[test]
 fn every_variable_is_documented() {
-    let asked = std::cell::RefCell::new(Vec::new());
+    let read = std::cell::RefCell::new(Vec::new());
     let _ = OtelSettings::read(|name| {
-        asked.borrow_mut().push(name.to_owned());
+        read.borrow_mut().push(name.to_owned());
         (name == GENERAL).then(|| "http://c".to_owned())
     });
-    for name in asked.borrow().iter() {
+    for name in read.borrow().iter() {
         let general = name.replace("OTLP_TRACES_", "OTLP_").replace("OTLP_METRICS_", "OTLP_");
         let known = |wanted: &str| app::settings::SETTINGS.iter().any(|s| s.variable == wanted);
         assert!(known(name) || known(&general), "{name} is not in SETTINGS");
