@@ -39,11 +39,15 @@ pub enum Answers {
     Held,
 }
 
-/// The two backends. They end with the process.
+/// How many backends serve the first model, for what a choice among them costs.
+pub const REPLICAS: usize = 8;
+
+/// The two backends, and the replicas of the first. They end with the process.
 #[derive(Clone)]
 pub struct Backends {
     state: Arc<State>,
     ports: [u16; 2],
+    replicas: Vec<u16>,
 }
 
 struct State {
@@ -60,6 +64,12 @@ impl Backends {
     pub fn start() -> io::Result<Self> {
         let listeners = [std::net::TcpListener::bind("127.0.0.1:0")?, std::net::TcpListener::bind("127.0.0.1:0")?];
         let ports = [listeners[0].local_addr()?.port(), listeners[1].local_addr()?.port()];
+        let others: Vec<_> =
+            (1..REPLICAS).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
+        let mut replicas = ports.to_vec();
+        for other in &others {
+            replicas.push(other.local_addr()?.port());
+        }
         let state = Arc::new(State {
             answers: Mutex::new(Answers::Json),
             idle_close: Mutex::new(None),
@@ -70,6 +80,9 @@ impl Backends {
         std::thread::Builder::new().name("backends".into()).spawn(move || {
             let accepting = async move {
                 let [first, second] = listeners;
+                for other in others {
+                    tokio::spawn(accept(other, traffic::MODELS[0], Arc::clone(&serving)));
+                }
                 tokio::join!(
                     accept(first, traffic::MODELS[0], Arc::clone(&serving)),
                     accept(second, traffic::MODELS[1], serving)
@@ -78,12 +91,17 @@ impl Backends {
             let (first, second) = runtime.block_on(accepting);
             eprintln!("bench: the mock backends ended: {first:?} {second:?}");
         })?;
-        Ok(Self { state, ports })
+        Ok(Self { state, ports, replicas })
     }
 
     /// Their ports.
     pub fn ports(&self) -> [u16; 2] {
         self.ports
+    }
+
+    /// The ports of both backends and of the replicas of the first.
+    pub fn replicas(&self) -> &[u16] {
+        &self.replicas
     }
 
     /// What they answer from here on.

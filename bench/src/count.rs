@@ -26,6 +26,8 @@ const MARGIN: f64 = 0.10;
 const LEAST_MARGIN: f64 = 0.02;
 /// Events of one burst.
 const BURST: usize = 30;
+/// The size of a longer prompt.
+const PROMPT_BYTES: usize = 4096;
 /// No run takes longer.
 const RUN_MAX: Duration = Duration::from_secs(120);
 /// After so long the proxy has seen that the backend keeps its connections.
@@ -36,6 +38,8 @@ const PROVEN: Duration = Duration::from_millis(1500);
 enum Work {
     /// Small requests over 32 connections.
     Requests,
+    /// Requests with a prompt of 4 kB: to one backend, or to one of several by this policy.
+    Prompts(Option<&'static str>),
     /// Events, one at a time: each goes out when the one before was read.
     Events,
     /// Events, [`BURST`] in each write of the backend.
@@ -107,6 +111,9 @@ async fn all(asked: &Asked, backends: &Backends, dir: &Path) -> Result<BTreeMap<
     let mut found = BTreeMap::new();
     for (work, name, short, long) in [
         (Work::Requests, "request", 320, 1920),
+        (Work::Prompts(None), "prompt", 320, 1920),
+        (Work::Prompts(Some("least_requests")), "prompt_by_least_requests", 320, 1920),
+        (Work::Prompts(Some("prefix_affinity")), "prompt_by_prefix_affinity", 320, 1920),
         (Work::Events, "event", 100, 900),
         (Work::BurstEvents, "event_of_a_burst", 20 * BURST, 220 * BURST),
     ] {
@@ -156,7 +163,13 @@ async fn run(
             Watcher::Callgrind => callgrind::wrap(command, &out),
             Watcher::Strace => strace::wrap(command, &out),
         }
-        peers::set_ours(command.arg(&asked.proxy), port, backends.ports());
+        match work {
+            Work::Prompts(Some(policy)) => {
+                peers::set_ours(command.arg(&asked.proxy), port, backends.replicas());
+                command.env("PROXY_REPLICAS", "all").env("PROXY_BALANCE", policy);
+            }
+            _ => peers::set_ours(command.arg(&asked.proxy), port, &backends.ports()),
+        }
         // One thread that serves: how several share the work differs from run to run.
         command.env("TOKIO_WORKER_THREADS", "1").env("PROXY_MODELS_REFRESH", "1h");
     })?;
@@ -183,22 +196,23 @@ async fn run(
 
 async fn do_work(backends: &Backends, port: u16, work: Work, units: usize) -> Result<(), Failure> {
     let (answers, connections, requests, events) = match work {
-        Work::Requests => (Answers::Json, CONNECTIONS, units, 0),
+        Work::Requests | Work::Prompts(_) => (Answers::Json, CONNECTIONS, units, 0),
         Work::Events => (Answers::Bursts { count: units, size: 1 }, 1, 1, units),
         Work::BurstEvents => (Answers::Bursts { count: units / BURST, size: BURST }, 1, 1, units),
     };
     let burst = if matches!(work, Work::BurstEvents) { BURST } else { 1 };
     backends.answer(answers);
+    let size = if matches!(work, Work::Prompts(_)) { PROMPT_BYTES } else { 150 };
     let load = |connections: usize, requests: usize| Load {
         connections,
-        request: Arc::from(request(MODELS[0], ModelStands::First, 150, events > 0)),
+        request: Arc::from(request(MODELS[0], ModelStands::First, size, events > 0)),
         requests,
         time: RUN_MAX,
         events,
     };
-    if matches!(work, Work::Requests) {
+    if matches!(work, Work::Requests | Work::Prompts(_)) {
         // What is counted is a request on a connection that was there before.
-        load(1, 1).run(port, || {}).await?;
+        load(CONNECTIONS, CONNECTIONS * 4).run(port, || {}).await?;
         tokio::time::sleep(PROVEN).await;
     }
     let (telling, read) = (backends.clone(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));

@@ -111,7 +111,7 @@ impl Peer {
         let process = match self {
             Self::Ours | Self::Beside => {
                 let build = asked.beside.as_deref().filter(|_| self == Self::Beside).unwrap_or(&asked.proxy);
-                Process::start(build, Some(core), &log, |command| set_ours(command, port, backends))?
+                Process::start(build, Some(core), &log, |command| set_ours(command, port, &backends))?
             }
             Self::Nginx | Self::NginxHolding => {
                 let config = dir.join("nginx.conf");
@@ -167,9 +167,10 @@ impl Running {
 }
 
 /// The settings of our own: two fixed backends, no engine.
-pub fn set_ours(command: &mut Command, port: u16, backends: [u16; 2]) {
+pub fn set_ours(command: &mut Command, port: u16, backends: &[u16]) {
+    let urls: Vec<_> = backends.iter().map(|port| format!("http://127.0.0.1:{port}/v1")).collect();
     command
-        .env("PROXY_BACKENDS", backends.map(|port| format!("http://127.0.0.1:{port}/v1")).join(","))
+        .env("PROXY_BACKENDS", urls.join(","))
         .env("PROXY_DOCKER", "off")
         .env("PROXY_BIND", "127.0.0.1")
         .env("PROXY_PORT", port.to_string())

@@ -108,18 +108,19 @@ impl Proxy {
     pub async fn forward(
         &self,
         model: &ModelName,
-        hints: ReplicaHints,
+        mut hints: Option<Box<ReplicaHints>>,
         mut request: BoxRequest,
         cancel: &Arc<RequestCancel>,
         tracker: &mut RequestTracker,
     ) -> Result<Forwarded, ProxyError> {
-        let ReplicaHints { prefix, mut replay } = hints;
+        let prefix = hints.as_ref().and_then(|hints| hints.prefix);
         let (mut tries, mut original) = (Tries::default(), Original::default());
         loop {
             let lease = self.lease_once_settled(model, prefix, &mut tries, cancel, tracker).await?;
             original.point(&mut request, lease.backend())?;
             tracker.attempt(&lease, request.headers_mut());
-            let saved = replay.take_if(|_| tries.has_choice).map(|replay| replay.save(&request));
+            let replay = hints.as_mut().filter(|_| tries.has_choice).and_then(|hints| hints.replay.take());
+            let saved = replay.map(|replay| replay.save(&request));
             let slot = RequestSlot::new(request);
             let attempted = attempt(&lease, &slot).await;
             match (attempted, slot.take()) {
@@ -206,9 +207,14 @@ impl Proxy {
 
     /// Notes how a request ended at a replica.
     fn note_outcome(&self, model: &ModelName, failed: Option<&str>, lease: &Lease, tries: &Tries) {
-        if tries.has_choice {
-            let published = self.routes.load();
-            replicas::note_outcome(failed, lease.backend(), members_of(&published, model), &self.routes.clock);
+        let backend = lease.backend();
+        match failed {
+            _ if !tries.has_choice => {}
+            None => backend.replica.load.outlier.succeeded(),
+            Some(why) => {
+                let published = self.routes.load();
+                replicas::note_failure(why, backend, members_of(&published, model), &self.routes.clock);
+            }
         }
     }
 

@@ -27,13 +27,13 @@ impl Replay {
     }
 
     /// Saves a request that has this body.
-    pub(super) fn save(self, request: &Request<BoxBody>) -> Saved {
-        Saved {
+    pub(super) fn save(self, request: &Request<BoxBody>) -> Box<Saved> {
+        Box::new(Saved {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
             body: self,
-        }
+        })
     }
 }
 

@@ -56,13 +56,15 @@ pub(super) fn lease(
     let since = now.saturating_duration_since(clock.0);
     let key = keys.filter(|_| policy == Policy::PrefixAffinity);
     let key = key.map(|keys| pool.hot_keys().count(keys, members.len(), since));
-    let may_take = |backend: &Backend| !backend.gate.is_closed() && may(backend);
+    let mut states = Vec::with_capacity(members.len());
     for _ in members {
-        let states = members.iter().map(|claim| {
-            let backend = &claim.backend;
-            backend.replica.member(backend.gate.in_flight(), may_take(backend), now, millis)
-        });
-        let Some(choice) = choose(states, policy, key, chance) else { break };
+        states.clear();
+        states.extend(members.iter().map(|claim| {
+            let (backend, inside) = (&claim.backend, claim.backend.gate.inside());
+            let may_take = inside.is_some() && may(backend);
+            backend.replica.member(inside.unwrap_or_default(), may_take, now, millis)
+        }));
+        let Some(choice) = choose(&states, policy, key, chance) else { break };
         let lease = members.get(choice.index).and_then(|claim| Lease::take(&claim.backend, cancel));
         if let Some(lease) = lease {
             if key.is_some() {
@@ -72,7 +74,7 @@ pub(super) fn lease(
             return Chosen::Lease(lease);
         }
     }
-    match members.iter().any(|claim| may_take(&claim.backend)) {
+    match members.iter().any(|claim| !claim.backend.gate.is_closed() && may(&claim.backend)) {
         true => Chosen::Busy,
         false => Chosen::None,
     }
@@ -83,10 +85,9 @@ pub(super) fn is_declined(status: StatusCode) -> bool {
     matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// Notes how a request ended at a replica. One that fails again and again while others do not is ejected for a while.
-pub(super) fn note_outcome(failed: Option<&str>, backend: &Backend, members: &[Claim<Link>], clock: &Clock) {
+/// Notes that a request failed at a replica. One that fails again and again while others do not is ejected for a while.
+pub(super) fn note_failure(why: &str, backend: &Backend, members: &[Claim<Link>], clock: &Clock) {
     let outlier = &backend.replica.load.outlier;
-    let Some(why) = failed else { return outlier.succeeded() };
     if !outlier.failed() {
         return;
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use domain::backend::Registration;
-use domain::balance::mix;
+use domain::balance::{Policy, mix};
 use domain::model_name::ModelName;
 use domain::table::TableEvent;
 use tokio::sync::{Notify, mpsc};
@@ -39,8 +39,6 @@ pub struct RouteSnapshot {
     starting: OnceLock<usize>,
     /// The models for which there is no room.
     left_out: OnceLock<HashSet<ModelName>>,
-    /// Whether any model has more than one backend to choose from.
-    has_replicas: OnceLock<bool>,
 }
 
 impl RouteSnapshot {
@@ -51,18 +49,12 @@ impl RouteSnapshot {
             first_names: OnceLock::new(),
             starting: OnceLock::new(),
             left_out: OnceLock::new(),
-            has_replicas: OnceLock::new(),
         }
     }
 
     /// The first names of what is served, sorted, and how many more there are.
     pub(super) fn first_names(&self) -> &(Vec<ModelName>, usize) {
         self.first_names.get_or_init(|| self.table.first_names(MODELS_NAMED))
-    }
-
-    /// Returns true if any model has more than one backend to choose from.
-    pub fn has_replicas(&self) -> bool {
-        *self.has_replicas.get_or_init(|| self.table.has_replicas())
     }
 
     /// How many containers may still turn out to serve a model.
@@ -81,6 +73,8 @@ impl RouteSnapshot {
 pub struct RouteStore {
     published: ArcSwap<RouteSnapshot>,
     events: mpsc::Sender<TableEvent<Link>>,
+    has_replicas: AtomicBool,
+    has_affinity: AtomicBool,
     ready: AtomicBool,
     now_ready: Notify,
     stopping: AtomicBool,
@@ -96,6 +90,8 @@ impl RouteStore {
         let routes = Self {
             published: ArcSwap::from_pointee(RouteSnapshot::new(table)),
             events,
+            has_replicas: AtomicBool::new(false),
+            has_affinity: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             now_ready: Notify::new(),
             stopping: AtomicBool::new(false),
@@ -116,7 +112,19 @@ impl RouteStore {
         mix(self.chances.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Returns by which policy backends are chosen, the one that needs more of a request if there are several; `None` if
+    /// no model has more than one backend to choose from.
+    pub fn choice(&self) -> Option<Policy> {
+        if !self.has_replicas.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(if self.has_affinity.load(Ordering::Relaxed) { Policy::PrefixAffinity } else { Policy::LeastRequests })
+    }
+
     pub(super) fn publish(&self, table: Table) {
+        let choice = table.choice();
+        self.has_affinity.store(choice == Some(Policy::PrefixAffinity), Ordering::Relaxed);
+        self.has_replicas.store(choice.is_some(), Ordering::Relaxed);
         self.published.store(Arc::new(RouteSnapshot::new(table)));
     }
 

@@ -61,6 +61,13 @@ impl Gate {
         }
     }
 
+    /// How many requests are inside now; `None` if it is closed.
+    #[inline]
+    pub fn inside(&self) -> Option<usize> {
+        let word = self.word.load(Ordering::Acquire);
+        (word & DRAINING == 0).then_some(word)
+    }
+
     /// How many requests are inside now.
     pub fn in_flight(&self) -> usize {
         self.word.load(Ordering::Acquire) & !DRAINING

@@ -9,7 +9,7 @@ use super::balance::{HotKeys, Member, Outlier, Policy};
 use super::container::{Container, ContainerId};
 
 /// How long a backend that came into service counts as averagely loaded, so that it is not flooded.
-const JOINS_FOR: Duration = Duration::from_secs(5);
+pub const JOINS_FOR: Duration = Duration::from_secs(5);
 
 /// Which containers with the same model are replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,8 +100,8 @@ pub struct Replica {
     pub max_requests: usize,
     /// How its pool is balanced, as far as it has a say.
     pub policy: Policy,
-    /// When it came into service.
-    pub joined: Instant,
+    /// Until when it counts as having joined just now.
+    pub settles_at: Instant,
     /// What it is doing.
     pub load: Arc<Load>,
 }
@@ -134,6 +134,7 @@ impl Load {
 impl Replica {
     /// Returns its state for a choice. `may` says whether it may be chosen at all; `now_millis` is the time by which
     /// [`Outlier`] counts.
+    #[inline]
     pub fn member(&self, in_flight: usize, may: bool, now: Instant, now_millis: u64) -> Member {
         Member {
             id: self.id,
@@ -143,7 +144,7 @@ impl Replica {
             in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
             has_room: may && in_flight < self.max_requests,
             is_ejected: self.load.outlier.is_ejected(now_millis),
-            is_new: now.saturating_duration_since(self.joined) < JOINS_FOR,
+            is_new: now < self.settles_at,
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use app::replay::{REPLAY_MAX_BYTES, Replay};
+use app::proxy::ReplicaHints;
+use app::replay::REPLAY_MAX_BYTES;
 use body_model::{AmbiguousModel, FindError, InvalidBody, ModelFinder, PREFIX_MAX_BYTES, Prefix};
 use bytes::Bytes;
 use domain::balance::PrefixKeys;
@@ -34,24 +35,19 @@ pub struct SearchLimits {
     pub body_idle: Duration,
 }
 
-/// Whether a model may have several backends, so that it matters how a request begins and whether it can be sent again.
+/// What is to be known of a request beside its model, because a model may have several replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hinting {
-    Yes,
-    No,
+    /// Nothing: no model has.
+    None,
+    /// Its body, to be sent once more.
+    Body,
+    /// That, and how it begins.
+    Prefix,
 }
 
-/// What was read of a request.
-pub struct Extracted {
-    /// The model that it names.
-    pub model: ModelName,
-    /// How it begins.
-    pub prefix: Option<PrefixKeys>,
-    /// Its body, to be sent once more, where that is all there and small.
-    pub replay: Option<Replay>,
-    /// Its body, whole.
-    pub body: Pin<Box<BufferedBody>>,
-}
+/// The model that a request names, what helps to choose among its replicas, and the body, whole.
+pub type Extracted = (ModelName, Option<Box<ReplicaHints>>, Pin<Box<BufferedBody>>);
 
 type Found = (ModelName, Option<PrefixKeys>);
 
@@ -75,29 +71,31 @@ pub async fn extract_model(
     let mut body = Box::pin(BufferedBody { held, rest: Some(body), search: None, passing: None, patience, idle });
     if body.is_end_stream() {
         body.has_ended();
-        return Ok(Extracted { model: from_query(&parts.uri)?, prefix: None, replay: None, body });
-    }
-    let mut finder = finder(&parts.headers).map_err(|error| ErrorResponse::no_model(&error))?;
-    if hinting == Hinting::Yes {
-        finder.hash_prefix();
+        return Ok((from_query(&parts.uri)?, None, body));
     }
     body.search = Some(Search {
-        finder,
+        finder: finder(&parts.headers).map_err(|error| ErrorResponse::no_model(&error))?,
         decoder: match present.any(HeaderSet::CONTENT_ENCODING) {
             true => Decoder::for_headers(&parts.headers, limits.buffered_body, &limits.buffer_budget)?,
             false => None,
         },
     });
+    if let (Hinting::Prefix, Some(search)) = (hinting, &mut body.search) {
+        search.finder.hash_prefix();
+    }
     let (model, prefix) = match from_body(&mut body, limits.buffered_body).await? {
         Some(found) => found,
         // What said nothing of its length turned out to be empty.
         None => (from_query(&parts.uri)?, None),
     };
-    let replay = match (hinting, &body.rest) {
-        (Hinting::Yes, None) => body.held.replay(REPLAY_MAX_BYTES),
-        _ => None,
+    let hints = match hinting {
+        Hinting::None => None,
+        Hinting::Body | Hinting::Prefix => {
+            let replay = if body.rest.is_none() { body.held.replay(REPLAY_MAX_BYTES) } else { None };
+            Some(Box::new(ReplicaHints { prefix, replay }))
+        }
     };
-    Ok(Extracted { model, prefix, replay, body })
+    Ok((model, hints, body))
 }
 
 /// The finder for the one `Content-Type`, or for none. Of two, some servers take the first and some the last.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use app::leased_body::{Forwarded, Relayed};
-use app::proxy::{Proxy, ReplicaHints};
+use app::proxy::Proxy;
 use app::request_tracker::RequestTracker;
 use app::route_store::RouteStore;
 use axum::Router;
 use bytes::Bytes;
+use domain::balance::Policy;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, DATE, EXPECT, USER_AGENT};
 use http::request::Parts;
@@ -24,7 +25,7 @@ use super::buffer::BufferBudget;
 use super::conn_io::Deadlines;
 use super::conn_state::Connection;
 use super::error::{Dialect, ErrorResponse, still_starting};
-use super::extract_model::{Extracted, Hinting, SearchLimits, extract_model};
+use super::extract_model::{Hinting, SearchLimits, extract_model};
 use super::header_set::HeaderSet;
 use super::local::{self, NotFound};
 use super::request_body::RequestBody;
@@ -198,13 +199,16 @@ impl Server {
         if self.routes().is_stopping() && !self.routes().has_settled() {
             return Err(ErrorResponse::shutting_down());
         }
-        let hinting = if self.routes().load().has_replicas() { Hinting::Yes } else { Hinting::No };
-        let Extracted { model, prefix, replay, body } =
-            extract_model(parts, present, body, &self.limits, hinting).await?;
+        let hinting = match self.routes().choice() {
+            None => Hinting::None,
+            Some(Policy::LeastRequests) => Hinting::Body,
+            Some(Policy::PrefixAffinity) => Hinting::Prefix,
+        };
+        let (model, hints, body) = extract_model(parts, present, body, &self.limits, hinting).await?;
         let switches =
             headers::prepare_request(parts.version, &mut parts.headers, present, &connection.client, id).is_some();
         let request = Box::new(with_head(parts, body as _));
-        match self.proxy.forward(&model, ReplicaHints { prefix, replay }, request, &connection.cancel, tracker).await {
+        match self.proxy.forward(&model, hints, request, &connection.cancel, tracker).await {
             Ok(forwarded) => Ok(Routed::Forwarded { forwarded, switches }),
             Err(error) => Err(ErrorResponse::proxy(&error, model.as_str())),
         }

@@ -71,19 +71,48 @@ pub struct Choice {
 ///
 /// Returns `None` if no member has room.
 pub fn choose(
-    members: impl Iterator<Item = Member> + Clone,
+    members: &[Member],
     policy: Policy,
     key: Option<u64>,
     chance: u64,
 ) -> Option<Choice> {
-    let usable = Usable::among(members.clone())?;
-    let usable_members = members.enumerate().filter(move |(_, member)| usable.has(member));
-    let totals = Totals::of(usable_members.clone().map(|(_, member)| member));
-    match key {
-        Some(key) if policy == Policy::PrefixAffinity => by_key(usable_members.clone(), &totals, key)
-            .or_else(|| least(usable_members, &totals, chance).map(|index| Choice { index, spilled: true })),
-        _ => least(usable_members, &totals, chance).map(|index| Choice { index, spilled: false }),
+    let by_key = key.filter(|_| policy == Policy::PrefixAffinity);
+    if by_key.is_none()
+        && let Some(index) = least_of_equals(members, chance)
+    {
+        return Some(Choice { index, spilled: false });
     }
+    let usable = Usable::among(members)?;
+    let usable_members = members.iter().enumerate().filter(move |(_, member)| usable.has(member));
+    let totals = Totals::of(usable_members.clone().map(|(_, member)| member));
+    match by_key {
+        Some(key) => first_by_key(usable_members.clone(), &totals, key)
+            .or_else(|| least(usable_members, &totals, chance).map(|index| Choice { index, spilled: true })),
+        None => least(usable_members, &totals, chance).map(|index| Choice { index, spilled: false }),
+    }
+}
+
+/// The same as [`least`], in one pass, where all members weigh the same and none has just joined. `None` where that is
+/// not so, or no member has room.
+fn least_of_equals(members: &[Member], chance: u64) -> Option<usize> {
+    let mut best: Option<(u64, u64, usize)> = None;
+    let mut weight = None;
+    for (index, member) in members.iter().enumerate() {
+        if member.is_new || *weight.get_or_insert(member.weight) != member.weight {
+            return None;
+        }
+        if !member.has_room {
+            continue;
+        }
+        let class = u64::from(member.is_ejected) << 8 | u64::from(member.tier);
+        let waiting = u64::from(member.waiting.min((1 << 23) - 1));
+        let load = class << 55 | waiting << 32 | u64::from(member.in_flight);
+        let luck = mix(chance ^ member.id);
+        if best.is_none_or(|(least, least_luck, _)| (load, luck) < (least, least_luck)) {
+            best = Some((load, luck, index));
+        }
+    }
+    best.map(|(_, _, index)| index)
 }
 
 /// Which members a choice is between.
@@ -95,8 +124,8 @@ struct Usable {
 
 impl Usable {
     /// The lowest tier with room; members that are ejected only if there is no other in any tier.
-    fn among(members: impl Iterator<Item = Member>) -> Option<Self> {
-        let with_room = members.filter(|member| member.has_room);
+    fn among(members: &[Member]) -> Option<Self> {
+        let with_room = members.iter().filter(|member| member.has_room);
         with_room.map(|member| (member.is_ejected, member.tier)).min().map(|(ejected, tier)| Self { tier, ejected })
     }
 
@@ -118,7 +147,7 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(members: impl Iterator<Item = Member>) -> Self {
+    fn of<'a>(members: impl Iterator<Item = &'a Member>) -> Self {
         let mut totals = Self {
             count: 0.0,
             settled: 0.0,
@@ -158,7 +187,7 @@ impl Totals {
 /// The member with the least load. Where all weigh the same: the fewest that wait, then the fewest in flight, ties by
 /// chance. Else each is taken for a queue that is served at the rate of its weight, with a random length to come: so the
 /// shares follow the weights whether the pool is busy or not.
-fn least(members: impl Iterator<Item = (usize, Member)>, totals: &Totals, chance: u64) -> Option<usize> {
+fn least<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: &Totals, chance: u64) -> Option<usize> {
     let cost = |member: &Member| {
         let ((waiting, in_flight), luck) = (totals.load(member), mix(chance ^ member.id));
         match totals.same_weight {
@@ -169,13 +198,13 @@ fn least(members: impl Iterator<Item = (usize, Member)>, totals: &Totals, chance
             }
         }
     };
-    let costs = members.map(|(index, member)| (index, cost(&member)));
+    let costs = members.map(|(index, member)| (index, cost(member)));
     costs.min_by(|(_, a), (_, b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)).map(|(index, _)| index)
 }
 
 /// The first member in the order of the key (weighted rendezvous hashing) that has no more than its share of the
 /// waiting requests, within a bound.
-fn by_key(members: impl Iterator<Item = (usize, Member)>, totals: &Totals, key: u64) -> Option<Choice> {
+fn first_by_key<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: &Totals, key: u64) -> Option<Choice> {
     let rank = |member: &Member| -unit(mix(key ^ member.id)).ln() / f32::from(member.weight);
     let within = |member: &Member| {
         let share = (totals.waiting + 1.0) * f32::from(member.weight) / totals.weight;
@@ -183,9 +212,9 @@ fn by_key(members: impl Iterator<Item = (usize, Member)>, totals: &Totals, key: 
     };
     let (mut first, mut best): (Option<f32>, Option<(f32, usize)>) = (None, None);
     for (index, member) in members {
-        let rank = rank(&member);
+        let rank = rank(member);
         first = Some(first.map_or(rank, |first| first.min(rank)));
-        if best.is_none_or(|(least, _)| rank < least) && within(&member) {
+        if best.is_none_or(|(least, _)| rank < least) && within(member) {
             best = Some((rank, index));
         }
     }

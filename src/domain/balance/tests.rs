@@ -13,7 +13,7 @@ fn pool(count: u64) -> Vec<Member> {
 }
 
 fn chosen(members: &[Member], policy: Policy, key: Option<u64>, chance: u64) -> Option<usize> {
-    choose(members.iter().copied(), policy, key, chance).map(|choice| choice.index)
+    choose(members, policy, key, chance).map(|choice| choice.index)
 }
 
 /// Numbers that look random and are the same in every run.
@@ -132,20 +132,20 @@ fn a_member_that_leaves_moves_only_the_keys_that_it_had() {
 fn a_member_that_has_more_than_its_share_waiting_is_passed_over() {
     let mut members = pool(4);
     let key = 11;
-    let first = choose(members.iter().copied(), Policy::PrefixAffinity, Some(key), 0).unwrap();
+    let first = choose(&members, Policy::PrefixAffinity, Some(key), 0).unwrap();
     assert!(!first.spilled);
     members[first.index].waiting = 8;
     members[first.index].in_flight = 8;
-    let stays = choose(members.iter().copied(), Policy::PrefixAffinity, Some(key), 0).unwrap();
+    let stays = choose(&members, Policy::PrefixAffinity, Some(key), 0).unwrap();
     assert_eq!(stays.index, first.index, "1.5 times the average and six more");
     members[first.index].waiting = 30;
-    let next = choose(members.iter().copied(), Policy::PrefixAffinity, Some(key), 0).unwrap();
+    let next = choose(&members, Policy::PrefixAffinity, Some(key), 0).unwrap();
     assert!(next.spilled && next.index != first.index);
-    let again = choose(members.iter().copied(), Policy::PrefixAffinity, Some(key), 99).unwrap();
+    let again = choose(&members, Policy::PrefixAffinity, Some(key), 99).unwrap();
     assert_eq!(next, again, "the next in the order of the key, not any");
     members[first.index].waiting = 0;
     members[first.index].in_flight = 500;
-    let decoding = choose(members.iter().copied(), Policy::PrefixAffinity, Some(key), 0).unwrap();
+    let decoding = choose(&members, Policy::PrefixAffinity, Some(key), 0).unwrap();
     assert_eq!(decoding.index, first.index, "what streams already does not count");
 }
 

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::entry::{Discovering, Entry, Ready, State};
 use super::{Claim, RoutingTable};
-use crate::balance::stable_hash;
+use crate::balance::{Policy, stable_hash};
 use crate::container::ContainerId;
 use crate::labels::InferenceLabels;
-use crate::pool::{Load, Pool, PoolId, Replica};
+use crate::pool::{JOINS_FOR, Load, Pool, PoolId, Replica};
 
 impl<L> RoutingTable<L> {
     /// Returns the place of a container among its replicas. Its pool is there from now on.
@@ -35,7 +35,7 @@ impl<L> RoutingTable<L> {
             tier: labels.priority,
             max_requests: labels.max_requests.map_or(usize::MAX, |most| most as usize),
             policy: labels.balance.unwrap_or(self.rules.balance),
-            joined: now,
+            settles_at: now + JOINS_FOR,
             load: Arc::new(Load::default()),
         })
     }
@@ -51,9 +51,14 @@ impl<L> RoutingTable<L> {
         of_it.filter_map(order).min().unwrap_or(u64::MAX)
     }
 
-    /// Returns true if any model has more than one backend to choose from.
-    pub fn has_replicas(&self) -> bool {
-        self.claims.values().any(|claims| members(claims) > 1)
+    /// Returns by which policy backends are chosen, the one that needs more of a request if there are several; `None` if
+    /// no model has more than one backend to choose from.
+    pub fn choice(&self) -> Option<Policy> {
+        let choices = self.claims.values().filter(|claims| members(claims) > 1).filter_map(|claims| claims.first());
+        let mut policies = choices.map(|claim| claim.backend.replica.policy);
+        let first = policies.next()?;
+        let affinity = first == Policy::PrefixAffinity || policies.any(|policy| policy == Policy::PrefixAffinity);
+        Some(if affinity { Policy::PrefixAffinity } else { first })
     }
 
     /// A member leaves its pool. The pool goes with its last one.
