@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
 use ports::upstream::{BodyError, BoxBody, BoxRequest};
 
@@ -15,15 +15,17 @@ pub const REPLAY_MAX_BYTES: usize = 64 * 1024;
 
 /// The whole body of a request.
 pub struct Replay {
-    chunks: VecDeque<Bytes>,
+    first: Option<Bytes>,
+    others: VecDeque<Bytes>,
     /// What the body is charged to, until it is dropped.
     _charge: Box<dyn Any + Send>,
 }
 
 impl Replay {
     /// A body of these chunks. `charge` is dropped with it.
-    pub fn new(chunks: VecDeque<Bytes>, charge: Box<dyn Any + Send>) -> Self {
-        Self { chunks, _charge: charge }
+    pub fn new(mut chunks: impl Iterator<Item = Bytes>, charge: Box<dyn Any + Send>) -> Self {
+        // Nearly always there is one, and no room for others has to be made.
+        Self { first: chunks.next(), others: chunks.collect(), _charge: charge }
     }
 
     /// Saves a request that has this body.
@@ -31,7 +33,7 @@ impl Replay {
         Box::new(Saved {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            headers: request.headers().clone(),
+            headers: request.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             body: self,
         })
     }
@@ -42,15 +44,15 @@ impl Body for Replay {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Poll::Ready(self.chunks.pop_front().map(|chunk| Ok(Frame::data(chunk))))
+        Poll::Ready(self.first.take().or_else(|| self.others.pop_front()).map(|chunk| Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.chunks.is_empty()
+        self.first.is_none() && self.others.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.chunks.iter().map(|chunk| chunk.len() as u64).sum())
+        SizeHint::with_exact(self.first.iter().chain(&self.others).map(|chunk| chunk.len() as u64).sum())
     }
 }
 
@@ -58,7 +60,8 @@ impl Body for Replay {
 pub(super) struct Saved {
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    /// In a list: a map costs twice as much to copy, and is rarely needed.
+    headers: Vec<(HeaderName, HeaderValue)>,
     body: Replay,
 }
 
@@ -68,7 +71,10 @@ impl Saved {
         let mut request = Request::new(Box::pin(self.body) as BoxBody);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
+        let headers = request.headers_mut();
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
         Box::new(request)
     }
 }

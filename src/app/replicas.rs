@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use domain::balance::{Policy, PrefixKeys, choose};
+use domain::balance::{Choice, Policy, PrefixKeys, choose, choose_among_equals};
 use domain::table::Claim;
 use http::StatusCode;
 use tracing::warn;
@@ -56,15 +56,21 @@ pub(super) fn lease(
     let since = now.saturating_duration_since(clock.0);
     let key = keys.filter(|_| policy == Policy::PrefixAffinity);
     let key = key.map(|keys| pool.hot_keys().count(keys, members.len(), since));
-    let mut states = Vec::with_capacity(members.len());
+    let state = |claim: &Claim<Link>| {
+        let (backend, inside) = (&claim.backend, claim.backend.gate.inside());
+        let may_take = inside.is_some() && may(backend);
+        backend.replica.member(inside.unwrap_or_default(), may_take, now, millis)
+    };
     for _ in members {
-        states.clear();
-        states.extend(members.iter().map(|claim| {
-            let (backend, inside) = (&claim.backend, claim.backend.gate.inside());
-            let may_take = inside.is_some() && may(backend);
-            backend.replica.member(inside.unwrap_or_default(), may_take, now, millis)
-        }));
-        let Some(choice) = choose(&states, policy, key, chance) else { break };
+        let quick = match key {
+            None => choose_among_equals(members.iter().map(state), chance),
+            Some(_) => None,
+        };
+        let choice = match quick {
+            Some(index) => Some(Choice { index, spilled: false }),
+            None => choose(&members.iter().map(state).collect::<Vec<_>>(), policy, key, chance),
+        };
+        let Some(choice) = choice else { break };
         let lease = members.get(choice.index).and_then(|claim| Lease::take(&claim.backend, cancel));
         if let Some(lease) = lease {
             if key.is_some() {

@@ -133,8 +133,9 @@ impl Buffer {
         if self.bytes > most || !share.take(self.bytes) {
             return None;
         }
-        let chunks = self.chunks.iter().map(|chunk| chunk.frame.data_ref().cloned()).collect::<Option<_>>()?;
-        Some(Replay::new(chunks, Box::new(share)))
+        let data = self.chunks.iter().map(|chunk| chunk.frame.data_ref());
+        let is_data = data.clone().all(|data| data.is_some());
+        is_data.then(|| Replay::new(data.flatten().cloned(), Box::new(share)))
     }
 
     /// Whether nothing is held.

@@ -134,20 +134,18 @@ async fn from_body(body: &mut BufferedBody, limit: usize) -> Result<Option<Found
             return Err(ErrorResponse::too_large(limit));
         }
     }
-    let search = body.search.take();
+    // In place: the finder is large.
+    let found = if is_empty { Ok(None) } else { whole(body.search.as_mut()).map(Some) };
     body.has_ended();
-    match is_empty {
-        true => Ok(None),
-        false => whole(search).map(Some),
-    }
+    found
 }
 
 /// The body ended: it has a model and is complete, or it is refused.
-fn whole(search: Option<Search>) -> Result<Found, ErrorResponse> {
+fn whole(search: Option<&mut Search>) -> Result<Found, ErrorResponse> {
     let missing = || ErrorResponse::no_model(&FindError::MissingModel);
-    let mut finder = search.ok_or_else(missing)?.finder;
+    let finder = &mut search.ok_or_else(missing)?.finder;
     finder.finish().map_err(|error| ErrorResponse::no_model(&error))?;
-    Ok((named(finder.model().ok_or_else(missing)?)?, keys(&finder)))
+    Ok((named(finder.model().ok_or_else(missing)?)?, keys(finder)))
 }
 
 fn keys(finder: &ModelFinder) -> Option<PrefixKeys> {

@@ -11,7 +11,7 @@ mod tests;
 
 pub use hot_keys::{HotKeys, PrefixKeys};
 pub use outlier::{EJECT_AFTER_FAILURES, Outlier};
-pub use policy::{Choice, Member, Policy, choose};
+pub use policy::{Choice, Member, Policy, choose, choose_among_equals};
 
 /// Spreads the bits of a number (the finalizer of SplitMix64), so that similar numbers become unlike ones.
 pub fn mix(number: u64) -> u64 {

@@ -70,18 +70,8 @@ pub struct Choice {
 /// Chooses the member that takes a request. `key` says how the request begins, `chance` is a random number.
 ///
 /// Returns `None` if no member has room.
-pub fn choose(
-    members: &[Member],
-    policy: Policy,
-    key: Option<u64>,
-    chance: u64,
-) -> Option<Choice> {
+pub fn choose(members: &[Member], policy: Policy, key: Option<u64>, chance: u64) -> Option<Choice> {
     let by_key = key.filter(|_| policy == Policy::PrefixAffinity);
-    if by_key.is_none()
-        && let Some(index) = least_of_equals(members, chance)
-    {
-        return Some(Choice { index, spilled: false });
-    }
     let usable = Usable::among(members)?;
     let usable_members = members.iter().enumerate().filter(move |(_, member)| usable.has(member));
     let totals = Totals::of(usable_members.clone().map(|(_, member)| member));
@@ -92,13 +82,13 @@ pub fn choose(
     }
 }
 
-/// The same as [`least`], in one pass, where all members weigh the same and none has just joined. `None` where that is
-/// not so, or no member has room.
-fn least_of_equals(members: &[Member], chance: u64) -> Option<usize> {
-    let mut best: Option<(u64, u64, usize)> = None;
-    let mut weight = None;
-    for (index, member) in members.iter().enumerate() {
-        if member.is_new || *weight.get_or_insert(member.weight) != member.weight {
+/// Chooses as [`choose`] does without a key, in one pass, where all members weigh the same, and all or none have just
+/// joined. Returns `None` where that is not so, or no member has room.
+pub fn choose_among_equals(members: impl Iterator<Item = Member>, chance: u64) -> Option<usize> {
+    let (mut best, mut first): (Option<(u64, u64, usize)>, _) = (None, None);
+    for (index, member) in members.enumerate() {
+        let kind = (member.is_new, member.weight);
+        if *first.get_or_insert(kind) != kind {
             return None;
         }
         if !member.has_room {

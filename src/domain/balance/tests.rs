@@ -13,7 +13,15 @@ fn pool(count: u64) -> Vec<Member> {
 }
 
 fn chosen(members: &[Member], policy: Policy, key: Option<u64>, chance: u64) -> Option<usize> {
-    choose(members, policy, key, chance).map(|choice| choice.index)
+    let chosen = choose(members, policy, key, chance).map(|choice| choice.index);
+    let quick = choose_among_equals(members.iter().copied(), chance);
+    if quick.is_some() && (policy == Policy::LeastRequests || key.is_none()) {
+        let kind =
+            |index: Option<usize>| index.and_then(|at| members.get(at)).map(|m| (m.waiting, m.in_flight, m.tier));
+        assert_eq!(kind(quick), kind(chosen), "in one pass and in several");
+        return quick;
+    }
+    chosen
 }
 
 /// Numbers that look random and are the same in every run.
