@@ -113,7 +113,7 @@ impl Scene {
     }
 
     fn report(&self) -> Report {
-        report(&self.table, Standing { phase: Phase::Ready, sources: Vec::new() }, self.now)
+        report(&self.table, Standing { phase: Phase::Ready, sources: Vec::new(), now_millis: 0 }, self.now)
     }
 
     fn only(&self) -> ContainerLine {
@@ -329,8 +329,11 @@ fn an_id_that_is_no_name_is_noted() {
 fn a_source_out_of_sight_is_not_well_and_neither_is_a_proxy_that_is_not_ready() {
     let scene = Scene::of([]);
     let lost = vec![SourceLine { name: "docker".into(), lost: Some("no socket".into()) }];
-    assert!(!report(&scene.table, Standing { phase: Phase::Ready, sources: lost }, scene.now).is_well());
-    assert!(!report(&scene.table, Standing { phase: Phase::Starting, sources: Vec::new() }, scene.now).is_well());
+    assert!(!report(&scene.table, Standing { phase: Phase::Ready, sources: lost, now_millis: 0 }, scene.now).is_well());
+    assert!(
+        !report(&scene.table, Standing { phase: Phase::Starting, sources: Vec::new(), now_millis: 0 }, scene.now)
+            .is_well()
+    );
     assert!(scene.report().is_well());
 }
 
@@ -339,7 +342,7 @@ fn that_there_is_no_container_is_said_only_where_all_were_seen() {
     let scene = Scene::of([]);
     let said = |phase, lost: Option<&str>| {
         let sources = vec![SourceLine { name: "docker".into(), lost: lost.map(str::to_owned) }];
-        report(&scene.table, Standing { phase, sources }, scene.now).no_container()
+        report(&scene.table, Standing { phase, sources, now_millis: 0 }, scene.now).no_container()
     };
     assert!(said(Phase::Ready, None).contains("inference.enable=true"));
     for unknown in [said(Phase::Ready, Some("no socket")), said(Phase::Starting, None)] {

@@ -25,7 +25,7 @@ impl Clock {
     }
 
     /// Milliseconds since the start, from 1.
-    fn millis(&self, now: Instant) -> u64 {
+    pub(super) fn millis(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.0).as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 }

@@ -176,7 +176,8 @@ impl RouteStore {
             (false, true) => Phase::Ready,
             (false, false) => Phase::Starting,
         };
-        let standing = Standing { phase, sources: Vec::clone(&self.sources.load()) };
+        let now_millis = self.clock.millis(now());
+        let standing = Standing { phase, sources: Vec::clone(&self.sources.load()), now_millis };
         report(&self.load().table, standing, now())
     }
 

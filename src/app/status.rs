@@ -2,6 +2,8 @@
 
 mod ends;
 mod leaving;
+mod pools;
+mod report;
 mod stop_timeout;
 mod uninspected;
 
@@ -10,138 +12,24 @@ use std::time::{Duration, Instant};
 
 use domain::container::{Container, Reach};
 use domain::model_name::ModelName;
-use domain::table::{Discovering, Entry, Ready, Resolution, RoutingTable, State, Stopping, Waiting, Warning};
+use domain::table::{Claim, Discovering, Entry, Ready, Resolution, RoutingTable, State, Stopping, Waiting, Warning};
 use ports::upstream::ListModelsError;
+pub use report::{ContainerLine, ModelLine, Phase, Report, Severity, SourceLine, Standing};
 
 /// From how long on a health check is worth a word: it runs again and again, beside the requests.
 const SLOW_HEALTH_CHECK: Duration = Duration::from_secs(2);
 /// How much of a health check's output is repeated, in characters.
 const OUTPUT_CHARS: usize = 300;
 
-/// What is said where every container was seen, and none is for us.
-const NO_CONTAINER: &str = "No container carries the label inference.enable=true.";
-
-/// How the proxy stands, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// The proxy's version.
-    pub version: String,
-    /// Where the proxy is between start and stop.
-    pub phase: Phase,
-    /// Where backends are discovered from.
-    pub sources: Vec<SourceLine>,
-    /// What is served, by name.
-    pub models: Vec<ModelLine>,
-    /// Every container that opted in, and every backend that still has requests.
-    pub containers: Vec<ContainerLine>,
-}
-
-/// Where the proxy is between start and stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// The containers that there are have not all been listed and asked yet.
-    Starting,
-    /// It serves.
-    Ready,
-    /// It was told to stop.
-    Stopping,
-}
-
-/// Whether something needs a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Out of service on purpose: it was stopped, or is not for this proxy.
-    Off,
-    /// As it should be.
-    Good,
-    /// Not in service, and nobody need do anything.
-    Waiting,
-    /// It will not serve until somebody does something.
-    Wrong,
-}
-
-/// One source of backends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceLine {
-    /// What log lines call it.
-    pub name: String,
-    /// Why it is out of sight; `None` while it is seen, and before anything was heard of it.
-    pub lost: Option<String>,
-}
-
-/// One model and who serves it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelLine {
-    /// The model.
-    pub model: String,
-    /// The container that serves it.
-    pub container: String,
-    /// Where.
-    pub address: String,
-    /// The requests in flight at that container, of all its models.
-    pub in_flight: usize,
-    /// For how long the container has been in service.
-    pub since: Duration,
-    /// Who would serve it if that container went, the next one first.
-    pub behind: Vec<String>,
-}
-
-/// One container and why it serves or does not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerLine {
-    /// Its name.
-    pub name: String,
-    /// Its id, shortened as people write it.
-    pub id: String,
-    /// Where it is, or was, reached.
-    pub address: Option<String>,
-    /// Whether it needs a person.
-    pub level: Severity,
-    /// One word: `ready`, `starting`, `unhealthy`, ….
-    pub state: String,
-    /// Why.
-    pub line: String,
-    /// What else one should know.
-    pub notes: Vec<String>,
-    /// The requests in flight.
-    pub in_flight: usize,
-    /// For how long it has stood so.
-    pub since: Duration,
-    /// The models that it lists.
-    pub models: Vec<String>,
-}
-
-/// What the table does not know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// Where the proxy is between start and stop.
-    pub phase: Phase,
-    /// Where backends are discovered from.
-    pub sources: Vec<SourceLine>,
-}
-
-impl Report {
-    /// Whether nothing needs a person.
-    pub fn is_well(&self) -> bool {
-        self.phase == Phase::Ready
-            && self.sources.iter().all(|source| source.lost.is_none())
-            && self.containers.iter().all(|container| container.level != Severity::Wrong)
-    }
-
-    /// Why no container is listed. Where they were not all seen, that there is none would be a guess.
-    pub fn no_container(&self) -> &'static str {
-        match self.phase == Phase::Starting || self.sources.iter().any(|source| source.lost.is_some()) {
-            true => "No container has been seen yet.",
-            false => NO_CONTAINER,
-        }
-    }
-}
-
 /// The report on this version of the table.
 pub fn report<L>(table: &RoutingTable<L>, standing: Standing, now: Instant) -> Report {
     let shown = |entry: &&Entry<L>| !matches!(&entry.state, State::Ended(ended) if ended.removed);
-    let mut containers: Vec<_> =
-        table.entries().map(|(_, entry)| entry).filter(shown).map(|entry| container_line(table, entry, now)).collect();
+    let mut containers: Vec<_> = table
+        .entries()
+        .map(|(_, entry)| entry)
+        .filter(shown)
+        .map(|entry| container_line(table, entry, (now, standing.now_millis)))
+        .collect();
     containers.extend(table.uninspected().filter_map(|one| uninspected::line(table, one)));
     for draining in table.draining() {
         leaving::add(&mut containers, draining, now);
@@ -158,28 +46,32 @@ pub fn report<L>(table: &RoutingTable<L>, standing: Standing, now: Instant) -> R
 }
 
 fn model_lines<L>(table: &RoutingTable<L>, now: Instant) -> Vec<ModelLine> {
-    let line = |claim: &domain::table::Claim<L>, model: &ModelName| {
+    let line = |claim: &Claim<L>, model: &ModelName| {
         let backend = &claim.backend;
-        let behind = match table.resolve(model.as_str()) {
-            Resolution::Claimed(claims) => claims.iter().skip(1).map(|claim| claim.backend.name.to_string()).collect(),
-            Resolution::Draining | Resolution::Unavailable | Resolution::Unknown => Vec::new(),
+        let (replicas, behind) = match table.resolve(model.as_str()) {
+            Resolution::Claimed(claims) => pools::others(claims),
+            Resolution::Draining | Resolution::Unavailable | Resolution::Unknown => (&[] as _, &[] as _),
         };
+        let names = |claims: &[Claim<L>]| claims.iter().map(|claim| claim.backend.name.to_string()).collect();
+        let others = replicas.iter().map(|claim| claim.backend.gate.in_flight()).sum::<usize>();
         let since = table.entry(&backend.container).map(|entry| entry.since);
         ModelLine {
             model: model.to_string(),
             container: backend.name.to_string(),
             address: backend.address.to_string(),
-            in_flight: backend.gate.in_flight(),
+            in_flight: backend.gate.in_flight() + others,
             since: since.map(|since| now.saturating_duration_since(since)).unwrap_or_default(),
-            behind,
+            replicas: names(replicas),
+            behind: names(behind),
         }
     };
     table.models().into_iter().map(|(claim, offered)| line(claim, &offered.name)).collect()
 }
 
-fn container_line<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> ContainerLine {
+fn container_line<L>(table: &RoutingTable<L>, entry: &Entry<L>, at: (Instant, u64)) -> ContainerLine {
+    let (now, _) = at;
     let container = &entry.container;
-    let (level, state, line) = match why(table, entry, now) {
+    let (level, state, line) = match why(table, entry, at) {
         (Severity::Waiting | Severity::Wrong, state, line) if entry.is_foreign() => (Severity::Off, state, line),
         own => own,
     };
@@ -206,10 +98,20 @@ fn container_line<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) ->
 }
 
 /// Why the container serves or does not: how grave, one word, one sentence.
-fn why<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> (Severity, &'static str, String) {
+fn why<L>(
+    table: &RoutingTable<L>,
+    entry: &Entry<L>,
+    (now, now_millis): (Instant, u64),
+) -> (Severity, &'static str, String) {
     let container = &entry.container;
     match &entry.state {
-        State::Ready(ready) => ends::judged(entry, serving(table, ready), now),
+        State::Ready(ready) => match pools::ejected(ready, now_millis) {
+            Some(line) => (Severity::Wrong, "ejected", line),
+            None => {
+                let (level, state, line) = serving(table, ready);
+                ends::judged(entry, (level, state, line + &pools::place(table, ready)), now)
+            }
+        },
         State::Discovering(discovering) => ends::judged(entry, asked(container, discovering), now),
         State::Stopping(Stopping { reason, readmit_at, .. }) => {
             let left = readmit_at.saturating_duration_since(now);
@@ -244,7 +146,7 @@ fn serving<L>(table: &RoutingTable<L>, ready: &Ready<L>) -> (Severity, &'static 
 /// The name of the container that serves this model in place of the one that lists it.
 fn displaced_by<L>(table: &RoutingTable<L>, ready: &Ready<L>, model: &ModelName) -> Option<String> {
     match table.resolve(model.as_str()) {
-        Resolution::Claimed([first, ..]) if first.backend.registration != ready.backend.registration => {
+        Resolution::Claimed([first, ..]) if first.backend.replica.pool.id != ready.backend.replica.pool.id => {
             Some(first.backend.name.to_string())
         }
         _ => None,

@@ -132,6 +132,16 @@ async fn a_request_that_a_member_declines_goes_to_another_and_who_always_decline
         assert!(asked.iter().all(|request| request.body == MODEL.as_bytes()));
         if declines == UNAVAILABLE {
             assert_eq!(asked.len(), EJECT_AFTER_FAILURES as usize, "it is ejected then");
+            let report = stage.shared.report();
+            let lines: Vec<_> =
+                report.containers.iter().map(|line| (line.name.as_str(), line.state.as_str())).collect();
+            assert_eq!(lines, [("b0", "ejected"), ("b1", "ready"), ("b2", "ready")]);
+            assert!(!report.is_well() && report.containers[0].line.contains("of other replicas do not"));
+            assert!(report.containers[1].line.contains("one of 3 replicas (all)"), "{}", report.containers[1].line);
+            assert_eq!(
+                (report.models.len(), report.models[0].replicas.len(), report.models[0].behind.len()),
+                (1, 2, 0)
+            );
         }
     }
 }

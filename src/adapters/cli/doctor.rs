@@ -106,7 +106,7 @@ fn check_proxy(settings: &Settings, findings: &mut Findings) -> Option<Report> {
 
 /// Judges the containers without a proxy, up to the point where it would list their models.
 fn print_containers(table: &RoutingTable<()>, findings: &mut Findings) {
-    let report = report(table, Standing { phase: Phase::Ready, sources: Vec::new() }, Instant::now());
+    let report = report(table, Standing { phase: Phase::Ready, sources: Vec::new(), now_millis: 0 }, Instant::now());
     findings.is_well &= report.is_well();
     let mut lines = vec![findings.style.dim("Without the status of a proxy, this is what its sources show:")];
     match report.containers.is_empty() {

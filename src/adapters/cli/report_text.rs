@@ -93,7 +93,7 @@ fn models(report: &Report, style: Style, lines: &mut Vec<String>) {
     };
     let mut rows = vec![["MODEL", "SERVED BY", "SINCE"].map(str::to_owned)];
     rows.extend(report.models.iter().map(|line| {
-        let served_by = format!("{}{}", clean(&line.container), behind(line));
+        let served_by = format!("{}{}", clean(&line.served_by()), behind(line));
         [clean(&line.model), served_by, span(line.since)]
     }));
     let width = |column: usize| {
@@ -159,6 +159,7 @@ mod tests {
             address: "127.0.0.1:1".into(),
             in_flight: 0,
             since: Duration::from_secs(5),
+            replicas: Vec::new(),
             behind: behind.iter().map(|name| (*name).to_owned()).collect(),
         }
     }

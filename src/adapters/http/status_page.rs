@@ -97,7 +97,7 @@ fn models(out: &mut String, models: &[ModelLine]) -> fmt::Result {
             out,
             "<tr><td class=name data-k=Model>{}<td data-k='Served by'>{}",
             Text(&line.model),
-            Text(&line.container)
+            Text(&line.served_by())
         )?;
         if !line.behind.is_empty() {
             write!(out, " <small>then {}</small>", Text(&line.behind.join(", ")))?;
@@ -174,6 +174,7 @@ mod tests {
                 address: name.into(),
                 in_flight: 0,
                 since: std::time::Duration::ZERO,
+                replicas: vec![name.into()],
                 behind: vec![name.into()],
             }],
             containers: vec![ContainerLine {

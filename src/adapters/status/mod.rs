@@ -38,6 +38,8 @@ struct ModelDto {
     in_flight: usize,
     #[serde(rename = "for_seconds", with = "seconds")]
     since: Duration,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    replicas: Vec<String>,
     behind: Vec<String>,
 }
 
