@@ -12,6 +12,7 @@ use app::activity::ActivityBook;
 use app::settings::{MAX_CONNECTIONS, Settings};
 use app::shutdown;
 use domain::backend_url::BackendUrl;
+use domain::pool::Replicas;
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 use lw_inference_proxy::adapters::cli::{self, descriptors};
@@ -95,13 +96,16 @@ pub struct Demo {
 
 impl Demo {
     /// Starts the sample servers on free local ports, and makes them the only backends of the settings.
-    pub async fn start(settings: &mut Settings) -> Result<Self, Box<dyn Error>> {
+    pub async fn start(settings: &mut Settings, replicas: usize) -> Result<Self, Box<dyn Error>> {
         let demo = Self { servers: TaskTracker::new(), stop: CancellationToken::new() };
         settings.docker = false;
         settings.backends.clear();
         settings.drain_timeout = settings.drain_timeout.min(DEMO_DRAIN);
         settings.log_filter.get_or_insert_with(|| "warn".to_owned());
-        for model in DEMO_MODELS {
+        if replicas > 1 {
+            settings.replicas = Replicas::All;
+        }
+        for model in DEMO_MODELS.into_iter().flat_map(|model| std::iter::repeat_n(model, replicas)) {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let sample = Sample::bind(address, vec![model.to_owned()]).await?;
             let url = format!("http://{}/v1", sample.address()?);

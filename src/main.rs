@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             Ok(adapters) => on_runtime(async move { doctor::doctor(&settings, &adapters.sources, style).await }),
             Err(error) => usage_error(&*error),
         },
-        Task::Demo => on_runtime(demo(settings, style)),
+        Task::Demo { replicas } => on_runtime(demo(settings, usize::from(replicas), style)),
         Task::Sample { port, models } => on_runtime(async move {
             let failure =
                 |error| format!("the sample server cannot run on port {port}: {error}; choose another with --port");
@@ -112,10 +112,10 @@ async fn serve(settings: Settings, adapters: Adapters) -> ExitCode {
 }
 
 /// Runs the proxy in front of sample servers, which need neither Docker nor a GPU.
-async fn demo(mut settings: Settings, style: Style) -> ExitCode {
-    let lines = Arc::new(DemoLines::new(settings.port, Demo::models(), style));
+async fn demo(mut settings: Settings, replicas: usize, style: Style) -> ExitCode {
+    let lines = Arc::new(DemoLines::new(settings.port, Demo::models(), replicas, style));
     let result = async {
-        let demo = Demo::start(&mut settings).await?;
+        let demo = Demo::start(&mut settings, replicas).await?;
         logging::start(&settings)?;
         let adapters = build_adapters(&settings)?;
         run(settings, adapters, lines).await?;

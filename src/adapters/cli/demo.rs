@@ -16,14 +16,19 @@ const PATH_CHARS: usize = 80;
 pub struct DemoLines {
     port: u16,
     models: Vec<String>,
+    replicas: usize,
     style: Style,
     greeted: AtomicBool,
 }
 
 impl DemoLines {
-    /// Creates the output for a proxy on this port, with one sample server for each model.
-    pub fn new(port: u16, models: Vec<String>, style: Style) -> Self {
-        Self { port, models, style, greeted: AtomicBool::new(false) }
+    /// Creates the output for a proxy on this port, with so many sample servers for each model.
+    pub fn new(port: u16, models: Vec<String>, replicas: usize, style: Style) -> Self {
+        Self { port, models, replicas, style, greeted: AtomicBool::new(false) }
+    }
+
+    fn servers(&self) -> usize {
+        self.models.len() * self.replicas
     }
 
     /// Returns the commands to try. No line is indented, as a Python prompt requires, or wider than a terminal.
@@ -51,7 +56,7 @@ impl DemoLines {
              {}\n{url}/status\n\n\
              Requests are printed below. Ctrl-C stops everything.\n",
             head(&format!("The proxy runs at {url}")),
-            self.models.len(),
+            self.servers(),
             self.models.join(", "),
             head("The models:"),
             head("A streamed response:"),
@@ -75,7 +80,7 @@ impl Telemetry for DemoLines {
     fn table_changed(&self, _: &TableChange) {}
 
     fn backends_active(&self, count: usize) {
-        if count >= self.models.len() && !self.greeted.swap(true, Ordering::AcqRel) {
+        if count >= self.servers() && !self.greeted.swap(true, Ordering::AcqRel) {
             let _ = out::print(&format!("{}\n", self.greeting()));
         }
     }

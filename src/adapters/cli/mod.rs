@@ -41,8 +41,12 @@ pub enum Task {
     Status,
     /// Check engine, proxy and containers; exit code 1 if anything needs attention
     Doctor,
-    /// Run the proxy in front of two sample servers: no Docker, no GPU
-    Demo,
+    /// Run the proxy in front of sample servers: no Docker, no GPU
+    Demo {
+        /// Servers for each model, which share its requests
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+        replicas: u8,
+    },
     /// Run one sample server, which returns canned responses
     Sample {
         /// Port to listen on, on all addresses
