@@ -4,7 +4,7 @@
 #   make docker                                   also where none can: see deploy/build-image.sh
 #
 # It builds with the classic builder and with BuildKit, for amd64 and arm64 (each compiles for itself).
-ARG BUILDER=rust:1-slim-trixie
+ARG BUILDER=rust:1.95-slim-trixie
 
 FROM ${BUILDER} AS build
 # The allocator's own build needs make, which slim images lack.

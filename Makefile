@@ -5,9 +5,9 @@ SHELL := bash
 
 IMAGE ?= lw-inference-proxy:latest
 # The image that the Dockerfile compiles in. Where it is not to be had, the binary is compiled outside.
-BUILDER ?= rust:1-slim-trixie
+BUILDER ?= rust:1.95-slim-trixie
 
-.PHONY: help build run demo test scale soak storm bench bench-count fuzz venv llama mock docker compose fmt lint doc deny clean
+.PHONY: help build run demo test scale soak storm bench bench-count fuzz venv llama mock docker compose fmt lint doc deny unused dev clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -73,6 +73,12 @@ lint: ## What CI refuses: unformatted code and every warning
 
 doc: ## The documentation of the code, without a warning
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+unused: ## Find dependencies that nothing uses; needs cargo-machete
+	cargo machete
+
+dev: ## The demo, started again when the code changes; needs watchexec
+	watchexec --restart --watch src --watch crates --watch Cargo.toml -- cargo run --locked --bin lw-inference-proxy -- demo
 
 deny: ## Check licences and faults of dependencies; needs cargo-deny
 	cargo deny --workspace check

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 image=${1:-lw-inference-proxy:latest}
-builder=${2:-rust:1-slim-trixie}
+builder=${2:-rust:1.95-slim-trixie}
 more=("${@:3}")
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)

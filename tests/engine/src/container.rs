@@ -140,22 +140,25 @@ impl MockContainer {
 
     /// What it has counted.
     pub async fn stats(&self) -> Stats {
-        let answer = self.get("/stats").await;
-        let said = answer.unwrap_or_else(|why| panic!("stats of {}: {why}", self.name)).json();
+        self.try_stats().await.unwrap_or_else(|why| panic!("stats of {}: {why}", self.name))
+    }
+
+    async fn try_stats(&self) -> reqwest::Result<Stats> {
+        let said = self.get("/stats").await?.json();
         let count = |name: &str| said[name].as_u64().unwrap_or_else(|| panic!("{name} in {said}"));
-        Stats {
+        Ok(Stats {
             requests: count("requests"),
             finished: count("finished"),
             aborted: count("aborted"),
             in_flight: count("in_flight"),
             connections: count("connections"),
-        }
+        })
     }
 
-    /// Waits until what it has counted satisfies `enough`.
+    /// Waits until what it has counted satisfies `enough`. Its server may still have to begin.
     pub async fn until_stats(&self, what: &str, enough: impl Fn(Stats) -> bool) -> Stats {
         until(&format!("{}: {what}", self.name), BOUND, async || {
-            Some(self.stats().await).filter(|stats| enough(*stats))
+            self.try_stats().await.ok().filter(|stats| enough(*stats))
         })
         .await
     }
