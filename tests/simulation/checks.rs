@@ -1,9 +1,11 @@
 //! What must hold after every step, and what must hold when nothing happens any more.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use domain::backend::Registration;
-use domain::table::{Draining, Resolution, State};
+use domain::pool::{Pool, PoolId, Replicas};
+use domain::table::{Claim, Draining, Resolution, State};
 
 use super::engine::{Engine, MODELS};
 use super::proxy::{DRAIN, Proxy, READMIT};
@@ -36,7 +38,11 @@ fn claims_are_those_of_ready_backends(proxy: &Proxy) {
     for model in MODELS {
         let Resolution::Claimed(claims) = table.resolve(model) else { continue };
         claimed += claims.len();
-        assert!(!claims.is_empty() && claims.windows(2).all(|pair| pair[0].order > pair[1].order), "order of {model}");
+        let rank = |claim: &Claim<()>| (claim.backend.replica.pool.order, claim.order);
+        assert!(
+            !claims.is_empty() && claims.windows(2).all(|pair| rank(&pair[0]) > rank(&pair[1])),
+            "order of {model}"
+        );
         for claim in claims {
             let ready = table.registered(claim.backend.registration).expect("a claim of a backend out of service");
             assert!(!claim.backend.gate.is_closed(), "a claim of a closed gate");
@@ -44,6 +50,7 @@ fn claims_are_those_of_ready_backends(proxy: &Proxy) {
             assert!(ready.models.iter().any(|offered| offered.name == claim.model), "a claim to what it does not list");
         }
     }
+    pools_are_those_of_their_members(proxy);
     let ready = table.entries().filter_map(|(_, entry)| match &entry.state {
         State::Ready(ready) => Some(ready.models.len()),
         State::Waiting(_) | State::Discovering(_) | State::Stopping(_) | State::Ended(_) => None,
@@ -55,6 +62,19 @@ fn claims_are_those_of_ready_backends(proxy: &Proxy) {
     assert!(models.windows(2).all(|pair| pair[0] < pair[1]), "sorted, each once");
     let served = MODELS.iter().filter(|model| matches!(table.resolve(model), Resolution::Claimed(_))).count();
     assert_eq!(models.len(), served);
+}
+
+/// One pool for each name, as old as its first member.
+fn pools_are_those_of_their_members(proxy: &Proxy) {
+    let mut pools: HashMap<PoolId, Arc<Pool>> = HashMap::new();
+    for (id, entry) in proxy.table.entries() {
+        let State::Ready(ready) = &entry.state else { continue };
+        let pool = &ready.backend.replica.pool;
+        assert_eq!(pool.id, PoolId::of(&entry.container, Replicas::Service), "{id}");
+        assert!(pool.order <= ready.order, "{id} joined before its pool was there");
+        let known = pools.entry(pool.id.clone()).or_insert_with(|| Arc::clone(pool));
+        assert!(Arc::ptr_eq(known, pool), "two pools are called {}", pool.id);
+    }
 }
 
 fn ready_is_what_was_told(proxy: &Proxy) {

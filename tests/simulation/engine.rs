@@ -141,7 +141,12 @@ impl Engine {
             name: name.into(),
             started_at: EngineTime(0),
             condition: Condition::NotRunning,
-            labels: Ok(InferenceLabels::default()),
+            labels: Ok(InferenceLabels {
+                weight: 1 + dice.up_to(3) as u16,
+                priority: dice.up_to(2) as u8,
+                max_requests: dice.one_in(3).then_some(2),
+                ..InferenceLabels::default()
+            }),
             reach: Reach::Nowhere(Unreachable { theirs: Vec::new(), ours: Vec::new(), other_project: None }),
             stop_signal: Signal::TERM,
             stop_timeout: Some(Duration::from_secs(10)),
@@ -150,7 +155,7 @@ impl Engine {
             restarts: 0,
             last_end: None,
             origin: None,
-            service: None,
+            service: (!dice.one_in(3)).then(|| format!("pool-{}", dice.up_to(2)).into()),
         };
         let source = SourceId(dice.up_to(2) as u8);
         self.containers.insert(id.clone(), Truth { container, models: models(dice), source });

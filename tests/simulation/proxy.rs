@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::backend::{Backend, Registration};
+use domain::balance::{Choice, Policy, choose};
 use domain::container::{Condition, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, Reach};
 use domain::drain::DrainPolicy;
 use domain::gate::Closed;
@@ -268,10 +269,22 @@ impl Proxy {
             }
         }
         let model = MODELS[dice.place(MODELS.len()).unwrap()];
-        if let Resolution::Claimed(claims) = self.table.resolve(model) {
-            let backend = Arc::clone(&claims[0].backend);
-            assert!(backend.gate.try_enter(), "a claimed backend of the present table refuses a request");
-            self.in_flight.push(backend);
+        let Resolution::Claimed(claims) = self.table.resolve(model) else { return };
+        let members = &claims[..domain::table::members(claims)];
+        let states: Vec<_> = members
+            .iter()
+            .map(|claim| claim.backend.replica.member(claim.backend.gate.in_flight(), true, self.now, 1))
+            .collect();
+        let key = dice.one_in(2).then(|| dice.up_to(1000));
+        match choose(&states, Policy::PrefixAffinity, key, dice.up_to(1000)) {
+            None => assert!(states.iter().all(|member| !member.has_room), "a member with room is passed over"),
+            Some(Choice { index, .. }) => {
+                let lowest = states.iter().filter(|member| member.has_room).map(|member| member.tier).min();
+                assert!(states[index].has_room && Some(states[index].tier) == lowest, "a member of a later tier");
+                let backend = Arc::clone(&members[index].backend);
+                assert!(backend.gate.try_enter(), "a claimed backend of the present table refuses a request");
+                self.in_flight.push(backend);
+            }
         }
     }
 
