@@ -251,7 +251,7 @@ fn notes<L>(table: &RoutingTable<L>, entry: &Entry<L>, now: Instant) -> Vec<Stri
 /// Whether what the operator was told stands beside the line that says why, rather than in it.
 fn is_note(warning: &Warning) -> bool {
     match warning {
-        Warning::BadModelName(_) | Warning::TooManyModels(_) | Warning::TakenBack => true,
+        Warning::BadModelName(_) | Warning::TooManyModels(_) | Warning::Readmitted => true,
         Warning::NoHealthcheck
         | Warning::OtherProject(_)
         | Warning::NotHealthy(_)

@@ -92,7 +92,7 @@ impl TransitionLog {
                 let source = sources.get(usize::from(source.0)).map_or("", |source| source.name());
                 warn!(source, reason, "containers are out of sight; the table stays as it is, trying again");
             }
-            Transition::SourceSeen(source, containers) => {
+            Transition::SourceSynced(source, containers) => {
                 let source = sources.get(usize::from(source.0)).map_or("", |source| source.name());
                 // Whoever starts the proxy for the first time has none.
                 let hint = (*containers == 0).then_some("label your inference servers inference.enable=true");

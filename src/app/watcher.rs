@@ -211,7 +211,7 @@ impl Watcher {
             Transition::SourceLost(source, reason) => {
                 self.set_source_state(source, SourceState::Disconnected, Some(&reason))
             }
-            Transition::SourceSeen(source, _) => self.set_source_state(source, SourceState::Synced, None),
+            Transition::SourceSynced(source, _) => self.set_source_state(source, SourceState::Synced, None),
             Transition::Resume(_)
             | Transition::Registered(..)
             | Transition::ModelsChanged { .. }

@@ -11,7 +11,7 @@ use super::labels::BasePath;
 use super::model_name::ModelName;
 use super::pool::Replica;
 
-/// The number of a registration, unique for the life of the process and growing.
+/// The number of a registration, unique in the process and growing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Registration(pub u64);
 
@@ -32,11 +32,11 @@ pub struct OfferedModel {
 
 /// One registration of a container as a backend.
 ///
-/// It is a container, a start of it, and a registration; never an address. Whatever returns is a new backend, with a new
-/// gate and a new link. `L` is what the application needs to reach it; the domain never looks inside.
-#[derive(Debug)]
+/// Its identity is a container, a run of it, and a registration; never an address. A container that returns is a new
+/// backend, with a new gate and a new link. `L` is the application's link to the server, which is opaque to the domain.
+#[derive(Debug, Clone)]
 pub struct Backend<L> {
-    /// Which registration this is.
+    /// The registration.
     pub registration: Registration,
     /// The container.
     pub container: ContainerId,
@@ -44,22 +44,22 @@ pub struct Backend<L> {
     pub name: Arc<str>,
     /// The run of the container.
     pub started_at: EngineTime,
-    /// Where its server listens.
+    /// The address that its server listens on.
     pub address: SocketAddr,
     /// The prefix of its API.
     pub base_path: BasePath,
-    /// How it is spoken to, where a URL says so. `None`: plain HTTP, with the `Host` that clients send.
+    /// The scheme and authority, if the backend is named by a URL. `None`: plain HTTP, with the `Host` that clients send.
     pub origin: Option<Arc<Origin>>,
-    /// Counts its requests in flight.
+    /// The gate that counts its requests in flight.
     pub gate: Arc<Gate>,
-    /// The application's way to it.
+    /// The application's link to it.
     pub link: Arc<L>,
     /// Its place among the replicas of its models.
     pub replica: Replica,
 }
 
 impl<L> Backend<L> {
-    /// The scheme of its URL.
+    /// Returns the scheme of its URL.
     pub fn scheme(&self) -> &'static str {
         self.origin.as_ref().map_or("http", |origin| origin.scheme())
     }

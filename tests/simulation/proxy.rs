@@ -126,7 +126,7 @@ impl Proxy {
                 assert_eq!(backend.gate.in_flight(), 0, "removed with requests in flight");
             }
             Transition::Warn { container, warning, .. } => {
-                if warning == domain::table::Warning::TakenBack {
+                if warning == domain::table::Warning::Readmitted {
                     self.taken_back.insert(container);
                 }
             }
@@ -136,7 +136,7 @@ impl Proxy {
             | Transition::ListsAgain { .. }
             | Transition::TookOver { .. }
             | Transition::SourceLost(..)
-            | Transition::SourceSeen(..) => {}
+            | Transition::SourceSynced(..) => {}
         }
     }
 

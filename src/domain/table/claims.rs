@@ -1,54 +1,49 @@
-//! Claims: a backend's right to a model's name. The pool whose first member turned healthy last serves; the claims of
-//! other pools wait behind it.
+//! Claims of backends to models. The pool whose first member turned healthy last serves; the claims of other pools wait
+//! behind it.
 
 use std::sync::Arc;
 
-use super::entry::{Ended, State, Stopping, Waiting};
+use super::entry::State;
 use super::event::Transition;
 use super::{Entry, RoutingTable, Transitions};
 use crate::backend::{Backend, OfferedModel};
 use crate::container::ContainerId;
 use crate::model_name::ModelName;
 
-/// A backend's right to a model.
-#[derive(Debug)]
+/// The claim of a backend to a model.
+#[derive(Debug, Clone)]
 pub struct Claim<L> {
     /// The backend.
     pub backend: Arc<Backend<L>>,
-    /// The model, as the backend calls it.
+    /// The model.
     pub model: ModelName,
-    /// Its place among those that turned healthy. The highest of a pool comes first.
+    /// The backend's rank among those that turned healthy. The highest of a pool comes first.
     pub order: u64,
 }
 
-impl<L> Clone for Claim<L> {
-    fn clone(&self) -> Self {
-        Self { backend: Arc::clone(&self.backend), model: self.model.clone(), order: self.order }
-    }
-}
-
 impl<L> Claim<L> {
-    /// Orders the claims to one model, the highest first. Members of a pool stand together: no two pools have one order.
+    /// Returns the rank among the claims to one model, the highest first. Members of a pool are adjacent: no two pools
+    /// have the same order.
     fn rank(&self) -> (u64, u64) {
         (self.backend.replica.pool.order, self.order)
     }
 }
 
-/// What a model's name comes to.
+/// The result of resolving a model's name.
 #[derive(Debug)]
 pub enum Resolution<'a, L> {
-    /// These backends claim it, the members of the pool that serves it first, see [`super::members`]. Never empty.
+    /// The backends that claim it, first the members of the pool that serves it (see [`super::members`]). Never empty.
     Claimed(&'a [Claim<L>]),
-    /// Its backend is going.
+    /// Its backend is draining.
     Draining,
-    /// A container that has served it exists, and is not ready.
+    /// A container that has served it exists and is not ready.
     Unavailable,
-    /// Nobody serves it.
+    /// No container serves it.
     Unknown,
 }
 
 impl<L> RoutingTable<L> {
-    /// Finds who serves a model. Costs the same however many models there are.
+    /// Resolves a model, in time that does not depend on the number of models.
     pub fn resolve(&self, model: &str) -> Resolution<'_, L> {
         match self.claims.get(model) {
             Some(claims) => Resolution::Claimed(claims),
@@ -56,39 +51,59 @@ impl<L> RoutingTable<L> {
         }
     }
 
-    /// The table's own name for a model, if anybody claims it.
+    /// Returns the table's own copy of a model's name, if a backend claims it.
     pub fn claimed_name(&self, model: &str) -> Option<&ModelName> {
         self.claims.get_key_value(model).map(|(name, _)| name)
     }
 
-    /// Why a model that nobody claims is absent: the most hopeful of what its containers say.
+    /// Resolves a model without claims by the state of the containers that have served it.
     fn absent(&self, model: &str) -> Resolution<'_, L> {
         let containers = self.served.get(model).map_or(&[] as &[ContainerId], Vec::as_slice);
-        let mut draining = false;
-        for entry in containers.iter().filter_map(|id| self.entries.get(id)) {
-            match &entry.state {
-                State::Waiting(
-                    Waiting::Starting
-                    | Waiting::Restarting
-                    | Waiting::Unhealthy
-                    | Waiting::Unresponsive
-                    | Waiting::Paused
-                    | Waiting::OutOfMemory
-                    | Waiting::LeftNetwork
-                    | Waiting::NoAddress(_),
-                )
-                | State::Discovering(_)
-                | State::Ended(Ended { expected_until: Some(_), .. }) => return Resolution::Unavailable,
-                State::Stopping(Stopping { .. }) => draining = true,
-                State::Waiting(Waiting::NoHealthcheck | Waiting::BadLabel(_) | Waiting::TooMany)
-                | State::Ended(_)
-                | State::Ready(_) => {}
-            }
+        let mut states = containers.iter().filter_map(|id| Some(&self.entries.get(id)?.state));
+        if states.clone().any(State::may_return) {
+            Resolution::Unavailable
+        } else if states.any(|state| matches!(state, State::Stopping(_))) {
+            Resolution::Draining
+        } else {
+            Resolution::Unknown
         }
-        if draining { Resolution::Draining } else { Resolution::Unknown }
     }
 
-    /// Adds the claims of a backend. The caller has seen to it that there is room.
+    /// Returns the description of a model by the backend that serves it.
+    pub fn offered(&self, model: &str) -> Option<&OfferedModel> {
+        let claim = self.claims.get(model)?.first()?;
+        match self.entries.get(&claim.backend.container) {
+            Some(Entry { state: State::Ready(ready), .. }) => ready.models.iter().find(|m| m.name == claim.model),
+            _ => None,
+        }
+    }
+
+    /// Remembers the models that a container serves or is expected to serve.
+    pub(super) fn remember(&mut self, id: &ContainerId, models: Arc<[ModelName]>) {
+        self.forget(id);
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        for model in models.iter() {
+            self.served.entry(model.clone()).or_default().push(id.clone());
+        }
+        entry.served = models;
+    }
+
+    /// Forgets the models that a container has served.
+    pub(super) fn forget(&mut self, id: &ContainerId) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let served = std::mem::replace(&mut entry.served, Arc::from([]));
+        for model in served.iter() {
+            let Some(ids) = self.served.get_mut(model) else { continue };
+            ids.retain(|other| other != id);
+            if ids.is_empty() {
+                self.served.remove(model);
+            }
+        }
+    }
+}
+
+impl<L: Clone> RoutingTable<L> {
+    /// Adds the claims of a backend. The caller has checked that there is room.
     pub(super) fn claim(
         &mut self,
         backend: &Arc<Backend<L>>,
@@ -117,7 +132,7 @@ impl<L> RoutingTable<L> {
         }
     }
 
-    /// Takes the claims of a backend to these models away.
+    /// Removes the claims of a backend to these models.
     pub(super) fn disclaim<'a>(
         &mut self,
         backend: &Arc<Backend<L>>,
@@ -142,38 +157,6 @@ impl<L> RoutingTable<L> {
                     self.claims.insert(model.clone(), left.into());
                 }
             }
-        }
-    }
-
-    /// Remembers that a container serves, or is expected to serve, these models.
-    pub(super) fn remember(&mut self, id: &ContainerId, models: Arc<[ModelName]>) {
-        self.forget(id);
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        for model in models.iter() {
-            self.served.entry(model.clone()).or_default().push(id.clone());
-        }
-        entry.served = models;
-    }
-
-    /// Forgets what a container has served.
-    pub(super) fn forget(&mut self, id: &ContainerId) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        let served = std::mem::replace(&mut entry.served, Arc::from([]));
-        for model in served.iter() {
-            let Some(ids) = self.served.get_mut(model) else { continue };
-            ids.retain(|other| other != id);
-            if ids.is_empty() {
-                self.served.remove(model);
-            }
-        }
-    }
-
-    /// The description of a model by the backend that serves it.
-    pub fn offered(&self, model: &str) -> Option<&OfferedModel> {
-        let claim = self.claims.get(model)?.first()?;
-        match self.entries.get(&claim.backend.container) {
-            Some(Entry { state: State::Ready(ready), .. }) => ready.models.iter().find(|m| m.name == claim.model),
-            _ => None,
         }
     }
 }

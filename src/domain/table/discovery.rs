@@ -1,4 +1,4 @@
-//! What backends answer when they are asked for their models, and what requests find out about them.
+//! The results of discovery and refreshes, and the ejection of backends that cannot be reached.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::entry::{Discovering, KnownModels, Ready, Stale, State, Waiting};
-use super::event::{Generation, Transition, Warning};
+use super::event::Transition;
+use super::ids::Generation;
+use super::warning::Warning;
 use super::{Entry, MAX_CLAIMS, MAX_MODELS_PER_BACKEND, RoutingTable, Transitions};
 use crate::backend::{Backend, OfferedModel, Registration};
 use crate::container::{ContainerId, Reach};
@@ -14,15 +16,15 @@ use crate::drain::LeaveReason;
 use crate::gate::Gate;
 use crate::model_name::{ModelName, unusable};
 
-/// After so many failed connections in a row to a backend in service it is taken out until it answers again. Its own
-/// health check may have stopped running: some engines forget it when they are restarted.
+/// The number of failed connections in a row that eject a backend in service. Its own health check may have stopped
+/// running: some engines forget it when they are restarted.
 const FAILURES_UNTIL_EJECTED: u8 = 2;
 
-/// So many empty lists in a row are the truth: its models were taken away. Fewer may be a server that loads another one.
+/// The number of empty lists in a row that are believed. Fewer may come from a server that loads another model.
 const EMPTY_LISTS_UNTIL_BELIEVED: u8 = 3;
 
-impl<L> RoutingTable<L> {
-    /// A healthy container told its models: it is a backend from here on.
+impl<L: Clone> RoutingTable<L> {
+    /// Registers a backend that has listed its models.
     pub(super) fn discovered(
         &mut self,
         id: &ContainerId,
@@ -35,13 +37,13 @@ impl<L> RoutingTable<L> {
         if models.is_empty() {
             let failure = Arc::from("none of the ids that it lists can be used");
             self.discovery_failed(id, generation, failure, false, now, out);
-            return self.ask_later(id, generation, now);
+            return self.retry_later(id, generation, now);
         }
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
         let &State::Discovering(Discovering { order, .. }) = &entry.state else { return };
         let Reach::At(addresses) = &entry.container.reach else { return };
         if !addresses.contains(address.ip()) {
-            // It lost that address while it was being asked at several.
+            // It lost that address during its discovery.
             return self.discover(id, order, now, out);
         }
         entry.left_out = sorted(left_out);
@@ -51,7 +53,7 @@ impl<L> RoutingTable<L> {
         }
     }
 
-    /// The way to a container that is back in the same run is open: it serves what it listed before, and is asked beside.
+    /// Registers a backend that is back in the same run, with the models that it listed before. They are refreshed at once.
     pub(super) fn resumed(
         &mut self,
         id: &ContainerId,
@@ -66,7 +68,7 @@ impl<L> RoutingTable<L> {
         self.register(id, (address, models, link), order, now, out);
     }
 
-    /// Brings a backend into service, to be asked for its models at once.
+    /// Registers a backend and its claims. Its refresh is due at once.
     fn register(
         &mut self,
         id: &ContainerId,
@@ -110,8 +112,8 @@ impl<L> RoutingTable<L> {
         };
         entry.known = Some(KnownModels { run: backend.started_at, address, models: Arc::clone(&models) });
         entry.set(State::Ready(ready), now);
-        entry.warned.retain(Warning::is_of_the_list);
-        entry.history.came_into_service(entry.container.started_at);
+        entry.warned.retain(Warning::is_about_list);
+        entry.history.entered_service(entry.container.started_at);
         self.remember(id, models.iter().map(|model| model.name.clone()).collect());
         self.lift_deadlines(id, backend.started_at);
         self.succeed(id);
@@ -119,7 +121,8 @@ impl<L> RoutingTable<L> {
         self.claim(&backend, &models, order, out);
     }
 
-    /// A backend in service told its models anew: what is new is claimed, what is gone is given up.
+    /// Takes in the refreshed list of a backend in service: claims the models that are new, and gives up those that are
+    /// gone.
     pub(super) fn refreshed(
         &mut self,
         id: &ContainerId,
@@ -138,13 +141,13 @@ impl<L> RoutingTable<L> {
         ready.empty_lists = if lists_none { ready.empty_lists.saturating_add(1) } else { 0 };
         let believed = ready.models.is_empty() || ready.empty_lists >= EMPTY_LISTS_UNTIL_BELIEVED;
         if models.is_empty() && !(lists_none && believed) {
-            // Ids that cannot be used have a warning of their own.
+            // Invalid ids have a warning of their own.
             if lists_none {
-                self.stale(id, Arc::from("it lists no model"), now, out);
+                self.mark_stale(id, Arc::from("it lists no model"), now, out);
             }
             return;
         }
-        self.lists_again(id, now, out);
+        self.clear_stale(id, now, out);
         let Some(entry) = self.entries.get_mut(id) else { return };
         let State::Ready(ready) = &mut entry.state else { return };
         if *ready.models == *models {
@@ -155,7 +158,7 @@ impl<L> RoutingTable<L> {
         let (backend, order, before) = (Arc::clone(&ready.backend), ready.order, Arc::clone(&ready.models));
         let removed: Vec<_> = missing(&before, &models).iter().map(|model| model.name.clone()).collect();
         let mut added = missing(&models, &before);
-        // What finds no room is not kept either, so that it counts as new once there is room.
+        // A model that finds no room is not kept, so that it counts as new once there is room.
         let over = added.split_off(added.len().min((MAX_CLAIMS + removed.len()).saturating_sub(claim_count)));
         models = missing(&models, &over).into();
         ready.models = Arc::clone(&models);
@@ -169,7 +172,7 @@ impl<L> RoutingTable<L> {
             entry.warned.retain(|warning| *warning != Warning::TableFull);
         }
         if added.is_empty() && removed.is_empty() {
-            return; // only a description changed
+            return; // only a description has changed
         }
         out.push(Transition::ModelsChanged {
             backend: Arc::clone(&backend),
@@ -181,6 +184,7 @@ impl<L> RoutingTable<L> {
         self.claim(&backend, &added, order, out);
     }
 
+    /// Takes in a failure to list the models of a backend.
     pub(super) fn discovery_failed(
         &mut self,
         id: &ContainerId,
@@ -190,46 +194,54 @@ impl<L> RoutingTable<L> {
         now: Instant,
         out: &mut Transitions<L>,
     ) {
-        let refresh_at = now + self.rules.refresh_every;
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
-        match &mut entry.state {
-            State::Discovering(discovering) => {
-                let failed_before = discovering.failure.replace(Arc::clone(&failure)).is_some();
-                let order = discovering.order;
-                // It takes connections and only its list fails: that is no reason to keep out what served in this run.
-                let serves = !looks_dead && failed_before && entry.known_of_this_run().is_some();
-                let elsewhere = looks_dead && entry.has_address_not_asked();
-                self.warn(id, Warning::DiscoveryFailed(failure), out);
-                if serves {
-                    out.push(Transition::Abandon(id.clone()));
-                    self.resume(id, order, now, out);
-                } else if elsewhere {
-                    self.discover(id, order, now, out);
-                }
-            }
-            State::Ready(ready) => {
-                ready.refresh_at = refresh_at;
-                ready.failures = if looks_dead { ready.failures.saturating_add(1) } else { 0 };
-                if ready.failures >= FAILURES_UNTIL_EJECTED {
-                    self.eject(id, LeaveReason::Ejected(failure.to_string()), now, out);
-                } else if !looks_dead {
-                    self.stale(id, failure, now, out);
-                }
-            }
-            State::Waiting(_) | State::Stopping(_) | State::Ended(_) => {}
+        let State::Discovering(discovering) = &mut entry.state else {
+            return self.refresh_failed(id, failure, looks_dead, now, out);
+        };
+        let failed_before = discovering.failure.replace(Arc::clone(&failure)).is_some();
+        let order = discovering.order;
+        // It accepts connections and only its list fails: that is no reason to keep out a run that has served.
+        let serves = !looks_dead && failed_before && entry.known_of_this_run().is_some();
+        let elsewhere = looks_dead && entry.has_untried_address();
+        self.warn(id, Warning::DiscoveryFailed(failure), out);
+        if serves {
+            out.push(Transition::Abandon(id.clone()));
+            self.resume(id, order, now, out);
+        } else if elsewhere {
+            self.discover(id, order, now, out);
         }
     }
 
-    /// A backend in service did not list its models: told once for each reason, and kept until it does.
-    fn stale(&mut self, id: &ContainerId, why: Arc<str>, now: Instant, out: &mut Transitions<L>) {
+    /// Takes in a failure to refresh the models of a backend in service.
+    fn refresh_failed(
+        &mut self,
+        id: &ContainerId,
+        failure: Arc<str>,
+        looks_dead: bool,
+        now: Instant,
+        out: &mut Transitions<L>,
+    ) {
+        let refresh_at = now + self.rules.refresh_every;
+        let Some(Entry { state: State::Ready(ready), .. }) = self.entries.get_mut(id) else { return };
+        ready.refresh_at = refresh_at;
+        ready.failures = if looks_dead { ready.failures.saturating_add(1) } else { 0 };
+        if ready.failures >= FAILURES_UNTIL_EJECTED {
+            self.eject(id, LeaveReason::Ejected(failure.to_string()), now, out);
+        } else if !looks_dead {
+            self.mark_stale(id, failure, now, out);
+        }
+    }
+
+    /// Marks the list of a backend in service as out of date. The operator is warned once for each reason.
+    fn mark_stale(&mut self, id: &ContainerId, why: Arc<str>, now: Instant, out: &mut Transitions<L>) {
         let Some(Entry { state: State::Ready(ready), .. }) = self.entries.get_mut(id) else { return };
         let since = ready.stale.as_ref().map_or(now, |stale| stale.since);
         ready.stale = Some(Stale { why: Arc::clone(&why), since });
         self.warn(id, Warning::NotRefreshed(why), out);
     }
 
-    /// It lists them again.
-    fn lists_again(&mut self, id: &ContainerId, now: Instant, out: &mut Transitions<L>) {
+    /// Clears the mark after a list that succeeded.
+    fn clear_stale(&mut self, id: &ContainerId, now: Instant, out: &mut Transitions<L>) {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let State::Ready(ready) = &mut entry.state else { return };
         let Some(stale) = ready.stale.take() else { return };
@@ -238,17 +250,18 @@ impl<L> RoutingTable<L> {
         entry.warned.retain(|warning| !matches!(warning, Warning::NotRefreshed(_)));
     }
 
-    /// The application has its answer and asks no more; what was listed cannot be used, but may be corrected.
-    fn ask_later(&mut self, id: &ContainerId, generation: Generation, now: Instant) {
-        let ask_at = now + self.rules.refresh_every;
+    /// Schedules another discovery of a backend that listed no usable model: the application does not retry after a
+    /// response.
+    fn retry_later(&mut self, id: &ContainerId, generation: Generation, now: Instant) {
+        let retry_at = now + self.rules.refresh_every;
         if let Some(Entry { state: State::Discovering(discovering), .. }) =
             self.entries.get_mut(id).filter(|entry| entry.generation == generation)
         {
-            discovering.ask_at = Some(ask_at);
+            discovering.retry_at = Some(retry_at);
         }
     }
 
-    /// A request found a backend unreachable: the first sign of a death, before the engine knows.
+    /// Ejects a backend that a request could not reach: the first sign of a death, before the engine knows.
     pub(super) fn eject_registration(
         &mut self,
         registration: Registration,
@@ -260,18 +273,18 @@ impl<L> RoutingTable<L> {
         self.eject(&id, LeaveReason::Ejected(why), now, out);
     }
 
-    /// Takes a backend out of service until the engine was asked about it and it has answered again. It keeps its place
-    /// among those that turned healthy.
+    /// Takes a backend out of service until it has listed its models again, and has its container inspected. It keeps its
+    /// rank among those that turned healthy.
     pub(super) fn eject(&mut self, id: &ContainerId, reason: LeaveReason, now: Instant, out: &mut Transitions<L>) {
         let Some(entry) = self.entries.get(id) else { return };
         let State::Ready(Ready { order, .. }) = entry.state else { return };
         out.push(Transition::RefreshContainer(entry.source, id.clone()));
-        self.withdraw(id, reason, now, out);
+        self.leave_service(id, reason, now, out);
         self.discover(id, order, now, out);
     }
 
-    /// The models that may be claimed: valid names, each once, not too many; and the names of those that are too many.
-    /// What is claimed already stays, however the list is ordered.
+    /// Returns the models that may be claimed (valid names, each once, not too many), and the names of those that are too
+    /// many. A model that is claimed already stays, however the list is ordered.
     fn usable(
         &mut self,
         id: &ContainerId,
@@ -284,7 +297,7 @@ impl<L> RoutingTable<L> {
         };
         let claimed = match &entry.state {
             State::Ready(ready) => names(&ready.models),
-            // A backend in eject is asked again: what it served in this run is not to change by the order of its list.
+            // An ejected backend keeps the models that it served in this run, whatever the order of its list.
             State::Discovering(_) => entry.known_of_this_run().map(|known| names(&known.models)).unwrap_or_default(),
             State::Waiting(_) | State::Stopping(_) | State::Ended(_) => HashSet::new(),
         };
@@ -312,7 +325,7 @@ impl<L> RoutingTable<L> {
     }
 }
 
-/// What `of` has and `than` has not, by name.
+/// Returns the models of `of` that `than` lacks, by name.
 fn missing(of: &[OfferedModel], than: &[OfferedModel]) -> Vec<OfferedModel> {
     let than = names(than);
     of.iter().filter(|model| !than.contains(model.name.as_str())).cloned().collect()

@@ -1,79 +1,76 @@
-//! What the table holds of one container.
+//! The table's record of one container.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::event::{Generation, Warning};
 use super::history::History;
+use super::ids::{Generation, SourceId};
+use super::warning::Warning;
 use crate::backend::{Backend, OfferedModel, Registration};
-use crate::container::{Addresses, Container, EngineTime, Unreachable};
+use crate::container::{Addresses, Container, EngineTime, LifecycleEvent, Reach, Unreachable};
 use crate::drain::LeaveReason;
 use crate::labels::LabelError;
 use crate::model_name::ModelName;
 use crate::signal::Signal;
 
-/// How many signals of one run are remembered.
+/// The most signals of one run that are remembered.
 const SIGNALS_REMEMBERED: usize = 16;
 
-/// Which of the proxy's container sources a container comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SourceId(pub u8);
-
 /// One container that opted in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry<L> {
-    /// Where it comes from.
+    /// The source that reports it.
     pub source: SourceId,
-    /// What was last seen of it.
+    /// The last inspection.
     pub container: Arc<Container>,
-    /// Where it stands.
+    /// The state of the container.
     pub state: State<L>,
-    /// Since when it stands there.
+    /// When the state was entered.
     pub since: Instant,
-    /// The models that it has served, or that the container of this name before it has: asked for, they are "not ready"
-    /// rather than "not known".
+    /// The models that it has served, or that the container of this name before it has: requests for them find them "not
+    /// ready" rather than "not known".
     pub served: Arc<[ModelName]>,
-    /// Jobs begun for an earlier generation come to nothing.
+    /// The generation of its jobs.
     pub generation: Generation,
-    /// What became of its earlier runs.
+    /// Its earlier runs.
     pub history: History,
-    /// What the operator was told already, of each kind the last: it is told again only when it changed.
+    /// The last warning of each kind that was emitted. A warning is repeated only when it has changed.
     pub warned: Vec<Warning>,
-    /// The signals of this run that were acted upon.
-    pub signals: ActedUpon,
-    /// What it served last, and where.
+    /// The signals of this run that were handled.
+    pub signals: SeenSignals,
+    /// The last list of its models.
     pub known: Option<KnownModels>,
-    /// The models that it lists and for which there was no room, sorted.
+    /// The models that it lists and that found no room, sorted.
     pub left_out: Arc<[ModelName]>,
 }
 
-/// What a run of a container served last: good enough to serve with at once when the same run returns.
+/// The last list of a run's models: good enough to resume service at once when the same run returns.
 #[derive(Debug, Clone)]
 pub struct KnownModels {
     /// The run.
     pub run: EngineTime,
-    /// Where.
+    /// The address that served them.
     pub address: SocketAddr,
-    /// What it listed.
+    /// The models.
     pub models: Arc<[OfferedModel]>,
 }
 
-/// The last signals that were acted upon, so that one which is told again is known. It is told with the same time.
+/// The last signals that were handled. A signal that is replayed has the same time and is recognized by it.
 #[derive(Debug, Clone, Default)]
-pub struct ActedUpon {
+pub struct SeenSignals {
     last: Vec<(EngineTime, Signal)>,
 }
 
-impl ActedUpon {
-    /// Returns how many are remembered.
+impl SeenSignals {
+    /// Returns the number of signals that are remembered.
     #[allow(clippy::len_without_is_empty, reason = "only a bound is checked by it")]
     pub fn len(&self) -> usize {
         self.last.len()
     }
 
-    /// Notes a signal. Returns false if it was noted before.
-    pub(super) fn note(&mut self, at: EngineTime, signal: Signal) -> bool {
+    /// Remembers a signal. Returns false if it was seen before.
+    pub(super) fn insert(&mut self, at: EngineTime, signal: Signal) -> bool {
         if at == EngineTime::default() {
             return true; // without a time nothing tells two signals apart
         }
@@ -88,30 +85,12 @@ impl ActedUpon {
     }
 }
 
-impl<L> Clone for Entry<L> {
-    fn clone(&self) -> Self {
-        Self {
-            source: self.source,
-            container: Arc::clone(&self.container),
-            state: self.state.clone(),
-            since: self.since,
-            served: Arc::clone(&self.served),
-            generation: self.generation,
-            history: self.history.clone(),
-            warned: self.warned.clone(),
-            signals: self.signals.clone(),
-            known: self.known.clone(),
-            left_out: Arc::clone(&self.left_out),
-        }
-    }
-}
-
-/// Where a container stands.
-#[derive(Debug)]
+/// The state of a container.
+#[derive(Debug, Clone)]
 pub enum State<L> {
-    /// It cannot serve as it is now; the next look may change that.
+    /// It cannot serve as it is now; the next inspection may change that.
     Waiting(Waiting),
-    /// Healthy; it is being asked for its models.
+    /// Healthy; its models are being discovered.
     Discovering(Discovering),
     /// In service.
     Ready(Ready<L>),
@@ -121,98 +100,72 @@ pub enum State<L> {
     Ended(Ended),
 }
 
-impl<L> Clone for State<L> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Waiting(waiting) => Self::Waiting(waiting.clone()),
-            Self::Discovering(discovering) => Self::Discovering(discovering.clone()),
-            Self::Ready(ready) => Self::Ready(ready.clone()),
-            Self::Stopping(stopping) => Self::Stopping(stopping.clone()),
-            Self::Ended(ended) => Self::Ended(ended.clone()),
-        }
-    }
-}
-
-/// Why a container is not in service though it exists.
+/// The reason why a container that exists is not in service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
     /// Its health check has not passed yet.
     Starting,
-    /// Between two runs.
+    /// It is between two runs.
     Restarting,
-    /// It has no health check; there is nothing to go by.
+    /// It has no health check.
     NoHealthcheck,
-    /// A label cannot be read.
+    /// A label is invalid.
     BadLabel(LabelError),
-    /// There is no way to it.
+    /// No network leads to it.
     NoAddress(Unreachable),
-    /// It left a network; what it has left will be seen at the next look.
+    /// It left a network; the next inspection shows which ones remain.
     LeftNetwork,
     /// Its health check fails.
     Unhealthy,
-    /// It does not answer.
+    /// It does not respond.
     Unresponsive,
-    /// It is frozen.
+    /// It is paused.
     Paused,
-    /// A process in it was killed for want of memory; whether it goes on is seen at the next look.
+    /// The kernel killed a process in it for lack of memory; the next inspection shows whether it goes on.
     OutOfMemory,
-    /// There are as many backends as the proxy takes.
+    /// The table is full.
     TooMany,
 }
 
-/// A healthy container that is being asked for its models.
+/// A healthy container whose models are being discovered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovering {
-    /// Its place among those that turned healthy: a later one wins a contested model.
+    /// Its rank among the containers that turned healthy: a later one wins a contested model.
     pub order: u64,
-    /// Where it is asked, in this order.
-    pub asked: Addresses,
-    /// Why the last try failed.
+    /// The addresses that are tried, in this order.
+    pub addresses: Addresses,
+    /// The cause of the last failure.
     pub failure: Option<Arc<str>>,
-    /// When it is asked anew: it has answered, but nothing of what it listed can be used.
-    pub ask_at: Option<Instant>,
+    /// When discovery starts over: the backend responded, but listed no usable model.
+    pub retry_at: Option<Instant>,
 }
 
 /// A container in service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ready<L> {
     /// The registration.
     pub backend: Arc<Backend<L>>,
-    /// What it lists.
+    /// The models that it lists.
     pub models: Arc<[OfferedModel]>,
-    /// Its place among those that turned healthy.
+    /// Its rank among the containers that turned healthy.
     pub order: u64,
-    /// When it is asked for its models again.
+    /// When its models are refreshed.
     pub refresh_at: Instant,
-    /// How often in a row it could not be reached for that.
+    /// The number of refreshes in a row that could not connect.
     pub failures: u8,
-    /// Why its models could not be listed again, while that lasts.
+    /// Since when and why its list is out of date, if it is.
     pub stale: Option<Stale>,
-    /// How often in a row it listed no model.
+    /// The number of empty lists in a row.
     pub empty_lists: u8,
 }
 
-/// What a backend lists is not known any more; what it listed before is served.
+/// A list of models that could not be refreshed. The models that it had before are still served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stale {
-    /// Why, as it was last.
+    /// The last cause.
     pub why: Arc<str>,
-    /// Since when.
+    /// The first failure.
     pub since: Instant,
-}
-
-impl<L> Clone for Ready<L> {
-    fn clone(&self) -> Self {
-        Self {
-            backend: Arc::clone(&self.backend),
-            models: Arc::clone(&self.models),
-            order: self.order,
-            refresh_at: self.refresh_at,
-            failures: self.failures,
-            stale: self.stale.clone(),
-            empty_lists: self.empty_lists,
-        }
-    }
 }
 
 /// A container that was told to stop.
@@ -220,57 +173,117 @@ impl<L> Clone for Ready<L> {
 pub struct Stopping {
     /// What told it.
     pub reason: LeaveReason,
-    /// When it is looked at, if nothing is heard of it.
+    /// When it is inspected if no event has come.
     pub recheck_at: Instant,
-    /// From when on it is taken back, if it is healthy then.
+    /// When it is readmitted, if it is healthy then.
     pub readmit_at: Instant,
 }
 
 /// A container that does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// Whether the container itself is gone, too.
+    /// Whether the container itself is gone.
     pub removed: bool,
     /// Until when its models are "not ready" rather than "not known": it may be restarting, or being recreated.
     pub expected_until: Option<Instant>,
 }
 
 /// A backend out of service that still has requests in flight.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Draining<L> {
     /// The backend.
     pub backend: Arc<Backend<L>>,
-    /// What it served.
+    /// The models that it served.
     pub models: Arc<[ModelName]>,
-    /// Why it went.
+    /// Why it left service.
     pub reason: LeaveReason,
-    /// Since when.
+    /// When it left service.
     pub since: Instant,
-    /// When requests that wait for it are ended.
+    /// When the requests that wait for it fail.
     pub fail_waiting_at: Option<Instant>,
-    /// When all that is still in flight is cut.
+    /// When every request that is still in flight is closed.
     pub force_close_at: Option<Instant>,
 }
 
-impl<L> Clone for Draining<L> {
-    fn clone(&self) -> Self {
-        Self {
-            backend: Arc::clone(&self.backend),
-            models: Arc::clone(&self.models),
-            reason: self.reason.clone(),
-            since: self.since,
-            fail_waiting_at: self.fail_waiting_at,
-            force_close_at: self.force_close_at,
+impl<L> State<L> {
+    /// Returns true if a container in this state may serve again without help from the operator.
+    pub(super) fn may_return(&self) -> bool {
+        match self {
+            Self::Waiting(
+                Waiting::Starting
+                | Waiting::Restarting
+                | Waiting::Unhealthy
+                | Waiting::Unresponsive
+                | Waiting::Paused
+                | Waiting::OutOfMemory
+                | Waiting::LeftNetwork
+                | Waiting::NoAddress(_),
+            )
+            | Self::Discovering(_)
+            | Self::Ended(Ended { expected_until: Some(_), .. }) => true,
+            Self::Waiting(Waiting::NoHealthcheck | Waiting::BadLabel(_) | Waiting::TooMany)
+            | Self::Ended(_)
+            | Self::Stopping(_)
+            | Self::Ready(_) => false,
         }
     }
 }
 
 impl<L> Entry<L> {
-    /// The registration in service, if there is one.
+    /// Returns the registration in service, if there is one.
     pub fn registration(&self) -> Option<Registration> {
         match &self.state {
             State::Ready(ready) => Some(ready.backend.registration),
             State::Waiting(_) | State::Discovering(_) | State::Stopping(_) | State::Ended(_) => None,
         }
+    }
+
+    /// Returns true if it belongs to another Compose project, out of reach, and was never served here.
+    pub fn is_foreign(&self) -> bool {
+        self.container.other_project().is_some() && self.served.is_empty()
+    }
+
+    /// Returns true if it is a static backend, which is named by its URL. Its source reports its health.
+    pub(super) fn is_static(&self) -> bool {
+        self.container.name.contains("://")
+    }
+
+    /// Returns true if its present run has been in service.
+    pub(super) fn has_served(&self) -> bool {
+        self.history.has_served(self.container.started_at)
+    }
+
+    /// Returns true if the event may change a container in this state. One that is stopping or has ended is out of service
+    /// already.
+    pub(super) fn is_affected_by(&self, event: &LifecycleEvent) -> bool {
+        match event {
+            LifecycleEvent::Ended { .. } | LifecycleEvent::Removed | LifecycleEvent::Renamed(_) => true,
+            LifecycleEvent::Signal(_) | LifecycleEvent::OutOfMemory => !matches!(self.state, State::Ended(_)),
+            LifecycleEvent::Paused | LifecycleEvent::Unhealthy | LifecycleEvent::LeftNetwork(_) => {
+                !matches!(self.state, State::Stopping(_) | State::Ended(_))
+            }
+        }
+    }
+
+    /// Returns the last list of the present run's models, if it has served.
+    pub(super) fn known_of_this_run(&self) -> Option<&KnownModels> {
+        let port = self.container.labels.as_ref().ok()?.port;
+        self.known.as_ref().filter(|known| known.run == self.container.started_at && known.address.port() == port)
+    }
+
+    /// Returns true if it has an address that its discovery does not try yet.
+    pub(super) fn has_untried_address(&self) -> bool {
+        match (&self.state, &self.container.reach) {
+            (State::Discovering(discovering), Reach::At(addresses)) => {
+                addresses.iter().any(|ip| !discovering.addresses.contains(ip))
+            }
+            _ => false,
+        }
+    }
+
+    /// Enters another state.
+    pub(super) fn set(&mut self, state: State<L>, now: Instant) {
+        self.state = state;
+        self.since = now;
     }
 }

@@ -1,4 +1,4 @@
-//! Pools come with their first member and go with their last.
+//! The pools of the table: each is created with its first member and removed with its last.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::labels::InferenceLabels;
 use crate::pool::{JOINS_FOR, Load, Pool, PoolId, Replica};
 
 impl<L> RoutingTable<L> {
-    /// Returns the place of a container among its replicas. Its pool is there from now on.
+    /// Adds a container to its pool, and the pool if it is the first member.
     pub(super) fn join(
         &mut self,
         id: &ContainerId,
@@ -40,8 +40,8 @@ impl<L> RoutingTable<L> {
         })
     }
 
-    /// When the first of a pool's containers turned healthy. Those that are still asked for their models count, so that
-    /// it does not depend on who answers first.
+    /// Returns the rank of the container of a pool that turned healthy first. Containers whose models are still being
+    /// discovered count, so that the result does not depend on which responds first.
     fn first_order(&self, pool: &PoolId) -> u64 {
         let order = |entry: &Entry<L>| match entry.state {
             State::Ready(Ready { order, .. }) | State::Discovering(Discovering { order, .. }) => Some(order),
@@ -51,8 +51,8 @@ impl<L> RoutingTable<L> {
         of_it.filter_map(order).min().unwrap_or(u64::MAX)
     }
 
-    /// Returns by which policy backends are chosen, the one that needs more of a request if there are several; `None` if
-    /// no model has more than one backend to choose from.
+    /// Returns the policy by which backends are chosen; if there are several, the one that needs more of a request. `None`
+    /// if no model has more than one backend to choose from.
     pub fn choice(&self) -> Option<Policy> {
         let choices = self.claims.values().filter(|claims| members(claims) > 1).filter_map(|claims| claims.first());
         let mut policies = choices.map(|claim| claim.backend.replica.policy);
@@ -61,7 +61,7 @@ impl<L> RoutingTable<L> {
         Some(if affinity { Policy::PrefixAffinity } else { first })
     }
 
-    /// A member leaves its pool. The pool goes with its last one.
+    /// Removes a member from its pool, and the pool with its last member.
     pub(super) fn leave_pool(&mut self, id: &ContainerId, pool: &PoolId) {
         let is_member =
             |entry: &Entry<L>| matches!(&entry.state, State::Ready(r) if r.backend.replica.pool.id == *pool);
@@ -71,7 +71,7 @@ impl<L> RoutingTable<L> {
     }
 }
 
-/// Returns how many of these claims, from the first on, are of the pool that serves.
+/// Returns the number of claims, from the first on, that belong to the pool that serves.
 pub fn members<L>(claims: &[Claim<L>]) -> usize {
     let Some(first) = claims.first() else { return 0 };
     let pool = &first.backend.replica.pool;

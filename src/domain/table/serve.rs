@@ -1,17 +1,18 @@
-//! Brings containers into service: asks for their models, or goes by what the same run listed before.
+//! The way into service: discovery, or a resumption with the models that the same run listed before.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::entry::{Discovering, Entry, State, Waiting};
-use super::event::{DiscoveryRequest, Generation, Transition};
+use super::event::{DiscoveryRequest, Transition};
+use super::ids::Generation;
 use super::{RoutingTable, Transitions};
 use crate::container::{Addresses, ContainerId, Reach};
 use crate::drain::LeaveReason;
 
-impl<L> RoutingTable<L> {
-    /// A healthy container: asked for its models, unless it serves already just as it is.
+impl<L: Clone> RoutingTable<L> {
+    /// Brings a healthy container into service, unless it is in service at one of these addresses already.
     pub(super) fn serve(
         &mut self,
         id: &ContainerId,
@@ -28,44 +29,46 @@ impl<L> RoutingTable<L> {
         {
             return;
         }
-        self.withdraw(id, new_run.unwrap_or(LeaveReason::Moved), now, out);
+        self.leave_service(id, new_run.unwrap_or(LeaveReason::Moved), now, out);
         let order = self.next_sequence();
         self.resume(id, order, now, out);
     }
+}
 
-    /// Brings a container back with the models that this run has served before, or asks for them if it never did.
+impl<L> RoutingTable<L> {
+    /// Resumes service with the models that this run has served before, or discovers them if it has served none.
     pub(super) fn resume(&mut self, id: &ContainerId, order: u64, now: Instant, out: &mut Transitions<L>) {
-        let asked = out.len();
+        let before = out.len();
         self.discover(id, order, now, out);
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.known_of_this_run().is_some()) else { return };
         let (Reach::At(addresses), Some(known)) = (&entry.container.reach, &mut entry.known) else { return };
-        // It stays where it was while it has that address.
+        // It keeps its address while it still has it.
         if !addresses.contains(known.address.ip()) {
             known.address.set_ip(addresses.first());
         }
         let address = known.address;
-        for transition in out.drain(asked..).collect::<Vec<_>>() {
+        for transition in out.drain(before..).collect::<Vec<_>>() {
             out.push(match transition {
-                Transition::Discover(question) => {
-                    Transition::Resume(DiscoveryRequest { address, others: Vec::new(), ..question })
+                Transition::Discover(request) => {
+                    Transition::Resume(DiscoveryRequest { address, others: Vec::new(), ..request })
                 }
                 other => other,
             });
         }
     }
 
-    /// Begins to ask a container for its models.
+    /// Begins the discovery of a container's models.
     pub(super) fn discover(&mut self, id: &ContainerId, order: u64, now: Instant, out: &mut Transitions<L>) {
         let generation = Generation(self.next_sequence());
         let Some(entry) = self.entries.get_mut(id) else { return };
         let (Ok(labels), Reach::At(addresses)) = (&entry.container.labels, &entry.container.reach) else {
             return entry.set(State::Waiting(Waiting::LeftNetwork), now);
         };
-        let asked = match entry.known_of_this_run() {
+        let addresses = match entry.known_of_this_run() {
             Some(known) => addresses.preferring(known.address.ip()),
             None => addresses.clone(),
         };
-        let mut all = asked.iter().map(|ip| SocketAddr::new(ip, labels.port));
+        let mut all = addresses.iter().map(|ip| SocketAddr::new(ip, labels.port));
         let Some(address) = all.next() else { return };
         out.push(Transition::Discover(DiscoveryRequest {
             container: id.clone(),
@@ -77,6 +80,6 @@ impl<L> RoutingTable<L> {
             origin: entry.container.origin.clone(),
         }));
         entry.generation = generation;
-        entry.set(State::Discovering(Discovering { order, asked, failure: None, ask_at: None }), now);
+        entry.set(State::Discovering(Discovering { order, addresses, failure: None, retry_at: None }), now);
     }
 }

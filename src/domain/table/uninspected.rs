@@ -1,25 +1,26 @@
-//! Containers that opted in and that their source cannot inspect. What the table holds of them stays as it is.
+//! Containers that opted in and that their source cannot inspect. Their entries stay as they are.
 
 use std::sync::Arc;
 
-use super::entry::SourceId;
-use super::event::{Transition, Warning};
+use super::event::Transition;
+use super::ids::SourceId;
+use super::warning::Warning;
 use super::{MAX_CONTAINERS, RoutingTable, Transitions};
 use crate::container::{ContainerId, Uninspected};
 
 impl<L> RoutingTable<L> {
-    /// The containers that cannot be inspected, by id.
+    /// Returns the containers that cannot be inspected, by id.
     pub fn uninspected(&self) -> impl Iterator<Item = &Uninspected> {
         self.uninspected.values().map(|(_, one)| one)
     }
 
-    /// Why this container cannot be inspected, if that is so.
+    /// Returns why this container cannot be inspected, if it cannot.
     pub fn why_uninspected(&self, id: &ContainerId) -> Option<&Arc<str>> {
         self.uninspected.get(id).map(|(_, one)| &one.why)
     }
 
-    /// Notes a container that cannot be inspected. The operator is told once per reason.
-    pub(super) fn not_inspected(&mut self, source: SourceId, one: Uninspected, out: &mut Transitions<L>) {
+    /// Adds a container that cannot be inspected. The operator is warned once per reason.
+    pub(super) fn inspection_failed(&mut self, source: SourceId, one: Uninspected, out: &mut Transitions<L>) {
         let before = self.uninspected.get(&one.id);
         if before.is_none() && self.uninspected.len() >= MAX_CONTAINERS {
             return;
@@ -34,17 +35,17 @@ impl<L> RoutingTable<L> {
         self.uninspected.insert(one.id.clone(), (source, one));
     }
 
-    /// Takes in which containers of a source a snapshot could not inspect: these and no others.
+    /// Replaces the containers of a source that cannot be inspected by those of a snapshot.
     pub(super) fn set_uninspected(&mut self, source: SourceId, now: Vec<Uninspected>, out: &mut Transitions<L>) {
         let listed = |id: &ContainerId| now.iter().any(|one| one.id == *id);
         self.uninspected.retain(|id, (of, _)| *of != source || listed(id));
         for one in now {
-            self.not_inspected(source, one, out);
+            self.inspection_failed(source, one, out);
         }
     }
 
-    /// A container was inspected, or is gone.
-    pub(super) fn is_inspected(&mut self, id: &ContainerId) {
+    /// Removes a container that was inspected, or is gone.
+    pub(super) fn forget_uninspected(&mut self, id: &ContainerId) {
         self.uninspected.remove(id);
     }
 }

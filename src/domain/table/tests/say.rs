@@ -75,7 +75,7 @@ pub(super) fn transition<L>(transition: &Transition<L>) -> String {
         Transition::TookOver { model, backend } => format!("{} took over {model}", backend.container),
         Transition::Warn { container, warning, .. } => format!("warn of {container}: {}", subject(warning)),
         Transition::SourceLost(source, _) => format!("lost source {}", source.0),
-        Transition::SourceSeen(source, count) => format!("saw {count} of source {}", source.0),
+        Transition::SourceSynced(source, count) => format!("saw {count} of source {}", source.0),
     }
 }
 
@@ -99,7 +99,7 @@ fn subject(warning: &Warning) -> String {
         Warning::BadModelName(_) => "bad model name".to_owned(),
         Warning::TooManyModels(over) => format!("{over} models too many"),
         Warning::TableFull => "table full".to_owned(),
-        Warning::TakenBack => "taken back".to_owned(),
+        Warning::Readmitted => "taken back".to_owned(),
         Warning::Uninspected(why) => format!("not inspected, {why}"),
     }
 }

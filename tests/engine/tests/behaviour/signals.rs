@@ -60,8 +60,8 @@ async fn a_container_that_ignores_a_lone_stop_signal_is_taken_back_with_a_warnin
     let signalled = Instant::now();
     until_refused(&proxy, &model, 503, "model_draining").await;
     proxy.until_answered_by(&model, mock.name()).await;
-    assert!(signalled.elapsed() >= Duration::from_millis(10_900), "taken back after {:?}", signalled.elapsed());
-    assert_eq!(warnings(&proxy, mock.name(), "taken back").len(), 1);
+    assert!(signalled.elapsed() >= Duration::from_millis(10_900), "readmitted after {:?}", signalled.elapsed());
+    assert_eq!(warnings(&proxy, mock.name(), "readmitted").len(), 1);
     stream.finish_whole().await;
 }
 
