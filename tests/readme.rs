@@ -6,6 +6,15 @@ use std::path::Path;
 use app::settings::SETTINGS;
 
 const README: &str = include_str!("../README.md");
+const TROUBLESHOOTING: &str = include_str!("../docs/troubleshooting.md");
+
+/// Where the states of a container get their words.
+const STATUS: [&str; 4] = [
+    include_str!("../src/app/status.rs"),
+    include_str!("../src/app/status/ends.rs"),
+    include_str!("../src/app/status/leaving.rs"),
+    include_str!("../src/app/status/uninspected.rs"),
+];
 
 /// The cells of each row under this heading's first table, without backticks.
 fn table(heading: &str) -> Vec<Vec<String>> {
@@ -18,7 +27,7 @@ fn table(heading: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_table_of_settings_is_the_one_of_help() {
-    let told = table("Settings of the proxy");
+    let told = table("Settings");
     let in_full = |row: &Vec<String>| !row[0].starts_with("OTEL_") || told.contains(row);
     let known = SETTINGS.iter().map(|s| vec![s.variable.to_owned(), s.default.to_owned(), s.meaning.to_owned()]);
     // The README names some of those for telemetry, and no other than there are; the rest has a page of its own.
@@ -32,11 +41,16 @@ fn the_table_of_settings_is_the_one_of_help() {
 }
 
 /// The documents whose words about places are checked.
-const DOCUMENTS: [(&str, &str); 5] = [
+const DOCUMENTS: [(&str, &str); 10] = [
     ("README.md", README),
     ("ARCHITECTURE.md", include_str!("../ARCHITECTURE.md")),
     ("CONTRIBUTING.md", include_str!("../CONTRIBUTING.md")),
+    ("SECURITY.md", include_str!("../SECURITY.md")),
+    ("CHANGELOG.md", include_str!("../CHANGELOG.md")),
+    ("BENCHMARKS.md", include_str!("../BENCHMARKS.md")),
+    ("docs/robustness.md", include_str!("../docs/robustness.md")),
     ("docs/telemetry.md", include_str!("../docs/telemetry.md")),
+    ("docs/troubleshooting.md", TROUBLESHOOTING),
     ("tests/README.md", include_str!("README.md")),
 ];
 
@@ -64,5 +78,15 @@ fn the_places_that_they_name_are_there() {
         for place in places.filter(|place| !place.contains(['<', '*', ' '])) {
             assert!(is_there(document, place), "{document} names {place}");
         }
+    }
+}
+
+#[test]
+fn the_states_that_troubleshooting_explains_are_those_of_status() {
+    let (_, section) = TROUBLESHOOTING.split_once("\n## States of a container\n").unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let states = rows.skip(2).flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
+    for state in states {
+        assert!(STATUS.iter().any(|text| text.contains(&format!("\"{state}\""))), "status knows no state `{state}`");
     }
 }

@@ -1,4 +1,4 @@
-//! The figure of the README: bars of what the table says, readable on light and on dark.
+//! The figure of BENCHMARKS.md: bars of what the table says, readable on light and on dark.
 
 use crate::compare::Findings;
 use crate::peers::Peer;

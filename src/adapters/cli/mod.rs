@@ -94,5 +94,6 @@ fn settings_help() -> String {
     let lines = SETTINGS
         .iter()
         .map(|setting| format!("\n  {} [default: {}]\n      {}", setting.variable, setting.default, setting.meaning));
-    format!("Settings are optional environment variables:{}", lines.collect::<String>())
+    let signals = "Each OTEL_EXPORTER_OTLP_ variable also exists per signal, as OTEL_EXPORTER_OTLP_TRACES_ENDPOINT.";
+    format!("Settings are optional environment variables:{}\n\n{signals}", lines.collect::<String>())
 }
