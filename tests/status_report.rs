@@ -69,7 +69,7 @@ impl Scene {
 
     fn edge(&mut self, id: &str, edge: LifecycleEvent) {
         let (id, at) = (ContainerId::new(id), EngineTime(2));
-        self.apply(TableEvent::Source(SourceId(0), ContainerEvent::Lifecycle { id, at, edge }));
+        self.apply(TableEvent::Source(SourceId(0), ContainerEvent::Lifecycle { id, at, event: edge }));
     }
 
     fn lists(&mut self, id: &str, models: &[&str]) {

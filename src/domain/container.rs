@@ -282,7 +282,7 @@ pub enum ContainerEvent {
         /// When, by the engine's clock.
         at: EngineTime,
         /// What.
-        edge: LifecycleEvent,
+        event: LifecycleEvent,
     },
     /// The source lost sight of its containers, for this reason. They keep their last known state until the next
     /// snapshot.

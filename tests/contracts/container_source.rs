@@ -163,7 +163,7 @@ pub async fn an_end_is_an_edge_and_the_next_run_has_a_later_start<S: Stage>(mut 
     let before = heard.snapshot().await[&id].started_at;
     stage.end(&id).await;
     heard
-        .until(|event| matches!(event, ContainerEvent::Lifecycle { id: of, edge: LifecycleEvent::Ended { .. }, .. } if *of == id))
+        .until(|event| matches!(event, ContainerEvent::Lifecycle { id: of, event: LifecycleEvent::Ended { .. }, .. } if *of == id))
         .await;
     heard.until_condition(&id, Condition::NotRunning).await;
     stage.start_again(&id).await;
@@ -186,7 +186,7 @@ pub async fn a_removal_is_an_edge<S: Stage>(mut stage: S) {
     let mut heard = Heard::new(stage.source().watch());
     heard.snapshot().await;
     stage.remove(&id).await;
-    heard.until(|event| matches!(event, ContainerEvent::Lifecycle { id: of, edge: LifecycleEvent::Removed, .. } if *of == id)).await;
+    heard.until(|event| matches!(event, ContainerEvent::Lifecycle { id: of, event: LifecycleEvent::Removed, .. } if *of == id)).await;
 }
 
 pub async fn edges_have_times_that_do_not_go_back<S: Stage>(mut stage: S) {
@@ -196,7 +196,7 @@ pub async fn edges_have_times_that_do_not_go_back<S: Stage>(mut stage: S) {
     stage.signal(&id, Signal(1)).await;
     stage.pause_and_resume(&id).await;
     stage.end(&id).await;
-    let ended = |event: &ContainerEvent| matches!(event, ContainerEvent::Lifecycle { id: of, edge: LifecycleEvent::Ended { .. }, .. } if *of == id);
+    let ended = |event: &ContainerEvent| matches!(event, ContainerEvent::Lifecycle { id: of, event: LifecycleEvent::Ended { .. }, .. } if *of == id);
     heard.until(ended).await;
     for event in &heard.all {
         if let ContainerEvent::Lifecycle { id: of, at, .. } = event

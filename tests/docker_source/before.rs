@@ -28,7 +28,7 @@ async fn told_behind_the_snapshot(heard: &mut Heard, id: &ContainerId) -> Option
     assert_eq!(heard.snapshot().await[id].condition, Condition::Healthy);
     match heard.silent_for(Duration::from_millis(300)).await {
         Ok(()) => None,
-        Err(ContainerEvent::Lifecycle { id: of, edge, .. }) if of == *id => Some(edge),
+        Err(ContainerEvent::Lifecycle { id: of, event: edge, .. }) if of == *id => Some(edge),
         Err(other) => panic!("{other:?}"),
     }
 }

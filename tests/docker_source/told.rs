@@ -101,7 +101,7 @@ async fn a_podman_restart_that_begins_with_restart_ends_up_running() {
     engine.die(&id, 0);
     engine.event(&id, "init", &[]);
     engine.start_again(&id);
-    heard.until(|event| matches!(event, ContainerEvent::Lifecycle { edge: LifecycleEvent::Ended { .. }, .. })).await;
+    heard.until(|event| matches!(event, ContainerEvent::Lifecycle { event: LifecycleEvent::Ended { .. }, .. })).await;
     heard.until_condition(&id, Condition::Healthy).await;
 }
 
@@ -137,7 +137,7 @@ async fn every_way_to_leave_service_is_told_without_a_look() {
         ("destroy", &[], LifecycleEvent::Removed),
     ] {
         engine.event(&id, action, attributes);
-        let ContainerEvent::Lifecycle { edge: told, .. } = heard.next().await else {
+        let ContainerEvent::Lifecycle { event: told, .. } = heard.next().await else {
             panic!("{action}: {:?}", heard.all)
         };
         assert_eq!(told, edge, "{action}");

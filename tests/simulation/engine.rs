@@ -74,7 +74,7 @@ impl Engine {
         self.clock += 1;
         let source = self.containers[id].source;
         let at = EngineTime(self.clock);
-        let event = ContainerEvent::Lifecycle { id: id.clone(), at, edge };
+        let event = ContainerEvent::Lifecycle { id: id.clone(), at, event: edge };
         if dice.one_in(10) {
             self.push(source, event.clone());
         }
@@ -92,7 +92,7 @@ impl Engine {
         let event = match self.containers.get(id) {
             Some(truth) => ContainerEvent::Inspected(truth.container.clone()),
             None => {
-                ContainerEvent::Lifecycle { id: id.clone(), at: EngineTime(self.clock), edge: LifecycleEvent::Removed }
+                ContainerEvent::Lifecycle { id: id.clone(), at: EngineTime(self.clock), event: LifecycleEvent::Removed }
             }
         };
         self.push(source, event);

@@ -172,7 +172,7 @@ impl Proxy {
                 containers.iter().for_each(|container| self.note_look(container));
             }
             ContainerEvent::Inspected(container) => self.note_look(container),
-            ContainerEvent::Lifecycle { id, at, edge } => self.note_edge(id, *at, edge),
+            ContainerEvent::Lifecycle { id, at, event: edge } => self.note_edge(id, *at, edge),
             ContainerEvent::InspectionFailed(_) | ContainerEvent::Lost(_) => {}
         }
         self.apply(TableEvent::Source(source, event));

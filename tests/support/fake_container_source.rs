@@ -81,7 +81,7 @@ impl FakeContainerSource {
         let mut inner = self.inner.lock().unwrap();
         if inner.away.is_none() {
             let at = inner.tick();
-            inner.say(ContainerEvent::Lifecycle { id: id.clone(), at, edge });
+            inner.say(ContainerEvent::Lifecycle { id: id.clone(), at, event: edge });
         }
     }
 
@@ -166,7 +166,7 @@ impl ContainerSource for FakeContainerSource {
             Some(container) => inner.say(ContainerEvent::Inspected(container)),
             None => {
                 let at = inner.tick();
-                inner.say(ContainerEvent::Lifecycle { id: id.clone(), at, edge: LifecycleEvent::Removed });
+                inner.say(ContainerEvent::Lifecycle { id: id.clone(), at, event: LifecycleEvent::Removed });
             }
         }
     }

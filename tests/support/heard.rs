@@ -79,7 +79,7 @@ impl Heard {
     /// Waits for an edge of this container.
     pub async fn until_edge(&mut self, id: &ContainerId) -> LifecycleEvent {
         match self.until(|event| matches!(event, ContainerEvent::Lifecycle { id: of, .. } if of == id)).await {
-            ContainerEvent::Lifecycle { edge, .. } => edge,
+            ContainerEvent::Lifecycle { event: edge, .. } => edge,
             _ => unreachable!(),
         }
     }
@@ -108,7 +108,7 @@ impl Heard {
         self.all
             .iter()
             .filter_map(|event| match event {
-                ContainerEvent::Lifecycle { id: of, edge, .. } if of == id => Some(format!("{edge:?}")),
+                ContainerEvent::Lifecycle { id: of, event: edge, .. } if of == id => Some(format!("{edge:?}")),
                 ContainerEvent::Inspected(c) if c.id == *id => Some(format!("{:?}", c.condition)),
                 _ => None,
             })
@@ -129,10 +129,10 @@ impl Belief {
                 self.0 = all.containers.iter().map(|c| (c.id.clone(), Some(c.condition))).chain(known).collect();
             }
             ContainerEvent::Inspected(c) => _ = self.0.insert(c.id.clone(), Some(c.condition)),
-            ContainerEvent::Lifecycle { id, edge: LifecycleEvent::Removed, .. } => _ = self.0.remove(id),
+            ContainerEvent::Lifecycle { id, event: LifecycleEvent::Removed, .. } => _ = self.0.remove(id),
             ContainerEvent::Lifecycle {
                 id,
-                edge: LifecycleEvent::Ended { .. } | LifecycleEvent::Unhealthy | LifecycleEvent::Paused,
+                event: LifecycleEvent::Ended { .. } | LifecycleEvent::Unhealthy | LifecycleEvent::Paused,
                 ..
             } => {
                 if let Some(condition) = self.0.get_mut(id) {

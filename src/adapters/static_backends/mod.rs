@@ -129,7 +129,7 @@ async fn probe_all(
     let unknown_ids = async {
         loop {
             let id = refresh_requests.next_unknown().await;
-            let gone = ContainerEvent::Lifecycle { id, at: probe::now(began), edge: LifecycleEvent::Removed };
+            let gone = ContainerEvent::Lifecycle { id, at: probe::now(began), event: LifecycleEvent::Removed };
             if out.send(gone).await.is_err() {
                 return;
             }

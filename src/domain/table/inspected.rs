@@ -38,7 +38,7 @@ impl<L: Clone> RoutingTable<L> {
             ContainerEvent::Snapshot(all) => self.snapshot(source, all, now, out),
             ContainerEvent::InspectionFailed(one) => self.inspection_failed(source, one, out),
             ContainerEvent::Inspected(container) => self.inspected(source, container, now, out),
-            ContainerEvent::Lifecycle { id, at, edge } => self.lifecycle_reported(&id, at, edge, now, out),
+            ContainerEvent::Lifecycle { id, at, event } => self.lifecycle_reported(&id, at, event, now, out),
             ContainerEvent::Lost(reason) => out.push(Transition::SourceLost(source, reason)),
         }
     }

@@ -242,13 +242,13 @@ async fn a_container_is_seen_from_its_start_to_its_stop() {
     heard.until_condition(&id, Condition::NotRunning).await;
     let renamed = mock.rename("other").await;
     assert_eq!(
-        heard.until(|e| matches!(e, ContainerEvent::Lifecycle { edge: LifecycleEvent::Renamed(_), .. })).await,
+        heard.until(|e| matches!(e, ContainerEvent::Lifecycle { event: LifecycleEvent::Renamed(_), .. })).await,
         {
             let ContainerEvent::Lifecycle { at, .. } = heard.all.last().unwrap() else { unreachable!() };
             ContainerEvent::Lifecycle {
                 id: id.clone(),
                 at: *at,
-                edge: LifecycleEvent::Renamed(renamed.as_str().into()),
+                event: LifecycleEvent::Renamed(renamed.as_str().into()),
             }
         }
     );
@@ -262,7 +262,7 @@ async fn failing_health_is_told_and_its_recovery_too() {
     let id = ContainerId::new(mock.id());
     heard.until_condition(&id, Condition::Healthy).await;
     mock.get("/admin/health?fail").await.unwrap();
-    let unhealthy = |e: &ContainerEvent| matches!(e, ContainerEvent::Lifecycle { id: of, edge: LifecycleEvent::Unhealthy, .. } if *of == id);
+    let unhealthy = |e: &ContainerEvent| matches!(e, ContainerEvent::Lifecycle { id: of, event: LifecycleEvent::Unhealthy, .. } if *of == id);
     heard.until(unhealthy).await;
     heard.until_condition(&id, Condition::Unhealthy).await;
     mock.get("/admin/health?ok").await.unwrap();
@@ -278,7 +278,7 @@ async fn a_container_that_is_out_of_memory_is_told_to_be() {
     let _ = mock.get("/admin/oom").await;
     let of = |wanted: LifecycleEvent| {
         let id = id.clone();
-        move |e: &ContainerEvent| matches!(e, ContainerEvent::Lifecycle { id: of, edge, .. } if *of == id && *edge == wanted)
+        move |e: &ContainerEvent| matches!(e, ContainerEvent::Lifecycle { id: of, event: edge, .. } if *of == id && *edge == wanted)
     };
     heard.until(of(LifecycleEvent::OutOfMemory)).await;
     heard.until(of(LifecycleEvent::Ended { exit_code: Some(137) })).await;
@@ -297,7 +297,7 @@ async fn networks_decide_where_a_container_is_reached() {
     assert_eq!(format!("{ip}:8000"), here.authority().await);
 
     here.disconnect(network.name()).await;
-    heard.until(|e| matches!(e, ContainerEvent::Lifecycle { id: of, edge: LifecycleEvent::LeftNetwork(_), .. } if *of == id)).await;
+    heard.until(|e| matches!(e, ContainerEvent::Lifecycle { id: of, event: LifecycleEvent::LeftNetwork(_), .. } if *of == id)).await;
     heard
         .until(|e| matches!(e, ContainerEvent::Inspected(c) if c.id == id && matches!(c.reach, Reach::Nowhere(_))))
         .await;

@@ -58,7 +58,7 @@ impl Session<'_> {
         at: EngineTime,
         lifecycle: LifecycleEvent,
     ) -> Result<(), End> {
-        self.send(ContainerEvent::Lifecycle { id, at, edge: lifecycle }).await
+        self.send(ContainerEvent::Lifecycle { id, at, event: lifecycle }).await
     }
 
     pub(super) async fn send(&self, event: ContainerEvent) -> Result<(), End> {

@@ -6,39 +6,39 @@ use super::*;
 fn the_last_to_turn_healthy_wins_with_a_warning_that_names_both() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).serving(container("b"), &["m"]);
-    assert_eq!(scene.told, ["registered b with m", "collision on m: b before a"]);
+    assert_eq!(scene.reported, ["registered b with m", "collision on m: b before a"]);
     assert_eq!(scene.request("m"), "served by b, then a");
 }
 
 #[test]
-fn the_order_of_turning_healthy_counts_and_not_that_of_answering() {
+fn the_order_of_turning_healthy_counts_and_not_that_of_discovery() {
     let mut scene = Scene::new();
-    scene.sees(container("a")).sees(container("b"));
+    scene.inspects(container("a")).inspects(container("b"));
     scene.lists("b", &["m"]).lists("a", &["m"]);
-    assert_eq!(scene.told, ["registered a with m", "collision on m: b before a"]);
+    assert_eq!(scene.reported, ["registered a with m", "collision on m: b before a"]);
     assert_eq!(scene.request("m"), "served by b, then a");
 }
 
 #[test]
 fn when_the_winner_goes_the_earlier_one_serves_in_the_same_step() {
-    for edge in [
+    for event in [
         LifecycleEvent::Signal(Signal::TERM),
         LifecycleEvent::Ended { exit_code: None },
         LifecycleEvent::Unhealthy,
         LifecycleEvent::Paused,
     ] {
         let mut scene = Scene::new();
-        scene.serving(container("a"), &["m"]).serving(container("b"), &["m"]).edge("b", edge.clone());
-        assert_eq!(scene.told[1..], ["a took over m"], "{edge:?}");
-        assert_eq!(scene.request("m"), "served by a", "{edge:?}");
+        scene.serving(container("a"), &["m"]).serving(container("b"), &["m"]).lifecycle("b", event.clone());
+        assert_eq!(scene.reported[1..], ["a took over m"], "{event:?}");
+        assert_eq!(scene.request("m"), "served by a", "{event:?}");
     }
 }
 
 #[test]
-fn when_the_one_behind_goes_nobody_takes_over() {
+fn when_the_displaced_one_leaves_no_backend_takes_over() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).serving(container("b"), &["m"]).dies("a");
-    assert_eq!(scene.told, ["left service a as dead"]);
+    assert_eq!(scene.reported, ["left service a as dead"]);
     assert_eq!(scene.request("m"), "served by b");
 }
 
@@ -56,18 +56,18 @@ fn each_model_has_its_own_order_of_claims() {
 fn healthy_again_the_former_winner_wins_again() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).serving(container("b"), &["m"]);
-    scene.edge("a", LifecycleEvent::Unhealthy).serving(container("a"), &["m"]);
+    scene.lifecycle("a", LifecycleEvent::Unhealthy).serving(container("a"), &["m"]);
     assert_eq!(scene.request("m"), "served by a, then b", "a is the last that turned healthy now");
 }
 
 #[test]
-fn a_suspected_backend_keeps_its_place() {
+fn an_ejected_backend_keeps_its_rank() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).serving(container("b"), &["m"]).suspected("a");
+    scene.serving(container("a"), &["m"]).serving(container("b"), &["m"]).ejected("a");
     assert_eq!(scene.request("m"), "served by b");
     scene.lists("a", &["m"]);
     assert_eq!(scene.request("m"), "served by b, then a");
-    scene.suspected("b");
+    scene.ejected("b");
     assert_eq!(scene.request("m"), "served by a");
     scene.lists("b", &["m"]);
     assert_eq!(scene.request("m"), "served by b, then a");

@@ -4,27 +4,27 @@
 use super::*;
 
 #[test]
-fn a_crash_is_told_with_its_exit_code_though_its_backend_was_suspected_before() {
+fn a_crash_is_reported_with_its_exit_code_after_an_ejection() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).suspected("a").edge("a", LifecycleEvent::Ended { exit_code: Some(3) });
+    scene.serving(container("a"), &["m"]).ejected("a").lifecycle("a", LifecycleEvent::Ended { exit_code: Some(3) });
     assert_eq!(scene.ends, [(Some(3), false, true)]);
-    scene.edge("a", LifecycleEvent::Ended { exit_code: None });
+    scene.lifecycle("a", LifecycleEvent::Ended { exit_code: None });
     assert_eq!(scene.ends, [], "`stop` says the same again");
     let exited =
         Container { last_end: Some(RunEnd { exit_code: Some(3), out_of_memory: false }), ..container("a").exited() };
-    scene.sees(exited);
-    assert_eq!(scene.ends, [], "and so does the look");
+    scene.inspects(exited);
+    assert_eq!(scene.ends, [], "and so does the inspection");
     let at = scene.engine - 1;
-    scene.edge_at(at, "a", LifecycleEvent::Ended { exit_code: Some(3) });
+    scene.lifecycle_at(at, "a", LifecycleEvent::Ended { exit_code: Some(3) });
     assert_eq!(scene.ends, [], "and the stream that was resumed");
 }
 
 #[test]
-fn every_run_of_a_crash_loop_is_told_though_no_look_came_in_between() {
+fn every_run_of_a_crash_loop_is_reported_without_an_inspection_in_between() {
     let mut scene = Scene::new();
-    scene.sees(container("a").starting());
+    scene.inspects(container("a").starting());
     for code in 1..4 {
-        scene.edge("a", LifecycleEvent::Ended { exit_code: Some(code) });
+        scene.lifecycle("a", LifecycleEvent::Ended { exit_code: Some(code) });
         assert_eq!(scene.ends, [(Some(code), false, true)]);
     }
 }
@@ -44,28 +44,28 @@ fn a_stop_is_no_crash_whatever_the_exit_code_and_a_kill_from_outside_is_one() {
         if let Some(signal) = signal {
             scene.signal("a", signal);
         }
-        scene.edge("a", LifecycleEvent::Ended { exit_code: Some(exit_code) });
+        scene.lifecycle("a", LifecycleEvent::Ended { exit_code: Some(exit_code) });
         assert_eq!(scene.ends, [(Some(exit_code), false, crashed)], "{signal:?} {exit_code}");
     }
 }
 
 #[test]
-fn the_kernels_kill_is_told_with_the_end() {
+fn the_kernels_kill_is_reported_with_the_end() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::OutOfMemory).dies("a");
+    scene.serving(container("a"), &["m"]).lifecycle("a", LifecycleEvent::OutOfMemory).dies("a");
     assert_eq!(scene.ends, [(Some(1), true, true)]);
-    scene.sees(container("a").run(2)).edge("a", LifecycleEvent::Ended { exit_code: Some(1) });
+    scene.inspects(container("a").run(2)).lifecycle("a", LifecycleEvent::Ended { exit_code: Some(1) });
     assert_eq!(scene.ends, [(Some(1), false, true)], "of the next run it says nothing");
 }
 
 #[test]
-fn an_end_that_only_a_look_found_is_told_and_one_before_the_first_look_is_not() {
+fn an_end_that_only_an_inspection_found_is_reported_and_one_before_the_first_is_not() {
     let end = RunEnd { exit_code: Some(2), out_of_memory: false };
     let exited = || Container { last_end: Some(end), ..container("a").exited() };
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).sees(exited());
+    scene.serving(container("a"), &["m"]).inspects(exited());
     assert_eq!(scene.ends, [(Some(2), false, true)]);
-    scene.edge("a", LifecycleEvent::Ended { exit_code: Some(2) });
+    scene.lifecycle("a", LifecycleEvent::Ended { exit_code: Some(2) });
     assert_eq!(scene.ends, [], "the event came late");
     let mut scene = Scene::new();
     scene.snapshot([exited()]);
@@ -73,38 +73,41 @@ fn an_end_that_only_a_look_found_is_told_and_one_before_the_first_look_is_not() 
 }
 
 #[test]
-fn what_never_turns_healthy_is_told_once_with_what_its_health_check_says() {
+fn what_never_turns_healthy_is_reported_once_with_its_health_check_output() {
     let failing =
         |n: u64| Container { health_output: Some("no such model".into()), ..container("a").unhealthy().run(n) };
     let mut scene = Scene::new();
-    scene.sees(container("a").starting()).edge("a", LifecycleEvent::Unhealthy);
-    assert!(!scene.told.iter().any(|said| said.contains("warn")), "what its check says is not known yet");
-    scene.sees(failing(1));
-    assert!(scene.told.iter().any(|said| said.contains("no such model")), "{:?}", scene.told);
-    scene.sees(Container { health_output: Some("another".into()), ..failing(1) });
-    assert_eq!(scene.told, Vec::<String>::new());
-    scene.sees(container("a").starting().run(2)).sees(failing(2));
-    assert!(scene.told.iter().any(|said| said.contains("no such model")), "a new run: {:?}", scene.told);
+    scene.inspects(container("a").starting()).lifecycle("a", LifecycleEvent::Unhealthy);
+    assert!(!scene.reported.iter().any(|line| line.contains("warn")), "what its check says is not known yet");
+    scene.inspects(failing(1));
+    assert!(scene.reported.iter().any(|line| line.contains("no such model")), "{:?}", scene.reported);
+    scene.inspects(Container { health_output: Some("another".into()), ..failing(1) });
+    assert_eq!(scene.reported, Vec::<String>::new());
+    scene.inspects(container("a").starting().run(2)).inspects(failing(2));
+    assert!(scene.reported.iter().any(|line| line.contains("no such model")), "a new run: {:?}", scene.reported);
 }
 
 #[test]
 fn what_has_served_in_this_run_leaves_with_its_own_line() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).sees(container("a").unhealthy());
-    assert!(!scene.told.iter().any(|said| said.contains("health check fails")), "{:?}", scene.told);
+    scene.serving(container("a"), &["m"]).inspects(container("a").unhealthy());
+    assert!(!scene.reported.iter().any(|line| line.contains("health check fails")), "{:?}", scene.reported);
 }
 
 #[test]
-fn what_starts_for_long_is_told_once() {
+fn what_starts_for_long_is_reported_once() {
     let mut scene = Scene::new();
     let starting = Container { health_output: Some("connection refused".into()), ..container("a").starting() };
-    scene.sees(starting).passes(second(599));
-    assert_eq!(scene.told, Vec::<String>::new());
+    scene.inspects(starting).passes(second(599));
+    assert_eq!(scene.reported, Vec::<String>::new());
     scene.passes(second(3600));
-    let [told] = &scene.told[..] else { panic!("{:?}", scene.told) };
-    assert!(told.starts_with("1s: ") && told.contains("10 minutes") && told.contains("connection refused"), "{told}");
+    let [reported] = &scene.reported[..] else { panic!("{:?}", scene.reported) };
+    assert!(
+        reported.starts_with("1s: ") && reported.contains("10 minutes") && reported.contains("connection refused"),
+        "{reported}"
+    );
     let mut served = Scene::new();
-    served.serving(container("a"), &["m"]).edge("a", LifecycleEvent::LeftNetwork(LostAddresses::All));
-    served.sees(container("a").starting()).passes(second(3600));
+    served.serving(container("a"), &["m"]).lifecycle("a", LifecycleEvent::LeftNetwork(LostAddresses::All));
+    served.inspects(container("a").starting()).passes(second(3600));
     assert_eq!(served.table.next_wake(), None, "nothing is due for ever");
 }

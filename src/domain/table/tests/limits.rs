@@ -19,12 +19,12 @@ fn is_left_out(scene: &Scene, model: &str) -> bool {
 fn one_backend_has_a_bounded_number_of_models_and_the_others_are_left_out() {
     let mut scene = Scene::new();
     serve_many(&mut scene, "a", MAX_MODELS_PER_BACKEND + 3);
-    assert_eq!(scene.told[0], "warn of a: 3 models too many");
+    assert_eq!(scene.reported[0], "warn of a: 3 models too many");
     assert_eq!(scene.models().len(), MAX_MODELS_PER_BACKEND);
     let last = format!("a-{}", MAX_MODELS_PER_BACKEND + 2);
     assert!(is_left_out(&scene, &last) && !is_left_out(&scene, "a-0") && !is_left_out(&scene, "b"));
     scene.dies("a");
-    assert!(!is_left_out(&scene, &last), "nobody lists it any more");
+    assert!(!is_left_out(&scene, &last), "no backend lists it any more");
 }
 
 #[test]
@@ -36,13 +36,13 @@ fn what_is_claimed_stays_claimed_while_it_is_listed_in_whatever_order() {
     let served = scene.models();
     for _ in 0..5 {
         listed.rotate_left(300);
-        scene.lists_anew("a", &listed);
-        assert_eq!(scene.told, [""; 0], "nothing comes and nothing goes");
+        scene.lists_again("a", &listed);
+        assert_eq!(scene.reported, [""; 0], "nothing comes and nothing goes");
         assert_eq!(scene.models(), served);
     }
     // One that goes makes room for one that was left out.
     listed.retain(|name| *name != "a-0");
-    scene.lists_anew("a", &listed);
+    scene.lists_again("a", &listed);
     assert_eq!(scene.models().len(), MAX_MODELS_PER_BACKEND);
     assert!(!scene.models().contains(&"a-0".to_owned()));
 }
@@ -76,10 +76,10 @@ fn full_but_for(room: usize) -> Scene {
 fn a_backend_that_finds_no_room_waits_with_one_warning_and_serves_when_there_is_room() {
     let mut scene = full_but_for(0);
     scene.serving(container("late"), &["m"]);
-    assert_eq!(scene.told, ["abandon late", "warn of late: table full"]);
+    assert_eq!(scene.reported, ["abandon late", "warn of late: table full"]);
     assert_eq!((scene.state("late"), scene.request("m")), ("too many".into(), "unknown".into()));
     scene.serving(container("late"), &["m"]);
-    assert_eq!(scene.told, ["abandon late"], "told once");
+    assert_eq!(scene.reported, ["abandon late"], "reported once");
     scene.dies("full-1").serving(container("late"), &["m"]);
     assert_eq!(scene.request("m"), "served by late");
 }
@@ -88,27 +88,27 @@ fn a_backend_that_finds_no_room_waits_with_one_warning_and_serves_when_there_is_
 fn a_refresh_claims_as_far_as_there_is_room_and_the_rest_when_there_is_more() {
     let mut scene = full_but_for(2);
     scene.serving(container("a"), &["base"]);
-    scene.lists_anew("a", &["base", "one", "two"]);
-    assert_eq!(scene.told, ["warn of a: table full", "models of a changed: +[\"one\"] -[]"]);
+    scene.lists_again("a", &["base", "one", "two"]);
+    assert_eq!(scene.reported, ["warn of a: table full", "models of a changed: +[\"one\"] -[]"]);
     assert_eq!((scene.request("one"), scene.request("two")), ("served by a".into(), "unknown".into()));
-    scene.lists_anew("a", &["base", "one", "two"]);
-    assert_eq!(scene.told, [""; 0]);
-    scene.dies("full-1").lists_anew("a", &["base", "one", "two"]);
+    scene.lists_again("a", &["base", "one", "two"]);
+    assert_eq!(scene.reported, [""; 0]);
+    scene.dies("full-1").lists_again("a", &["base", "one", "two"]);
     assert_eq!(scene.request("two"), "served by a");
 }
 
 #[test]
 fn a_refresh_may_use_the_room_that_it_gives_up() {
     let mut scene = full_but_for(1);
-    scene.serving(container("a"), &["one"]).lists_anew("a", &["two"]);
-    assert_eq!(scene.told, ["models of a changed: +[\"two\"] -[\"one\"]"]);
+    scene.serving(container("a"), &["one"]).lists_again("a", &["two"]);
+    assert_eq!(scene.reported, ["models of a changed: +[\"two\"] -[\"one\"]"]);
     assert_eq!(scene.table.claim_count, MAX_CLAIMS);
 }
 
 #[test]
 fn claims_are_counted_right_through_every_way_out() {
     let mut scene = Scene::new();
-    for edge in [
+    for event in [
         LifecycleEvent::Unhealthy,
         LifecycleEvent::Paused,
         LifecycleEvent::OutOfMemory,
@@ -117,7 +117,7 @@ fn claims_are_counted_right_through_every_way_out() {
     ] {
         scene.serving(container("a"), &["m", "n"]).serving(container("b"), &["m"]);
         assert_eq!(scene.table.claim_count, 3);
-        scene.edge("a", edge).edge("b", LifecycleEvent::Unhealthy);
+        scene.lifecycle("a", event).lifecycle("b", LifecycleEvent::Unhealthy);
         assert_eq!((scene.table.claim_count, scene.table.claims.len()), (0, 0));
     }
 }
@@ -128,8 +128,8 @@ fn no_more_than_4096_containers_are_kept_in_sight() {
     let many: Vec<_> = (0..=MAX_CONTAINERS).map(|n| container(&format!("c-{n:04}")).starting()).collect();
     scene.source(0, ContainerEvent::Snapshot(many.into()));
     assert_eq!(scene.table.entries.len(), MAX_CONTAINERS);
-    assert_eq!(scene.told.last().map(String::as_str), Some("warn of c-4096: table full"));
-    scene.edge("c-0000", LifecycleEvent::Removed).passes(second(10)).sees(container("c-4096"));
+    assert_eq!(scene.reported.last().map(String::as_str), Some("warn of c-4096: table full"));
+    scene.lifecycle("c-0000", LifecycleEvent::Removed).passes(second(10)).inspects(container("c-4096"));
     assert_eq!(scene.state("c-4096"), "discovering");
 }
 
@@ -138,14 +138,14 @@ fn strs(names: &[String]) -> Vec<&str> {
 }
 
 #[test]
-fn a_doubt_and_a_list_in_another_order_leave_claimed_what_was_claimed() {
+fn an_ejection_and_a_list_in_another_order_leave_claimed_what_was_claimed() {
     let mut scene = Scene::new();
     let all = names("a", MAX_MODELS_PER_BACKEND + 500);
     let mut listed = strs(&all);
     scene.serving(container("a"), &listed);
     let served = scene.models();
     listed.rotate_left(300);
-    scene.suspected("a").lists("a", &listed);
+    scene.ejected("a").lists("a", &listed);
     assert_eq!(scene.models().iter().filter(|name| !served.contains(name)).count(), 0, "names that came");
     assert_eq!(scene.models().len(), served.len());
 }
@@ -160,20 +160,20 @@ fn a_list_over_the_bound_that_finds_no_room_at_all_is_left_out_whole() {
 }
 
 #[test]
-fn a_list_that_fits_again_takes_back_what_was_said_of_its_length() {
+fn a_list_that_fits_again_clears_the_warning_about_its_length() {
     let mut scene = Scene::new();
     serve_many(&mut scene, "a", MAX_MODELS_PER_BACKEND + 3);
-    scene.lists_anew("a", &strs(&names("a", 5)));
+    scene.lists_again("a", &strs(&names("a", 5)));
     assert_eq!(scene.entry("a").warned, []);
-    scene.lists_anew("a", &strs(&names("a", MAX_MODELS_PER_BACKEND + 3)));
-    assert_eq!(scene.told[0], "warn of a: 3 models too many", "told again");
+    scene.lists_again("a", &strs(&names("a", MAX_MODELS_PER_BACKEND + 3)));
+    assert_eq!(scene.reported[0], "warn of a: 3 models too many", "reported again");
 }
 
 #[test]
-fn a_list_that_shrinks_to_what_is_served_takes_back_that_the_table_was_full() {
+fn a_list_that_shrinks_to_what_is_served_clears_the_warning_about_the_full_table() {
     let mut scene = full_but_for(2);
-    scene.serving(container("a"), &["base"]).lists_anew("a", &["base", "one", "two"]);
+    scene.serving(container("a"), &["base"]).lists_again("a", &["base", "one", "two"]);
     assert!(is_left_out(&scene, "two"));
-    scene.lists_anew("a", &["base", "one"]);
+    scene.lists_again("a", &["base", "one"]);
     assert_eq!((is_left_out(&scene, "two"), scene.entry("a").warned.len()), (false, 0));
 }

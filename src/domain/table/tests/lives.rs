@@ -3,15 +3,15 @@
 use super::*;
 
 #[test]
-fn a_healthy_container_is_asked_and_serves_when_it_has_listed_a_model() {
+fn a_healthy_container_is_discovered_and_serves_when_it_has_listed_a_model() {
     let mut scene = Scene::new();
-    scene.sees(container("a").at([172, 20, 0, 7]));
+    scene.inspects(container("a").at([172, 20, 0, 7]));
     assert_eq!(
-        (scene.told.as_slice(), scene.request("m")),
+        (scene.reported.as_slice(), scene.request("m")),
         (["discover a at 172.20.0.7".to_owned()].as_slice(), "unknown".into())
     );
     scene.lists("a", &["m", "n"]);
-    assert_eq!(scene.told, ["registered a with m, n"]);
+    assert_eq!(scene.reported, ["registered a with m, n"]);
     assert_eq!(scene.request("m"), "served by a");
     assert_eq!(scene.models(), ["m", "n"]);
 }
@@ -37,11 +37,11 @@ fn the_registration_holds_the_run_the_address_and_the_prefix() {
 #[test]
 fn a_container_without_a_health_check_is_left_out_with_one_warning() {
     let mut scene = Scene::new();
-    scene.sees(container("a").is(Condition::NoHealthcheck));
-    assert_eq!(scene.told, ["warn of a: no health check"]);
+    scene.inspects(container("a").is(Condition::NoHealthcheck));
+    assert_eq!(scene.reported, ["warn of a: no health check"]);
     for _ in 0..3 {
-        scene.sees(container("a").is(Condition::NoHealthcheck));
-        assert!(scene.told.is_empty());
+        scene.inspects(container("a").is(Condition::NoHealthcheck));
+        assert!(scene.reported.is_empty());
     }
     assert_eq!(scene.state("a"), "no health check");
 }
@@ -50,44 +50,44 @@ fn a_container_without_a_health_check_is_left_out_with_one_warning() {
 fn a_bad_label_keeps_its_container_out_with_one_warning_and_no_other() {
     let mut scene = Scene::new();
     scene.snapshot([container("a").with_bad_port(), container("b")]);
-    assert!(scene.told.contains(&"warn of a: bad label".to_owned()));
+    assert!(scene.reported.contains(&"warn of a: bad label".to_owned()));
     scene.lists("b", &["m"]);
     assert_eq!((scene.state("a"), scene.request("m")), ("bad label".into(), "served by b".into()));
 }
 
 #[test]
-fn a_warning_is_not_told_again_because_the_container_was_something_else_in_between() {
+fn a_warning_is_not_repeated_because_the_container_was_something_else_in_between() {
     let mut scene = Scene::new();
-    scene.sees(container("a").with_bad_port());
+    scene.inspects(container("a").with_bad_port());
     for between in [LifecycleEvent::Unhealthy, LifecycleEvent::Paused, left_all()] {
-        scene.edge("a", between).sees(container("a").with_bad_port());
-        assert_eq!(scene.told, [""; 0]);
+        scene.lifecycle("a", between).inspects(container("a").with_bad_port());
+        assert_eq!(scene.reported, [""; 0]);
         assert_eq!(scene.state("a"), "bad label");
     }
-    scene.dies("a").sees(container("a").with_bad_port().run(2));
-    assert_eq!(scene.told, [""; 0], "labels do not change in a container's life");
+    scene.dies("a").inspects(container("a").with_bad_port().run(2));
+    assert_eq!(scene.reported, [""; 0], "labels do not change in a container's life");
 }
 
 #[test]
 fn a_container_without_a_way_to_it_is_left_out_with_one_warning_per_change() {
     let mut scene = Scene::new();
-    scene.sees(container("a").nowhere());
-    assert_eq!(scene.told, ["warn of a: no address"]);
-    scene.sees(container("a").nowhere());
-    assert_eq!(scene.told, [""; 0]);
+    scene.inspects(container("a").nowhere());
+    assert_eq!(scene.reported, ["warn of a: no address"]);
+    scene.inspects(container("a").nowhere());
+    assert_eq!(scene.reported, [""; 0]);
     let elsewhere = Unreachable { theirs: vec!["third".to_owned()], ours: Vec::new(), other_project: None };
-    scene.sees(Container { reach: Reach::Nowhere(elsewhere), ..container("a") });
-    assert_eq!(scene.told, ["warn of a: no address"]);
-    scene.sees(container("a"));
+    scene.inspects(Container { reach: Reach::Nowhere(elsewhere), ..container("a") });
+    assert_eq!(scene.reported, ["warn of a: no address"]);
+    scene.inspects(container("a"));
     assert_eq!(scene.state("a"), "discovering");
 }
 
 #[test]
 fn a_starting_container_is_picked_up_when_it_turns_healthy() {
     let mut scene = Scene::new();
-    scene.sees(container("a").starting());
-    assert_eq!((scene.state("a"), scene.told.len()), ("starting".into(), 0));
-    scene.sees(container("a"));
+    scene.inspects(container("a").starting());
+    assert_eq!((scene.state("a"), scene.reported.len()), ("starting".into(), 0));
+    scene.inspects(container("a"));
     assert_eq!(scene.state("a"), "discovering");
 }
 
@@ -96,29 +96,29 @@ fn unhealthy_it_drains_and_healthy_again_it_is_a_new_registration() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]);
     let first = scene.backend("a");
-    scene.edge("a", LifecycleEvent::Unhealthy);
-    assert_eq!(scene.told, ["left service a within 60s"]);
+    scene.lifecycle("a", LifecycleEvent::Unhealthy);
+    assert_eq!(scene.reported, ["left service a within 60s"]);
     assert_eq!(scene.request("m"), "unavailable");
-    scene.sees(container("a").unhealthy());
-    assert_eq!(scene.told, [""; 0]);
-    scene.sees(container("a")).lists("a", &["m"]);
+    scene.inspects(container("a").unhealthy());
+    assert_eq!(scene.reported, [""; 0]);
+    scene.inspects(container("a")).lists("a", &["m"]);
     let second = scene.backend("a");
     assert!(second.registration > first.registration);
     assert!(!Arc::ptr_eq(&first, &second));
 }
 
 #[test]
-fn unhealthy_seen_only_by_a_look_drains_as_well() {
+fn unhealthy_seen_only_by_an_inspection_drains_as_well() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).sees(container("a").unhealthy());
-    assert_eq!(scene.told, ["left service a within 60s"]);
+    scene.serving(container("a"), &["m"]).inspects(container("a").unhealthy());
+    assert_eq!(scene.reported, ["left service a within 60s"]);
 }
 
 #[test]
 fn killed_it_is_removed_at_once() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).signal("a", 9);
-    assert_eq!(scene.told, ["left service a as dead"]);
+    assert_eq!(scene.reported, ["left service a as dead"]);
     assert_ne!(scene.request("m"), "served by a");
 }
 
@@ -126,20 +126,20 @@ fn killed_it_is_removed_at_once() {
 fn dead_without_a_stop_it_is_removed_at_once() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).dies("a");
-    assert_eq!(scene.told, ["left service a as dead"]);
+    assert_eq!(scene.reported, ["left service a as dead"]);
     assert_eq!(scene.state("a"), "ended");
 }
 
 #[test]
 fn paused_it_takes_no_new_requests_and_keeps_those_in_flight() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::Paused);
-    assert_eq!(scene.told, ["left service a keeping its requests"]);
+    scene.serving(container("a"), &["m"]).lifecycle("a", LifecycleEvent::Paused);
+    assert_eq!(scene.reported, ["left service a keeping its requests"]);
     assert_eq!(scene.request("m"), "unavailable");
-    scene.sees(container("a").paused());
-    assert_eq!(scene.told, [""; 0]);
-    assert_eq!(scene.passes(second(3600)).told, [""; 0], "nothing is cut, however long the pause");
-    scene.sees(container("a")).lists("a", &["m"]);
+    scene.inspects(container("a").paused());
+    assert_eq!(scene.reported, [""; 0]);
+    assert_eq!(scene.passes(second(3600)).reported, [""; 0], "nothing is closed, however long the pause");
+    scene.inspects(container("a")).lists("a", &["m"]);
     assert_eq!(scene.request("m"), "served by a");
     assert_eq!(scene.table.draining().len(), 1, "the requests from before the pause still go on");
 }
@@ -147,13 +147,13 @@ fn paused_it_takes_no_new_requests_and_keeps_those_in_flight() {
 #[test]
 fn off_the_shared_network_it_keeps_its_requests_and_is_back_when_it_is_reached_again() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge("a", left_all());
-    assert_eq!(scene.told, ["left service a keeping its requests"]);
+    scene.serving(container("a"), &["m"]).lifecycle("a", left_all());
+    assert_eq!(scene.reported, ["left service a keeping its requests"]);
     assert_eq!(scene.request("m"), "unavailable");
-    scene.sees(container("a").nowhere());
-    assert_eq!(scene.told, ["warn of a: no address"]);
+    scene.inspects(container("a").nowhere());
+    assert_eq!(scene.reported, ["warn of a: no address"]);
     assert_eq!(scene.request("m"), "unavailable");
-    scene.sees(container("a").at([10, 1, 1, 1])).lists("a", &["m"]);
+    scene.inspects(container("a").at([10, 1, 1, 1])).lists("a", &["m"]);
     assert_eq!(scene.backend("a").address, ([10, 1, 1, 1], 8000).into());
 }
 
@@ -162,11 +162,11 @@ fn restarted_under_a_policy_it_is_gone_at_its_death_and_back_with_its_new_addres
     let mut scene = Scene::new();
     scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).dies("a");
     assert_eq!(scene.request("m"), "unavailable");
-    scene.sees(container("a").is(Condition::Restarting));
+    scene.inspects(container("a").is(Condition::Restarting));
     assert_eq!(scene.state("a"), "restarting");
-    scene.sees(container("a").run(2).starting());
+    scene.inspects(container("a").run(2).starting());
     assert_eq!((scene.state("a"), scene.request("m")), ("starting".into(), "unavailable".into()));
-    scene.sees(container("a").run(2).at([10, 0, 0, 2])).lists("a", &["m"]);
+    scene.inspects(container("a").run(2).at([10, 0, 0, 2])).lists("a", &["m"]);
     assert_eq!(scene.backend("a").address, ([10, 0, 0, 2], 8000).into());
 }
 
@@ -175,7 +175,7 @@ fn recreated_on_the_same_address_it_is_a_new_backend() {
     let mut scene = Scene::new();
     scene.serving(container("old").named("llm").at([10, 0, 0, 1]), &["m"]);
     let old = scene.backend("old");
-    scene.dies("old").edge("old", LifecycleEvent::Removed);
+    scene.dies("old").lifecycle("old", LifecycleEvent::Removed);
     scene.serving(container("new").named("llm").at([10, 0, 0, 1]).run(2), &["n"]);
     let new = scene.backend("new");
     assert_eq!(old.address, new.address);
@@ -186,43 +186,43 @@ fn recreated_on_the_same_address_it_is_a_new_backend() {
 #[test]
 fn moved_to_another_address_it_is_a_new_backend() {
     let mut scene = Scene::new();
-    scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).sees(container("a").at([10, 0, 0, 2]));
-    assert_eq!(scene.told, ["left service a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
+    scene.serving(container("a").at([10, 0, 0, 1]), &["m"]).inspects(container("a").at([10, 0, 0, 2]));
+    assert_eq!(scene.reported, ["left service a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
 }
 
 #[test]
-fn a_look_that_finds_it_as_it_is_changes_nothing() {
+fn an_inspection_that_finds_it_as_it_is_changes_nothing() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]);
     let generation = scene.generation("a");
-    scene.sees(container("a"));
-    assert_eq!((scene.told.len(), scene.generation("a")), (0, generation));
+    scene.inspects(container("a"));
+    assert_eq!((scene.reported.len(), scene.generation("a")), (0, generation));
 }
 
 #[test]
 fn renamed_it_serves_on() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).edge("a", LifecycleEvent::Renamed("b".into()));
-    assert_eq!((scene.told.len(), scene.request("m")), (0, "served by a".into()));
+    scene.serving(container("a"), &["m"]).lifecycle("a", LifecycleEvent::Renamed("b".into()));
+    assert_eq!((scene.reported.len(), scene.request("m")), (0, "served by a".into()));
     assert_eq!(&*scene.entry("a").container.name, "b");
 }
 
 #[test]
 fn a_new_name_is_the_name_of_its_backends_too() {
-    for by_edge in [true, false] {
+    for by_event in [true, false] {
         let mut scene = Scene::new();
         scene.serving(container("a"), &["m"]);
         let backend = scene.backend("a");
         assert!(backend.gate.try_enter());
-        match by_edge {
-            true => scene.edge("a", LifecycleEvent::Renamed("new".into())),
-            false => scene.sees(container("a").named("new")),
+        match by_event {
+            true => scene.lifecycle("a", LifecycleEvent::Renamed("new".into())),
+            false => scene.inspects(container("a").named("new")),
         };
         assert_eq!(&*scene.backend("a").name, "new");
         assert_eq!(&*scene.table.models()[0].0.backend.name, "new");
         assert_eq!(scene.backend("a").registration, backend.registration);
         assert_eq!(scene.backend("a").gate.in_flight(), 1, "its gate is the same");
-        scene.edge("a", LifecycleEvent::Paused).edge("a", LifecycleEvent::Renamed("newer".into()));
+        scene.lifecycle("a", LifecycleEvent::Paused).lifecycle("a", LifecycleEvent::Renamed("newer".into()));
         assert_eq!(&*scene.table.draining().last().unwrap().backend.name, "newer");
     }
 }

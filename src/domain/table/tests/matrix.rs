@@ -1,4 +1,4 @@
-//! Every edge in every state: where the container stands afterwards. No arm is left to a wildcard.
+//! Every event in every state: where the container stands afterwards. No arm is left to a wildcard.
 
 use super::*;
 
@@ -63,19 +63,19 @@ impl From {
         let a = || container("a");
         match self {
             Self::Unknown => &mut scene,
-            Self::Starting => scene.sees(a().starting()),
-            Self::Restarting => scene.sees(a().is(Condition::Restarting)),
-            Self::NoHealthcheck => scene.sees(a().is(Condition::NoHealthcheck)),
-            Self::BadLabel => scene.sees(a().with_bad_port()),
-            Self::NoAddress => scene.sees(a().nowhere()),
-            Self::LeftNetwork => scene.sees(a()).edge("a", left_all()),
-            Self::Unhealthy => scene.sees(a().unhealthy()),
-            Self::Paused => scene.sees(a().paused()),
-            Self::Discovering => scene.sees(a()),
+            Self::Starting => scene.inspects(a().starting()),
+            Self::Restarting => scene.inspects(a().is(Condition::Restarting)),
+            Self::NoHealthcheck => scene.inspects(a().is(Condition::NoHealthcheck)),
+            Self::BadLabel => scene.inspects(a().with_bad_port()),
+            Self::NoAddress => scene.inspects(a().nowhere()),
+            Self::LeftNetwork => scene.inspects(a()).lifecycle("a", left_all()),
+            Self::Unhealthy => scene.inspects(a().unhealthy()),
+            Self::Paused => scene.inspects(a().paused()),
+            Self::Discovering => scene.inspects(a()),
             Self::Ready => scene.serving(a(), &["m"]),
             Self::Stopping => scene.serving(a(), &["m"]).signal("a", 15),
             Self::Ended => scene.serving(a(), &["m"]).dies("a"),
-            Self::Removed => scene.serving(a(), &["m"]).edge("a", LifecycleEvent::Removed),
+            Self::Removed => scene.serving(a(), &["m"]).lifecycle("a", LifecycleEvent::Removed),
         };
         assert_eq!(scene.state("a"), self.word(), "the way into {self:?}");
         scene
@@ -83,17 +83,17 @@ impl From {
 }
 
 /// What happens in each state, as a function from the state to the word for the next one.
-fn after(edge: &LifecycleEvent, next: impl Fn(From) -> &'static str) {
+fn after(event: &LifecycleEvent, next: impl Fn(From) -> &'static str) {
     for from in ALL {
         let mut scene = from.scene();
         let generation = scene.table.entries.get(&ContainerId::new("a")).map(|entry| entry.generation);
-        scene.edge("a", edge.clone());
-        assert_eq!(scene.state("a"), next(from), "{edge:?} when {}", from.word());
+        scene.lifecycle("a", event.clone());
+        assert_eq!(scene.state("a"), next(from), "{event:?} when {}", from.word());
         let serves = scene.request("m") == "served by a";
-        assert_eq!(serves, scene.state("a") == "ready", "{edge:?} when {}: claims and state agree", from.word());
+        assert_eq!(serves, scene.state("a") == "ready", "{event:?} when {}: claims and state agree", from.word());
         if let (Some(generation), true) = (generation, scene.state("a") != from.word()) {
             scene.lists_for(generation, "a", &["late"]);
-            assert_eq!(scene.request("late"), "unknown", "{edge:?} when {}: a late answer counts", from.word());
+            assert_eq!(scene.request("late"), "unknown", "{event:?} when {}: a late list counts", from.word());
         }
     }
 }
@@ -114,8 +114,8 @@ fn a_stop_signal_stops_whatever_runs() {
 
 #[test]
 fn another_signal_and_a_new_name_change_nothing() {
-    for edge in [LifecycleEvent::Signal(Signal(1)), LifecycleEvent::Renamed("b".into())] {
-        after(&edge, From::word);
+    for event in [LifecycleEvent::Signal(Signal(1)), LifecycleEvent::Renamed("b".into())] {
+        after(&event, From::word);
     }
 }
 
@@ -142,8 +142,8 @@ fn a_removal_removes_whatever_there_is() {
 
 #[test]
 fn a_pause_and_an_unhealthy_check_take_out_what_is_not_stopping_or_ended() {
-    for (edge, word) in [(LifecycleEvent::Paused, "paused"), (LifecycleEvent::Unhealthy, "unhealthy")] {
-        after(&edge, |from| match from {
+    for (event, word) in [(LifecycleEvent::Paused, "paused"), (LifecycleEvent::Unhealthy, "unhealthy")] {
+        after(&event, |from| match from {
             From::Unknown => "unknown",
             From::Starting | From::Restarting | From::NoHealthcheck | From::BadLabel | From::NoAddress => word,
             From::LeftNetwork | From::Unhealthy | From::Paused | From::Discovering | From::Ready => word,
@@ -157,9 +157,9 @@ fn a_pause_and_an_unhealthy_check_take_out_what_is_not_stopping_or_ended() {
 #[test]
 fn lost_addresses_take_out_only_what_uses_one_of_them() {
     let used = at_of(&container("a"));
-    for (edge, in_use) in [(left_all(), true), (left([used]), true), (left([[10, 9, 9, 9]]), false), (left([]), false)]
+    for (event, in_use) in [(left_all(), true), (left([used]), true), (left([[10, 9, 9, 9]]), false), (left([]), false)]
     {
-        after(&edge, |from| match from {
+        after(&event, |from| match from {
             From::Discovering | From::Ready if in_use => "left network",
             From::Unknown
             | From::Starting
@@ -180,7 +180,7 @@ fn lost_addresses_take_out_only_what_uses_one_of_them() {
 }
 
 #[test]
-fn a_kill_for_want_of_memory_takes_a_serving_one_out() {
+fn a_kill_for_lack_of_memory_takes_a_serving_one_out() {
     after(&LifecycleEvent::OutOfMemory, |from| match from {
         From::Ready | From::Discovering => "out of memory",
         From::Unknown

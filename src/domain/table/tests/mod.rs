@@ -1,21 +1,21 @@
-//! The table's rules, told as scenes: what the engine says, what backends answer, what time it is.
+//! The rules of the table as scenes: events of an engine, lists of backends, and time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod absence;
 mod collisions;
+mod discovery;
 mod drains;
 mod ends;
-mod learning;
+mod inspections;
 mod limits;
 mod lives;
-mod looks;
 mod matrix;
 mod networks;
 mod races;
 mod returns;
-mod say;
 mod snapshots;
 mod stops;
+mod words;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,14 +32,14 @@ use crate::signal::Signal;
 const DRAIN: Duration = Duration::from_secs(60);
 const READMIT: Duration = Duration::from_secs(300);
 const REFRESH: Duration = Duration::from_secs(30);
-/// The engine time of the run `n` of a container; edges happen in between.
+/// The start of a first run on the engine's clock; run `n` starts at `n` times as much, and events happen in between.
 const RUN: u64 = 1000;
 
 fn at<const N: usize>(ips: [[u8; 4]; N]) -> Reach {
     Reach::At(Addresses::in_order(ips.map(IpAddr::from)).unwrap())
 }
 
-/// The first address of a container.
+/// Returns the first address of a container.
 fn at_of(container: &Container) -> [u8; 4] {
     match &container.reach {
         Reach::At(addresses) => match addresses.first() {
@@ -50,7 +50,6 @@ fn at_of(container: &Container) -> [u8; 4] {
     }
 }
 
-/// Every network is left, or the ones on which a container had these addresses.
 fn left_all() -> LifecycleEvent {
     LifecycleEvent::LeftNetwork(LostAddresses::All)
 }
@@ -63,7 +62,8 @@ fn second(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// A container that is healthy, in its first run, on an address of its own; each word after that changes one thing.
+/// Returns a container that is healthy, in its first run, on an address of its own; each method after that changes one
+/// thing.
 fn container(name: &str) -> Container {
     let last = name.bytes().fold(1_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
     Container {
@@ -130,15 +130,15 @@ impl Container {
     }
 }
 
-/// A table, its clock, and what followed from the last thing that happened.
+/// A table, its clock, and the transitions of the last event.
 struct Scene {
     table: RoutingTable<()>,
     now: Instant,
-    /// What followed from the last thing that happened, each transition as a few words.
-    told: Vec<String>,
-    /// The ends of runs among that: exit code, out of memory, crashed.
+    /// The transitions of the last event, each in a few words.
+    reported: Vec<String>,
+    /// The ends of runs among them: exit code, out of memory, crashed.
     ends: Vec<(Option<i64>, bool, bool)>,
-    /// The engine's clock: edges happen at this time unless they say otherwise.
+    /// The engine's clock.
     engine: u64,
 }
 
@@ -153,12 +153,12 @@ impl Scene {
             TableRules { drain, refresh_every: REFRESH, replicas: Default::default(), balance: Default::default() };
         #[allow(clippy::disallowed_methods, reason = "any first moment will do; time moves by hand from here")]
         let now = Instant::now();
-        Self { table: RoutingTable::new(rules), now, told: Vec::new(), ends: Vec::new(), engine: RUN }
+        Self { table: RoutingTable::new(rules), now, reported: Vec::new(), ends: Vec::new(), engine: RUN }
     }
 
     fn apply(&mut self, event: TableEvent<()>) -> &mut Self {
         let rules = self.table.rules;
-        (self.told, self.ends) = (Vec::new(), Vec::new());
+        (self.reported, self.ends) = (Vec::new(), Vec::new());
         let mut events = vec![event];
         let end = |transition: &Transition<()>| match transition {
             Transition::RunEnded { end, crashed, .. } => Some((end.exit_code, end.out_of_memory, *crashed)),
@@ -169,7 +169,7 @@ impl Scene {
             let (table, out) = table.apply(event, self.now);
             self.table = table;
             self.ends.extend(out.iter().filter_map(end));
-            self.told.extend(out.iter().filter(|transition| end(transition).is_none()).map(say::transition));
+            self.reported.extend(out.iter().filter(|transition| end(transition).is_none()).map(words::transition));
             events.extend(out.into_iter().filter_map(|transition| match transition {
                 Transition::Resume(DiscoveryRequest { container, generation, .. }) => {
                     Some(TableEvent::Resumed { container, generation, link: () })
@@ -184,7 +184,7 @@ impl Scene {
         self.apply(TableEvent::Source(SourceId(source), event))
     }
 
-    fn sees(&mut self, container: Container) -> &mut Self {
+    fn inspects(&mut self, container: Container) -> &mut Self {
         self.engine = self.engine.max(container.started_at.0);
         self.source(0, ContainerEvent::Inspected(container))
     }
@@ -193,22 +193,22 @@ impl Scene {
         self.source(0, ContainerEvent::Snapshot(Vec::from(containers).into()))
     }
 
-    /// Something happens to a container now, by the engine's clock.
-    fn edge(&mut self, id: &str, edge: LifecycleEvent) -> &mut Self {
+    /// Applies a lifecycle event that happens now.
+    fn lifecycle(&mut self, id: &str, event: LifecycleEvent) -> &mut Self {
         self.engine += 1;
-        self.edge_at(self.engine, id, edge)
+        self.lifecycle_at(self.engine, id, event)
     }
 
-    fn edge_at(&mut self, at: u64, id: &str, edge: LifecycleEvent) -> &mut Self {
-        self.source(0, ContainerEvent::Lifecycle { id: ContainerId::new(id), at: EngineTime(at), edge })
+    fn lifecycle_at(&mut self, at: u64, id: &str, event: LifecycleEvent) -> &mut Self {
+        self.source(0, ContainerEvent::Lifecycle { id: ContainerId::new(id), at: EngineTime(at), event })
     }
 
     fn signal(&mut self, id: &str, signal: u8) -> &mut Self {
-        self.edge(id, LifecycleEvent::Signal(Signal(signal)))
+        self.lifecycle(id, LifecycleEvent::Signal(Signal(signal)))
     }
 
     fn dies(&mut self, id: &str) -> &mut Self {
-        self.edge(id, LifecycleEvent::Ended { exit_code: Some(1) })
+        self.lifecycle(id, LifecycleEvent::Ended { exit_code: Some(1) })
     }
 
     fn entry(&self, id: &str) -> &Entry<()> {
@@ -219,15 +219,15 @@ impl Scene {
         self.entry(id).generation
     }
 
-    /// The container answers the question that is open now.
+    /// Lists models for the present generation.
     fn lists(&mut self, id: &str, models: &[&str]) -> &mut Self {
         let generation = self.generation(id);
         self.lists_for(generation, id, models)
     }
 
     fn lists_for(&mut self, generation: Generation, id: &str, models: &[&str]) -> &mut Self {
-        let asked = self.table.entries.get(&ContainerId::new(id)).map(|entry| entry.container.reach.clone());
-        let ip = match asked {
+        let reach = self.table.entries.get(&ContainerId::new(id)).map(|entry| entry.container.reach.clone());
+        let ip = match reach {
             Some(Reach::At(addresses)) => addresses.first(),
             Some(Reach::Nowhere(_)) | None => IpAddr::from([0, 0, 0, 0]),
         };
@@ -239,12 +239,12 @@ impl Scene {
         self.apply(TableEvent::Discovered { container, generation, address, models, link: () })
     }
 
-    fn lists_anew(&mut self, id: &str, models: &[&str]) -> &mut Self {
+    fn lists_again(&mut self, id: &str, models: &[&str]) -> &mut Self {
         let (container, generation) = (ContainerId::new(id), self.generation(id));
         self.apply(TableEvent::Refreshed { container, generation, models: listed(models) })
     }
 
-    fn answers_not(&mut self, id: &str, failure: &str) -> &mut Self {
+    fn fails_to_list(&mut self, id: &str, failure: &str) -> &mut Self {
         self.fails(id, failure, false)
     }
 
@@ -260,7 +260,7 @@ impl Scene {
     /// Brings a container into service with these models.
     fn serving(&mut self, container: Container, models: &[&str]) -> &mut Self {
         let id = container.id.clone();
-        self.sees(container).lists(id.as_str(), models)
+        self.inspects(container).lists(id.as_str(), models)
     }
 
     fn backend(&self, id: &str) -> Arc<crate::backend::Backend<()>> {
@@ -272,34 +272,34 @@ impl Scene {
         }
     }
 
-    fn suspected(&mut self, id: &str) -> &mut Self {
+    fn ejected(&mut self, id: &str) -> &mut Self {
         let registration = self.backend(id).registration;
         self.apply(TableEvent::Ejected { registration, why: "refused".into() })
     }
 
-    /// Time passes; the table ticks whenever it asked to. What it told on the way is kept, with the second it came.
+    /// Lets time pass, with a tick at each wake of the table. The transitions on the way are kept, each with its second.
     fn passes(&mut self, time: Duration) -> &mut Self {
         let (start, end) = (self.now, self.now + time);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         while let Some(wake) = self.table.next_wake().filter(|wake| *wake <= end) {
             self.now = wake.max(self.now);
             self.apply(TableEvent::Tick);
             let at = (self.now - start).as_secs();
-            told.extend(self.told.drain(..).map(|said| format!("{at}s: {said}")));
+            reported.extend(self.reported.drain(..).map(|line| format!("{at}s: {line}")));
         }
         self.now = end;
-        self.told = told;
+        self.reported = reported;
         self
     }
 
-    /// Where a container stands, in words.
+    /// Returns the state of a container, in words.
     fn state(&self, id: &str) -> String {
-        self.table.entries.get(&ContainerId::new(id)).map_or_else(|| "unknown".to_owned(), |e| say::state(&e.state))
+        self.table.entries.get(&ContainerId::new(id)).map_or_else(|| "unknown".to_owned(), |e| words::state(&e.state))
     }
 
-    /// What a request for this model meets, in words: `served by b, then a`.
+    /// Resolves a model, in words: `served by b, then a`.
     fn request(&self, model: &str) -> String {
-        say::resolution(&self.table.resolve(model))
+        words::resolution(&self.table.resolve(model))
     }
 
     fn models(&self) -> Vec<String> {

@@ -1,26 +1,26 @@
-//! The same run comes back: it serves at once what it listed before, is asked beside it, and what it had in flight goes on.
+//! The return of the same run: it resumes at once with the models that it listed before, and its requests in flight go on.
 
 use super::*;
 
 const ONE: [u8; 4] = [10, 0, 0, 1];
 const TWO: [u8; 4] = [10, 0, 0, 2];
 
-fn gone(edge: LifecycleEvent) -> Scene {
+fn gone(event: LifecycleEvent) -> Scene {
     let mut scene = Scene::new();
-    scene.serving(container("a").at(ONE), &["m", "n"]).edge("a", edge);
+    scene.serving(container("a").at(ONE), &["m", "n"]).lifecycle("a", event);
     scene
 }
 
 #[test]
-fn whatever_took_it_out_it_is_back_with_the_look_and_asked_at_once() {
-    for edge in [LifecycleEvent::Unhealthy, LifecycleEvent::Paused, left([ONE])] {
-        let mut scene = gone(edge.clone());
+fn whatever_took_it_out_it_is_back_with_the_inspection_and_refreshed_at_once() {
+    for event in [LifecycleEvent::Unhealthy, LifecycleEvent::Paused, left([ONE])] {
+        let mut scene = gone(event.clone());
         let first = scene.table.draining()[0].backend.registration;
-        scene.sees(container("a").at(ONE));
-        assert_eq!(scene.told, ["resume a at 10.0.0.1", "registered a with m, n"], "{edge:?}");
+        scene.inspects(container("a").at(ONE));
+        assert_eq!(scene.reported, ["resume a at 10.0.0.1", "registered a with m, n"], "{event:?}");
         assert!(scene.backend("a").registration > first, "a new registration");
-        assert_eq!(scene.passes(second(0)).told, ["0s: refresh a"], "{edge:?}");
-        scene.lists_anew("a", &["m"]);
+        assert_eq!(scene.passes(second(0)).reported, ["0s: refresh a"], "{event:?}");
+        scene.lists_again("a", &["m"]);
         assert_eq!((scene.request("m"), scene.request("n")), ("served by a".into(), "unknown".into()));
     }
 }
@@ -28,9 +28,9 @@ fn whatever_took_it_out_it_is_back_with_the_look_and_asked_at_once() {
 #[test]
 fn a_list_that_never_comes_keeps_it_out_no_more_than_before() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
-    scene.sees(container("a").at(ONE));
+    scene.inspects(container("a").at(ONE));
     for _ in 0..10 {
-        scene.passes(REFRESH).answers_not("a", "no answer within 5 s");
+        scene.passes(REFRESH).fails_to_list("a", "no answer within 5 s");
         assert_eq!(scene.request("m"), "served by a");
     }
 }
@@ -38,34 +38,34 @@ fn a_list_that_never_comes_keeps_it_out_no_more_than_before() {
 #[test]
 fn moved_in_the_same_run_there_is_no_version_of_the_table_without_it() {
     let mut scene = Scene::new();
-    scene.serving(container("a").at(ONE), &["m"]).sees(container("a").at(TWO));
-    assert_eq!(scene.told, ["left service a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
+    scene.serving(container("a").at(ONE), &["m"]).inspects(container("a").at(TWO));
+    assert_eq!(scene.reported, ["left service a keeping its requests", "resume a at 10.0.0.2", "registered a with m"]);
     assert_eq!(scene.backend("a").address, (TWO, 8000).into());
 }
 
 #[test]
 fn back_with_other_addresses_it_takes_the_one_that_it_had() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
-    scene.sees(container("a").at_any([TWO, ONE]));
+    scene.inspects(container("a").at_any([TWO, ONE]));
     assert_eq!(scene.backend("a").address, (ONE, 8000).into());
 }
 
 #[test]
-fn another_run_is_asked_first() {
+fn another_run_is_discovered_first() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
-    scene.sees(container("a").run(2).at(ONE));
+    scene.inspects(container("a").run(2).at(ONE));
     assert_eq!(
-        (scene.told.as_slice(), scene.state("a")),
+        (scene.reported.as_slice(), scene.state("a")),
         (["discover a at 10.0.0.1".to_owned()].as_slice(), "discovering".into())
     );
 }
 
 #[test]
-fn one_that_refused_a_connection_is_asked_first() {
+fn one_that_refused_a_connection_is_discovered_first() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
-    scene.sees(container("a").at(ONE)).suspected("a");
+    scene.inspects(container("a").at(ONE)).ejected("a");
     assert_eq!(scene.state("a"), "discovering");
-    scene.sees(container("a").at(ONE));
+    scene.inspects(container("a").at(ONE));
     assert_eq!(scene.state("a"), "discovering", "the engine's word is not enough");
     for _ in 0..5 {
         assert_eq!(scene.refuses("a").state("a"), "discovering");
@@ -77,42 +77,43 @@ fn one_that_refused_a_connection_is_asked_first() {
 #[test]
 fn one_that_refused_a_connection_and_takes_them_again_serves_though_its_list_is_slow() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
-    scene.sees(container("a").at(ONE)).suspected("a").answers_not("a", "no answer within 5 s");
+    scene.inspects(container("a").at(ONE)).ejected("a").fails_to_list("a", "no answer within 5 s");
     assert_eq!(scene.state("a"), "discovering", "once may be chance");
-    scene.answers_not("a", "no answer within 5 s");
-    assert_eq!(scene.told, ["abandon a", "resume a at 10.0.0.1", "registered a with m, n"]);
+    scene.fails_to_list("a", "no answer within 5 s");
+    assert_eq!(scene.reported, ["abandon a", "resume a at 10.0.0.1", "registered a with m, n"]);
 }
 
 #[test]
 fn what_never_served_is_not_taken_into_service_without_a_list() {
     let mut scene = Scene::new();
-    scene.sees(container("a"));
+    scene.inspects(container("a"));
     for _ in 0..5 {
-        assert_eq!(scene.answers_not("a", "it answered 500").state("a"), "discovering");
+        assert_eq!(scene.fails_to_list("a", "it answered 500").state("a"), "discovering");
     }
 }
 
 #[test]
 fn back_in_service_its_old_drain_has_no_deadline() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
-    scene.passes(second(1)).sees(container("a").at(ONE)).lists_anew("a", &["m", "n"]);
-    let told = scene.passes(DRAIN + DRAIN).told.join("; ");
-    assert!(!told.contains("force-close") && !told.contains("fail waiting"), "{told}");
+    scene.passes(second(1)).inspects(container("a").at(ONE)).lists_again("a", &["m", "n"]);
+    let reported = scene.passes(DRAIN + DRAIN).reported.join("; ");
+    assert!(!reported.contains("force-close") && !reported.contains("fail waiting"), "{reported}");
     assert_eq!(scene.table.draining().len(), 1, "the requests from before go on");
 }
 
 #[test]
 fn gone_again_old_and_new_have_the_later_deadline() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
-    scene.passes(second(50)).sees(container("a").at(ONE)).edge("a", LifecycleEvent::Signal(Signal::TERM));
-    let told: Vec<_> = scene.passes(DRAIN).told.iter().filter(|said| said.contains("force-close")).cloned().collect();
-    assert_eq!(told, ["60s: force-close a", "60s: force-close a"]);
+    scene.passes(second(50)).inspects(container("a").at(ONE)).lifecycle("a", LifecycleEvent::Signal(Signal::TERM));
+    let reported: Vec<_> =
+        scene.passes(DRAIN).reported.iter().filter(|line| line.contains("force-close")).cloned().collect();
+    assert_eq!(reported, ["60s: force-close a", "60s: force-close a"]);
 }
 
 #[test]
 fn another_run_in_service_lifts_no_deadline() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
-    scene.sees(container("a").run(2).at(ONE)).lists("a", &["m"]);
+    scene.inspects(container("a").run(2).at(ONE)).lists("a", &["m"]);
     assert!(scene.table.draining().iter().all(|draining| draining.force_close_at.is_some()));
 }
 
@@ -120,14 +121,14 @@ fn another_run_in_service_lifts_no_deadline() {
 fn back_in_a_full_table_it_waits_like_any_other() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.table.claim_count = MAX_CLAIMS;
-    scene.sees(container("a").at(ONE));
+    scene.inspects(container("a").at(ONE));
     assert_eq!(scene.state("a"), "too many");
 }
 
 #[test]
-fn with_another_port_it_is_asked_there_first() {
+fn with_another_port_it_is_discovered_there_first() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
     let labels = labels::parse(|name| (name == labels::PORT).then_some("9000"));
-    scene.sees(Container { labels, ..container("a").at(ONE) });
-    assert_eq!(scene.told, ["discover a at 10.0.0.1"]);
+    scene.inspects(Container { labels, ..container("a").at(ONE) });
+    assert_eq!(scene.reported, ["discover a at 10.0.0.1"]);
 }

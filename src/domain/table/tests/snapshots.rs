@@ -4,7 +4,7 @@ use super::*;
 use crate::container::{Snapshot, Uninspected};
 
 #[test]
-fn what_is_listed_is_looked_at_and_what_is_not_listed_is_gone() {
+fn what_is_listed_is_inspected_and_what_is_not_listed_is_gone() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).serving(container("b"), &["n"]);
     scene.snapshot([container("b"), container("c").run(2)]);
@@ -12,7 +12,7 @@ fn what_is_listed_is_looked_at_and_what_is_not_listed_is_gone() {
         (scene.state("a"), scene.state("b"), scene.state("c")),
         ("removed".into(), "ready".into(), "discovering".into())
     );
-    assert_eq!(scene.told[..2], ["left service a as dead", "saw 2 of source 0"]);
+    assert_eq!(scene.reported[..2], ["left service a as dead", "saw 2 of source 0"]);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_snapshot_speaks_for_its_own_source_only() {
 fn while_the_source_is_lost_the_last_known_table_serves() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).source(0, ContainerEvent::Lost("engine gone".into()));
-    assert_eq!(scene.told, ["lost source 0"]);
+    assert_eq!(scene.reported, ["lost source 0"]);
     assert_eq!((scene.request("m"), scene.state("a")), ("served by a".into(), "ready".into()));
 }
 
@@ -49,7 +49,7 @@ fn what_died_while_the_source_was_lost_is_found_dead_by_the_snapshot() {
 }
 
 #[test]
-fn addresses_that_were_swapped_meanwhile_are_told_apart() {
+fn addresses_that_were_swapped_meanwhile_are_kept_apart() {
     let mut scene = Scene::new();
     let (one, two) = ([10, 0, 0, 1], [10, 0, 0, 2]);
     scene.serving(container("a").at(one), &["m"]).serving(container("b").at(two), &["n"]);
@@ -72,7 +72,7 @@ fn the_same_snapshot_again_changes_nothing() {
     let mut scene = Scene::new();
     scene.snapshot([container("a"), container("b").unhealthy(), container("c").with_bad_port()]).lists("a", &["m"]);
     scene.snapshot([container("a"), container("b").unhealthy(), container("c").with_bad_port()]);
-    assert_eq!(scene.told, ["saw 3 of source 0"]);
+    assert_eq!(scene.reported, ["saw 3 of source 0"]);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn hidden(name: &str, why: &str) -> Uninspected {
 }
 
 #[test]
-fn what_a_snapshot_could_not_inspect_stays_as_it_is_and_is_told_once_per_reason() {
+fn what_a_snapshot_could_not_inspect_stays_as_it_is_and_is_reported_once_per_reason() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]).serving(container("b"), &["n"]);
     let snapshot = || Snapshot { containers: vec![], uninspected: vec![hidden("a", "hangs"), hidden("c", "hangs")] };
@@ -100,12 +100,12 @@ fn what_a_snapshot_could_not_inspect_stays_as_it_is_and_is_told_once_per_reason(
         ("ready".into(), "removed".into(), "unknown".into())
     );
     assert_eq!(scene.request("m"), "served by a");
-    let warned = |scene: &Scene| scene.told.iter().filter(|told| told.starts_with("warn")).count();
-    assert_eq!(warned(&scene), 2, "{:?}", scene.told);
+    let warned = |scene: &Scene| scene.reported.iter().filter(|reported| reported.starts_with("warn")).count();
+    assert_eq!(warned(&scene), 2, "{:?}", scene.reported);
     scene.source(0, ContainerEvent::Snapshot(snapshot()));
-    assert_eq!(warned(&scene), 0, "{:?}", scene.told);
+    assert_eq!(warned(&scene), 0, "{:?}", scene.reported);
     scene.source(0, ContainerEvent::InspectionFailed(hidden("c", "fails")));
-    assert_eq!(warned(&scene), 1, "{:?}", scene.told);
-    scene.sees(container("a")).edge("c", LifecycleEvent::Removed);
+    assert_eq!(warned(&scene), 1, "{:?}", scene.reported);
+    scene.inspects(container("a")).lifecycle("c", LifecycleEvent::Removed);
     assert_eq!(scene.table.uninspected().count(), 0);
 }

@@ -41,13 +41,13 @@ pub(super) fn resolution<L>(resolution: &Resolution<'_, L>) -> String {
 
 pub(super) fn transition<L>(transition: &Transition<L>) -> String {
     match transition {
-        Transition::Discover(question) => {
-            let all = std::iter::once(&question.address).chain(&question.others);
+        Transition::Discover(request) => {
+            let all = std::iter::once(&request.address).chain(&request.others);
             let ips: Vec<_> = all.map(|address| address.ip().to_string()).collect();
-            format!("discover {} at {}", question.container, ips.join(", "))
+            format!("discover {} at {}", request.container, ips.join(", "))
         }
-        Transition::Resume(question) => format!("resume {} at {}", question.container, question.address.ip()),
-        Transition::RefreshModels(question) => format!("refresh {}", question.container),
+        Transition::Resume(request) => format!("resume {} at {}", request.container, request.address.ip()),
+        Transition::RefreshModels(request) => format!("refresh {}", request.container),
         Transition::Abandon(id) => format!("abandon {id}"),
         Transition::RefreshContainer(_, id) => format!("refresh container {id}"),
         Transition::Registered(backend, models) => {
@@ -99,7 +99,7 @@ fn subject(warning: &Warning) -> String {
         Warning::BadModelName(_) => "bad model name".to_owned(),
         Warning::TooManyModels(over) => format!("{over} models too many"),
         Warning::TableFull => "table full".to_owned(),
-        Warning::Readmitted => "taken back".to_owned(),
+        Warning::Readmitted => "readmitted".to_owned(),
         Warning::Uninspected(why) => format!("not inspected, {why}"),
     }
 }
