@@ -104,7 +104,7 @@ impl Watch {
         };
         let (all, one) = (matches!(asked, Some(Err(_))), asked.and_then(Result::ok));
         let gone = before.keys().chain(&one).filter(|id| !now.contains_key(*id)).cloned();
-        self.waiting.extend(gone.map(|id| ContainerEvent::Lifecycle { id, at, edge: LifecycleEvent::Removed }));
+        self.waiting.extend(gone.map(|id| ContainerEvent::Lifecycle { id, at, event: LifecycleEvent::Removed }));
         let fresh = now.into_values().filter(|c| all || one.as_ref() == Some(&c.id) || before.get(&c.id) != Some(c));
         self.waiting.extend(fresh.map(ContainerEvent::Inspected));
     }

@@ -1,3 +1,3 @@
-//! The atomics that the domain uses, named in one place so that a model checker can put its own there.
+//! The atomics of the domain, in one place so that a model checker can replace them.
 
 pub use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};

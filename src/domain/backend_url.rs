@@ -1,68 +1,68 @@
-//! The base URL of a backend that is no container.
+//! The base URL of a static backend.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::labels::BasePath;
 
-/// The ports where the URL names none.
+/// The ports of URLs that name none.
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 /// The longest name of a host, in bytes (RFC 1035, section 2.3.4).
 const HOST_MAX_BYTES: usize = 253;
-/// The longest URL that is read, in bytes.
+/// The longest URL, in bytes.
 const URL_MAX_BYTES: usize = 1024;
 
 /// A base URL as OpenAI clients have it, such as `http://localhost:8080/v1`: a host, a port, and the prefix of the API.
 ///
-/// Without a path, or with `/` alone, the prefix is `/v1`, as it is for containers.
+/// If it has no path, or `/` alone, the prefix is `/v1`, as it is for containers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BackendUrl {
-    /// Whether it begins with `https://`.
+    /// Whether the scheme is `https`.
     pub tls: bool,
     /// A DNS name in lower case, or an address; an IPv6 address without its brackets.
     pub host: Arc<str>,
-    /// The port; 80 where the URL names none, or 443 with TLS.
+    /// The port; if the URL names none, 80, or 443 with TLS.
     pub port: u16,
-    /// The prefix of its API.
+    /// The prefix of the API.
     pub base_path: BasePath,
 }
 
-/// How the server behind a base URL is spoken to, wherever its address is.
+/// The scheme and authority of a base URL, whatever the address of its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// What a client of the URL sends in `Host`: without the port if that is the scheme's own.
+    /// The `Host` that a client of the URL sends: without the port if that is the default of the scheme.
     pub authority: Arc<str>,
-    /// With TLS, the name or the address that its certificate has to be for.
+    /// With TLS, the name or the address that the certificate has to match.
     pub tls: Option<Arc<str>>,
 }
 
 impl Origin {
-    /// The scheme of the URL.
+    /// Returns the scheme of the URL.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
 }
 
-/// Why a text is no base URL of a backend.
+/// The reason why a text is not a base URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackendUrlError {
     /// It begins with neither `http://` nor `https://`.
     Scheme,
     /// It carries a user name or a password.
     Credentials,
-    /// It names no host, or one that cannot be.
+    /// It names no host, or an invalid one.
     Host,
     /// Its port is no number from 1 to 65535.
     Port,
-    /// Its path cannot stand before an API's paths: a query, a fragment, a dot segment or an escape is in it.
+    /// Its path is no prefix of an API: it has a query, a fragment, a dot segment or an escape.
     Path,
-    /// It is too long to be meant.
+    /// It is too long.
     TooLong,
 }
 
 impl BackendUrlError {
-    /// What would be right.
+    /// Returns what a valid URL looks like.
     pub fn expected(self) -> &'static str {
         match self {
             Self::Scheme => "a URL that begins with http:// or https://",
@@ -93,7 +93,7 @@ impl fmt::Display for BackendUrl {
 }
 
 impl BackendUrl {
-    /// Returns how its server is spoken to.
+    /// Returns its scheme and authority.
     pub fn origin(&self) -> Origin {
         let Self { tls, host, port, .. } = self;
         let name = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
@@ -101,10 +101,10 @@ impl BackendUrl {
         Origin { authority: authority.into(), tls: tls.then(|| Arc::clone(host)) }
     }
 
-    /// Reads a base URL.
+    /// Parses a base URL.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// Returns the first fault.
     pub fn parse(text: &str) -> Result<Self, BackendUrlError> {
         if text.len() > URL_MAX_BYTES {
             return Err(BackendUrlError::TooLong);

@@ -1,4 +1,4 @@
-//! What a container source says of the containers that it sees.
+//! Containers as their source reports them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,27 +9,27 @@ use super::backend_url::Origin;
 use super::labels::{InferenceLabels, LabelError};
 use super::signal::Signal;
 
-/// How many characters of an id are enough for a person to find the container.
+/// The number of characters of an id that are shown.
 const SHORT_ID_CHARS: usize = 12;
 
-/// The stable identity of a container: Docker's 64 hexadecimal digits, or what another source calls its own.
+/// The stable identity of a container: Docker's 64 hexadecimal digits, or the id of another source.
 ///
-/// Never an address and never a name: both are given to a successor at once.
+/// Never an address and never a name: a successor may get both at once.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(Arc<str>);
 
 impl ContainerId {
-    /// Wraps an id as the source wrote it.
+    /// Wraps an id of a source.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self(id.into())
     }
 
-    /// The whole id.
+    /// Returns the whole id.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The form for people: the first twelve characters of a hexadecimal id, and any other id whole.
+    /// Returns the id as it is shown: the first twelve characters of a hexadecimal id, or the whole of any other one.
     pub fn short(&self) -> &str {
         let hexadecimal = self.0.len() == 64 && self.0.bytes().all(|b| b.is_ascii_hexdigit());
         match hexadecimal {
@@ -51,33 +51,33 @@ impl fmt::Debug for ContainerId {
     }
 }
 
-/// A point on the engine's own clock, in nanoseconds since the Unix epoch.
+/// A time on the engine's own clock, in nanoseconds since the Unix epoch.
 ///
-/// Only ever compared with other times of the same engine: its clock need not agree with ours.
+/// It is compared only with other times of the same engine, as the clocks of engine and proxy may differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EngineTime(pub u64);
 
-/// By how much an inspection can be ahead of the events that led to what it found.
+/// By how much an inspection can be ahead of the events behind its findings.
 const INSPECTION_AHEAD_NANOS: u64 = 10_000_000_000;
 
 impl EngineTime {
-    /// Returns true if this is a moment before a run that started then, so that it belongs to the run before. What seems
-    /// much older was told by a clock that went back, and belongs to the present.
+    /// Returns true if this time is shortly before the start of a run, so that it belongs to the run before. A time that
+    /// seems much older comes from a clock that went back, and belongs to the present run.
     pub fn is_just_before(self, started: Self) -> bool {
         self < started && started.0 - self.0 <= INSPECTION_AHEAD_NANOS
     }
 }
 
-/// What the engine says that a container is doing, as far as routing cares.
+/// The condition of a container, as far as it matters to routing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// Created, exited, dead or being removed: there is no process.
     NotRunning,
-    /// Between two runs under a restart policy.
+    /// It is between two runs under a restart policy.
     Restarting,
     /// A stop is under way (Podman says so in its state; Docker only by the signal).
     Stopping,
-    /// Frozen by `docker pause`. It accepts connections and answers none.
+    /// Paused by `docker pause`. It accepts connections and responds on none.
     Paused,
     /// Running, without a `HEALTHCHECK`.
     NoHealthcheck,
@@ -85,13 +85,13 @@ pub enum Condition {
     Starting,
     /// Running; its health check fails.
     Unhealthy,
-    /// It does not answer, as far as can be seen from outside. Nothing told it to stop, and it may well be busy.
+    /// It does not respond, as far as can be seen from outside. It was not told to stop, and may be busy.
     Unresponsive,
     /// Running, and the engine calls it healthy.
     Healthy,
 }
 
-/// The addresses at which a container can be reached, the best one first. Never empty, each once.
+/// The addresses of a container, the best one first. Never empty, each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
     first: IpAddr,
@@ -99,7 +99,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// The addresses in this order. Returns `None` if there are none.
+    /// Returns the addresses in this order, or `None` if there are none.
     pub fn in_order(addresses: impl IntoIterator<Item = IpAddr>) -> Option<Self> {
         let mut addresses = addresses.into_iter();
         let mut all = Self::from(addresses.next()?);
@@ -133,7 +133,7 @@ impl Addresses {
         Self::in_order(first.into_iter().chain(self.iter())).unwrap_or_else(|| self.clone())
     }
 
-    /// Returns the addresses without these. Returns `None` if none is left.
+    /// Returns the addresses without these, or `None` if none is left.
     pub fn without(&self, lost: &[IpAddr]) -> Option<Self> {
         Self::in_order(self.iter().filter(|ip| !lost.contains(ip)))
     }
@@ -145,23 +145,23 @@ impl From<IpAddr> for Addresses {
     }
 }
 
-/// Where a container can be reached from here.
+/// The reach of a container from the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
-    /// At these addresses, which lie in networks that the proxy shares.
+    /// It has these addresses in networks that the proxy shares.
     At(Addresses),
-    /// Nowhere; why, in words for the operator: the container's networks, and ours.
+    /// It is in no network that the proxy shares.
     Nowhere(Unreachable),
 }
 
-/// Why a container has no address for us.
+/// The reason why a container cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreachable {
-    /// Its networks, each with its address where it has one: `name (172.20.0.3/16)`.
+    /// The networks of the container, each with its address if it has one: `name (172.20.0.3/16)`.
     pub theirs: Vec<String>,
-    /// The networks that the proxy is on, as `address/prefix`.
+    /// The networks of the proxy, as `address/prefix`.
     pub ours: Vec<String>,
-    /// The Compose project that it belongs to, where the proxy belongs to another.
+    /// The Compose project of the container, if the proxy belongs to another one.
     pub other_project: Option<String>,
 }
 
@@ -186,42 +186,41 @@ impl fmt::Display for Unreachable {
     }
 }
 
-/// One container, as it was when the source looked at it.
+/// One container, as the source has inspected it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
     /// Its identity.
     pub id: ContainerId,
     /// Its name, without Docker's leading slash.
     pub name: Arc<str>,
-    /// When the present (or last) run began, by the engine's clock. A restart is a new run.
+    /// When the present (or last) run began. A restart is a new run.
     pub started_at: EngineTime,
-    /// What it is doing.
+    /// Its condition.
     pub condition: Condition,
-    /// Its labels, read; or the first that could not be read.
+    /// Its labels, or the first invalid one.
     pub labels: Result<InferenceLabels, LabelError>,
-    /// Where it is reached.
+    /// Where it can be reached.
     pub reach: Reach,
     /// The signal that `docker stop` sends to it.
     pub stop_signal: Signal,
-    /// How long the engine waits after that signal before it kills, where that is known.
+    /// How long the engine waits after that signal before it kills, if that is known.
     pub stop_timeout: Option<Duration>,
-    /// The last output of its health check, shortened, for people.
+    /// The last output of its health check, shortened.
     pub health_output: Option<Arc<str>>,
     /// How long its last health check took.
     pub health_check_took: Option<Duration>,
-    /// How often its restart policy has started it again.
+    /// How often its restart policy has restarted it.
     pub restarts: u64,
     /// How its last run ended, if it does not run.
     pub last_end: Option<RunEnd>,
-    /// How its server is spoken to, where a URL says so. `None`: plain HTTP, with the `Host` that clients send.
+    /// The scheme and authority, if it is named by a URL. `None`: plain HTTP, with the `Host` that clients send.
     pub origin: Option<Arc<Origin>>,
-    /// The service that it is one of several containers of, where the source knows such: those of one service are
-    /// replicas.
+    /// The service that it belongs to, if the source knows services: the containers of one service are replicas.
     pub service: Option<Arc<str>>,
 }
 
 impl Container {
-    /// The Compose project that it belongs to, if that is not the proxy's and there is no way to it.
+    /// Returns its Compose project, if that is not the proxy's and it cannot be reached.
     pub fn other_project(&self) -> Option<&str> {
         match &self.reach {
             Reach::Nowhere(why) => why.other_project.as_deref(),
@@ -230,32 +229,32 @@ impl Container {
     }
 }
 
-/// How a run of a container ended.
+/// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunEnd {
-    /// The exit code of its process, where it is known.
+    /// The exit code of its process, if it is known.
     pub exit_code: Option<i64>,
-    /// The kernel killed a process in it for want of memory.
+    /// Whether the kernel killed a process in it for lack of memory.
     pub out_of_memory: bool,
 }
 
-/// A container that opted in and that the source could not inspect. What is known of it already stays as it is.
+/// A container that opted in and that the source could not inspect. Its last inspection still holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uninspected {
     /// Its identity.
     pub id: ContainerId,
     /// Its name, without Docker's leading slash.
     pub name: Arc<str>,
-    /// Why, for the operator.
+    /// The cause, in words.
     pub why: Arc<str>,
 }
 
-/// Every container that there is at one time.
+/// All containers of a source at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Those that were inspected.
+    /// The containers that were inspected.
     pub containers: Vec<Container>,
-    /// Those that exist and could not be inspected.
+    /// The containers that exist and could not be inspected.
     pub uninspected: Vec<Uninspected>,
 }
 
@@ -265,36 +264,35 @@ impl From<Vec<Container>> for Snapshot {
     }
 }
 
-/// One thing that a container source reports.
+/// A report of a container source.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "most events are the large one, and none lives long")]
 pub enum ContainerEvent {
-    /// Every container that there is now. What is not in it is gone. The first item, and the first after every loss.
+    /// All containers that there are now; any other one is gone. The first report, and the first after a disconnection.
     Snapshot(Snapshot),
-    /// The present state of one container, looked at after everything that was reported of it before.
+    /// The present state of one container, inspected after everything that was reported of it before.
     Inspected(Container),
-    /// A container that could not be inspected now. The source tries again, and reports it when that changes.
+    /// A container that could not be inspected. The source retries, and reports when that changes.
     InspectionFailed(Uninspected),
-    /// Something happened to a container, known before anybody looked at it.
+    /// A lifecycle event, reported without an inspection.
     Lifecycle {
-        /// To which container. It may be one that nobody knows.
+        /// The container, which may be unknown.
         id: ContainerId,
-        /// When, by the engine's clock.
+        /// The time, by the engine's clock.
         at: EngineTime,
-        /// What.
+        /// The event.
         event: LifecycleEvent,
     },
-    /// The source lost sight of its containers, for this reason. They keep their last known state until the next
-    /// snapshot.
+    /// The source is disconnected, for this reason. Its containers keep their last known state until the next snapshot.
     Lost(String),
 }
 
 /// The addresses that a container lost with a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LostAddresses {
-    /// Every address that it had: the network was that of another container, which has ended.
+    /// All of its addresses: it used the network of another container, which has ended.
     All,
-    /// The ones that it had there, as far as they are known.
+    /// Its addresses in the network that it left, as far as they are known.
     These(Vec<IpAddr>),
 }
 
@@ -308,26 +306,26 @@ impl LostAddresses {
     }
 }
 
-/// What happened to a container. Edges only ever take a container out of service: coming into service needs a look.
+/// A lifecycle event. It can only take a container out of service: entering service takes an inspection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LifecycleEvent {
-    /// A signal was sent to it by the engine (the `kill` event).
+    /// The engine sent it a signal (the `kill` event).
     Signal(Signal),
-    /// Its process ended (`die`, `stop`), with the exit code where it is known.
+    /// Its process ended (`die`, `stop`).
     Ended {
-        /// The exit code.
+        /// The exit code, if it is known.
         exit_code: Option<i64>,
     },
-    /// It exists no more.
+    /// It was removed.
     Removed,
-    /// The kernel killed a process in it for want of memory. Its end follows, or a look that shows that it goes on.
+    /// The kernel killed a process in it for lack of memory. Its end follows, or an inspection that shows that it goes on.
     OutOfMemory,
-    /// It was frozen.
+    /// It was paused.
     Paused,
-    /// Its health check failed as often as it takes.
+    /// Its health check failed as often as its configuration allows.
     Unhealthy,
-    /// It left a network, and lost these addresses. Where none of them is in use, this is only a reason for a look.
+    /// It left a network and lost these addresses. If none of them is in use, it stays in service.
     LeftNetwork(LostAddresses),
-    /// It has a new name.
+    /// It was renamed.
     Renamed(Arc<str>),
 }

@@ -1,42 +1,42 @@
-//! The gate of a backend: counts the requests in flight, and closes once.
+//! The gate of a backend.
 
 use super::atomic::{AtomicUsize, Ordering};
 
-/// Set once, when the drain begins. The other bits count the requests in flight.
+/// The bit that is set when the drain begins. The other bits count the requests in flight.
 const DRAINING: usize = 1 << (usize::BITS - 1);
 
-/// Lets requests in until it is closed, and knows how many are inside.
+/// A counter of requests in flight that can be closed once.
 ///
-/// One word holds both facts, so that no request can slip in after the closing, and exactly one leaver is the last. A
-/// closed gate never opens again: a container that returns is a new backend with a new gate.
+/// One word holds the count and the flag, so that no request can enter after the gate was closed, and exactly one is the
+/// last to leave. A closed gate never opens again: a container that returns is a new backend with a new gate.
 #[derive(Debug, Default)]
 pub struct Gate {
     word: AtomicUsize,
 }
 
-/// What closing a gate found.
+/// The result of closing a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// Nobody was inside: the drain is over.
+    /// No request was inside: the drain is over.
     Empty,
-    /// So many requests are inside; the last one out ends the drain.
+    /// This many requests are inside; the last one to leave ends the drain.
     InFlight(usize),
-    /// It was closed before; whoever closed it first waits for the drain.
+    /// It was closed before, and that caller waits for the drain.
     Already,
 }
 
 impl Gate {
-    /// An open gate with nobody inside.
+    /// Returns an open, empty gate.
     pub fn new() -> Self {
         Self { word: AtomicUsize::new(0) }
     }
 
-    /// Lets one request in, unless the gate is closed. Every `true` must be matched by one [`Gate::leave`].
+    /// Lets one request in. Returns false if the gate is closed. Every `true` must be matched by one [`Gate::leave`].
     pub fn try_enter(&self) -> bool {
         self.try_enter_within(usize::MAX)
     }
 
-    /// Lets one request in, unless the gate is closed or so many are inside.
+    /// Lets one request in. Returns false if the gate is closed or has this many inside.
     pub fn try_enter_within(&self, most: usize) -> bool {
         let most = most.min(DRAINING - 1);
         // A closed gate's word is larger than any number of requests.
@@ -44,7 +44,7 @@ impl Gate {
         self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
     }
 
-    /// One request leaves. `true` for the last one out of a closed gate: the drain is over.
+    /// Lets one request out. Returns true for the last one of a closed gate: the drain is over.
     pub fn leave(&self) -> bool {
         let before = self.word.fetch_sub(1, Ordering::AcqRel);
         debug_assert!(before & !DRAINING != 0, "a request left that never entered");
@@ -61,19 +61,19 @@ impl Gate {
         }
     }
 
-    /// How many requests are inside now; `None` if it is closed.
+    /// Returns the number of requests inside, or `None` if the gate is closed.
     #[inline]
     pub fn inside(&self) -> Option<usize> {
         let word = self.word.load(Ordering::Acquire);
         (word & DRAINING == 0).then_some(word)
     }
 
-    /// How many requests are inside now.
+    /// Returns the number of requests inside.
     pub fn in_flight(&self) -> usize {
         self.word.load(Ordering::Acquire) & !DRAINING
     }
 
-    /// Whether the gate was closed.
+    /// Returns true if the gate was closed.
     pub fn is_closed(&self) -> bool {
         self.word.load(Ordering::Acquire) & DRAINING != 0
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_who_is_inside() {
+    fn the_requests_inside_are_counted() {
         let gate = Gate::new();
         assert!(gate.try_enter() && gate.try_enter());
         assert_eq!(gate.in_flight(), 2);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_it_lets_nobody_in_and_names_the_last_one_out() {
+    fn closed_it_lets_none_in_and_names_the_last_one_out() {
         let gate = Gate::new();
         assert!(gate.try_enter() && gate.try_enter());
         assert_eq!(gate.close(), Closed::InFlight(2));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_so_many_get_in() {
+    fn no_more_than_the_limit_get_in() {
         let gate = Gate::new();
         assert!(gate.try_enter_within(2) && gate.try_enter_within(2));
         assert!(!gate.try_enter_within(2));

@@ -1,4 +1,4 @@
-//! The labels by which a container asks to be served.
+//! The labels of a container.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -24,7 +24,7 @@ pub const PRIORITY: &str = "inference.priority";
 /// The most requests at the container at a time.
 pub const MAX_REQUESTS: &str = "inference.max_requests";
 
-/// The values of [`ENABLE`] that keep a container out on purpose.
+/// The values of [`ENABLE`] that opt a container out.
 const OFF: [&str; 8] = ["", "false", "no", "off", "0", "f", "n", "disabled"];
 
 /// The largest weight.
@@ -37,21 +37,21 @@ const POOL_MAX_BYTES: usize = 64;
 const DEFAULT_PORT: u16 = 8000;
 const DEFAULT_BASE_PATH: &str = "/v1";
 
-/// The longest base path that is taken, in bytes.
+/// The longest base path, in bytes.
 const BASE_PATH_MAX_BYTES: usize = 256;
-/// The most of a bad value that an error repeats, in characters.
+/// The most of an invalid value that an error repeats, in characters.
 const SHOWN_VALUE_CHARS: usize = 64;
 
-/// What a container that opted in says of its server.
+/// The labels of a container that opted in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InferenceLabels {
     /// The port inside the container.
     pub port: u16,
-    /// The prefix of its API.
+    /// The prefix of the API.
     pub base_path: BasePath,
     /// The pool that it joins, whatever its service.
     pub pool: Option<Arc<str>>,
-    /// How its pool is balanced, if it says so.
+    /// The policy of its pool, if a label names one.
     pub balance: Option<Policy>,
     /// Its share, from 1 to [`WEIGHT_MAX`].
     pub weight: u16,
@@ -61,15 +61,15 @@ pub struct InferenceLabels {
     pub max_requests: Option<u32>,
 }
 
-/// The prefix that stands before an API's paths: empty for the root, else `/…` without a slash at the end.
+/// The prefix of an API's paths: empty for the root, else `/…` without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BasePath(Arc<str>);
 
 impl BasePath {
-    /// Reads a prefix: rooted, of segments of letters, digits and `-._~`, none of them a dot segment.
+    /// Parses a prefix: rooted, of segments of letters, digits and `-._~`, none of them a dot segment.
     ///
-    /// Strict, because it is put before every path that a client sends: a host, a query or a dot segment in it would
-    /// send requests elsewhere.
+    /// It is strict, as a host, a query or a dot segment before the path that a client sends would route requests
+    /// elsewhere.
     pub fn parse(text: &str) -> Option<Self> {
         let path = text.strip_suffix('/').unwrap_or(text);
         if path.is_empty() {
@@ -86,7 +86,7 @@ impl BasePath {
         (fits && rooted.split('/').all(segment)).then(|| Self(Arc::from(path)))
     }
 
-    /// The prefix, ready to stand before `/chat/completions`.
+    /// Returns the prefix, to be followed by `/chat/completions`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -112,14 +112,14 @@ impl Default for InferenceLabels {
     }
 }
 
-/// A label whose value cannot be read.
+/// A label with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelError {
-    /// Which label.
+    /// The label.
     pub label: &'static str,
     /// Its value, shortened, without control characters.
     pub value: String,
-    /// What would be right.
+    /// What a valid value looks like.
     pub expected: &'static str,
 }
 
@@ -129,21 +129,21 @@ impl fmt::Display for LabelError {
     }
 }
 
-/// Whether these labels ask for the container to be served: `inference.enable` is exactly `true`.
+/// Returns true if a container with these labels is to be served: `inference.enable` is exactly `true`.
 pub fn opted_in<'a>(get: impl Fn(&str) -> Option<&'a str>) -> bool {
     get(ENABLE) == Some("true")
 }
 
-/// Whether these labels ask for the container to be served, or seem to be meant to: the label is there, and does not
-/// plainly say no.
+/// Returns true if a container with these labels is to be served, or seems to be meant to: the label is there, and does
+/// not plainly opt out.
 pub fn concern_us<'a>(get: impl Fn(&str) -> Option<&'a str>) -> bool {
     get(ENABLE).is_some_and(|value| !OFF.iter().any(|word| value.trim().eq_ignore_ascii_case(word)))
 }
 
-/// Reads the labels of a container that they [`concern_us`] of.
+/// Parses the labels of a container for which [`concern_us`] is true.
 ///
 /// # Errors
-/// It did not opt in, though it seems to be meant to; or the first label whose value cannot be read.
+/// Returns `inference.enable` if it is not `true`, or else the first label with an invalid value.
 pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<InferenceLabels, LabelError> {
     match get(ENABLE) {
         Some(value) if value != "true" => Err(error(ENABLE, value, "exactly \"true\" to opt in, or \"false\"")),
@@ -151,10 +151,10 @@ pub fn read<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<InferenceLabels
     }
 }
 
-/// Reads the labels of a container that opted in. `get` answers the value of a label.
+/// Parses the labels of a container that opted in. `get` returns the value of a label.
 ///
 /// # Errors
-/// The first label whose value cannot be read.
+/// Returns the first label with an invalid value.
 pub fn parse<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<InferenceLabels, LabelError> {
     let mut labels = InferenceLabels::default();
     if let Some(value) = get(PORT) {
@@ -169,7 +169,7 @@ pub fn parse<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Result<InferenceLabel
     Ok(labels)
 }
 
-/// Reads what a container says of its place among replicas.
+/// Parses the labels about replicas.
 fn parse_replica<'a>(get: impl Fn(&str) -> Option<&'a str>, labels: &mut InferenceLabels) -> Result<(), LabelError> {
     if let Some(value) = get(POOL) {
         let pool = pool(value).ok_or_else(|| error(POOL, value, "a name of letters, digits and \"-._\""))?;
@@ -199,13 +199,13 @@ fn pool(value: &str) -> Option<Arc<str>> {
     ((1..=POOL_MAX_BYTES).contains(&value.len()) && value.bytes().all(is_plain)).then(|| Arc::from(value))
 }
 
-/// Digits only, within this range.
+/// Parses digits, and nothing else, within this range.
 fn number(value: &str, range: RangeInclusive<u32>) -> Option<u32> {
     let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| value.parse().ok()).flatten().filter(|number| range.contains(number))
 }
 
-/// Digits only: `u16::from_str` would take `+80` as well.
+/// Parses a port from digits only: `u16::from_str` would accept `+80` as well.
 fn port(value: &str) -> Option<u16> {
     number(value, 1..=u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
 }

@@ -1,4 +1,4 @@
-//! What the proxy decides, as pure values: no clock, no lock, no task, no input or output.
+//! The decisions of the proxy as pure values: no clock, no lock, no task, no input or output.
 
 pub mod atomic;
 pub mod backend;

@@ -1,34 +1,32 @@
-//! The name that routes a request.
+//! Names of models.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest model name that is taken, in bytes of UTF-8.
+/// The longest name of a model, in bytes of UTF-8.
 pub const MODEL_NAME_MAX_BYTES: usize = 256;
 
-/// A model's name, checked: not empty, short, and safe to show in logs and headers' text.
+/// A valid name of a model: not empty, short, and safe to show in logs and headers.
 ///
 /// Two names are the same only if their bytes are; case counts. Clones share one allocation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelName(Arc<str>);
 
 impl ModelName {
-    /// Takes a name as a caller or a backend wrote it; nothing is trimmed or changed.
+    /// Parses a name. Nothing is trimmed or changed.
     ///
     /// # Errors
-    ///
-    /// Says what is wrong with the name, without repeating it.
+    /// Returns the fault of the name, without repeating it.
     pub fn parse(name: &str) -> Result<Self, InvalidModelName> {
         Self::check(name)?;
         Ok(Self(Arc::from(name)))
     }
 
-    /// Takes a name without copying it.
+    /// Parses a name without copying it.
     ///
     /// # Errors
-    ///
-    /// Says what is wrong with the name, without repeating it.
+    /// Returns the fault of the name, without repeating it.
     pub fn from_shared(name: Arc<str>) -> Result<Self, InvalidModelName> {
         Self::check(&name)?;
         Ok(Self(name))
@@ -54,7 +52,7 @@ impl ModelName {
         Ok(())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -85,7 +83,7 @@ impl fmt::Debug for ModelName {
     }
 }
 
-/// The name itself, not a copy of it.
+/// Shares the name, without copying it.
 impl From<&ModelName> for Arc<str> {
     fn from(name: &ModelName) -> Self {
         Self::clone(&name.0)
@@ -104,10 +102,10 @@ impl AsRef<str> for ModelName {
     }
 }
 
-/// The most of an id that cannot be used that is shown, in characters.
+/// The most of an invalid id that is shown, in characters.
 const SHOWN_ID_CHARS: usize = 64;
 
-/// Names an id that cannot be used, made safe to show, and says what is wrong with it.
+/// Returns an invalid id, made safe to show, with its fault.
 pub fn unusable(id: &str, why: InvalidModelName) -> String {
     let mut shown: String = id.chars().take(SHOWN_ID_CHARS).flat_map(shown_char).collect();
     if id.chars().nth(SHOWN_ID_CHARS).is_some() {
@@ -122,20 +120,20 @@ fn shown_char(c: char) -> impl Iterator<Item = char> {
     plain.into_iter().chain(escaped.into_iter().flatten())
 }
 
-/// What is wrong with a model name. The text never repeats the name, because it may not be safe to show.
+/// The fault of an invalid name. The text never repeats the name, as it may not be safe to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidModelName {
-    /// No characters at all.
+    /// It is empty.
     Empty,
-    /// More than [`MODEL_NAME_MAX_BYTES`].
+    /// It is longer than [`MODEL_NAME_MAX_BYTES`].
     TooLong,
-    /// White space and nothing else.
+    /// It is white space and nothing else.
     OnlyWhitespace,
-    /// A C0 or C1 control character, or DEL.
+    /// It has a C0 or C1 control character, or DEL.
     ControlCharacter,
-    /// A character that turns the direction of the text around it (Unicode UAX #9).
+    /// It has a character that changes the direction of the text around it (Unicode UAX #9).
     BidirectionalControl,
-    /// U+2028 or U+2029, which some readers take for a line end.
+    /// It has U+2028 or U+2029, which some readers take for a line end.
     LineSeparator,
 }
 
@@ -206,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_is_asked_with_plain_text() {
+    fn a_map_is_searched_with_plain_text() {
         let mut map = std::collections::HashMap::new();
         map.insert(ModelName::parse("m").unwrap(), 1);
         assert_eq!(map.get("m"), Some(&1));
@@ -215,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_refusal_never_repeats_the_name() {
-        let said = ModelName::parse("evil\u{1b}name").unwrap_err().to_string();
-        assert!(!said.contains("evil") && !said.contains('\u{1b}'));
+        let text = ModelName::parse("evil\u{1b}name").unwrap_err().to_string();
+        assert!(!text.contains("evil") && !text.contains('\u{1b}'));
     }
 }

@@ -11,33 +11,33 @@ use super::container::{Container, ContainerId};
 /// How long a backend that came into service counts as averagely loaded, so that it is not flooded.
 pub const JOINS_FOR: Duration = Duration::from_secs(5);
 
-/// Which containers with the same model are replicas.
+/// The rule for which containers with the same model are replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Replicas {
-    /// Those of one service, or of one `inference.pool`.
+    /// The containers of one service, or of one `inference.pool`.
     #[default]
     Service,
-    /// None: of two containers with one model the last to turn healthy serves it.
+    /// No containers: of two with one model, the last to turn healthy serves it.
     Off,
-    /// All.
+    /// All containers.
     All,
 }
 
 /// The name of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PoolId {
-    /// One container, alone.
+    /// The pool of one container.
     Container(ContainerId),
-    /// The containers of one service: what they run as is the same.
+    /// The pool of a service.
     Service(Arc<str>),
-    /// The containers with this `inference.pool`.
+    /// The pool of an `inference.pool` label.
     Named(Arc<str>),
-    /// Every container.
+    /// The pool of all containers.
     All,
 }
 
 impl PoolId {
-    /// Returns the pool that a container belongs to.
+    /// Returns the pool of a container.
     pub fn of(container: &Container, rule: Replicas) -> Self {
         let named = container.labels.as_ref().ok().and_then(|labels| labels.pool.clone());
         match (rule, named, &container.service) {
@@ -59,27 +59,27 @@ impl fmt::Display for PoolId {
     }
 }
 
-/// What the members of a pool have in common.
+/// The shared state of a pool's members.
 #[derive(Debug)]
 pub struct Pool {
     /// Its name.
     pub id: PoolId,
-    /// When its first member turned healthy, in the order of the table. Of two pools with one model the later serves.
+    /// The rank of its first member among those that turned healthy. Of two pools with one model, the later one serves.
     pub order: u64,
-    /// How many requests had a key, and how many of them went to another member than the key's first.
+    /// The number of requests with a key.
     pub keyed: AtomicU32,
-    /// See [`Self::keyed`].
+    /// The number of those that went to another member than the first of their key.
     pub spilled: AtomicU32,
     hot_keys: OnceLock<HotKeys>,
 }
 
 impl Pool {
-    /// A pool without members.
+    /// Returns a pool without members.
     pub fn new(id: PoolId, order: u64) -> Self {
         Self { id, order, keyed: AtomicU32::new(0), spilled: AtomicU32::new(0), hot_keys: OnceLock::new() }
     }
 
-    /// Returns the counts of the keys of its requests. They take no memory before they are asked for.
+    /// Returns the counts of the keys of its requests, which are allocated at the first call.
     pub fn hot_keys(&self) -> &HotKeys {
         self.hot_keys.get_or_init(HotKeys::default)
     }
@@ -90,23 +90,23 @@ impl Pool {
 pub struct Replica {
     /// Its pool.
     pub pool: Arc<Pool>,
-    /// A number by which every proxy knows it.
+    /// Its id, the same in every proxy.
     pub id: u64,
     /// Its share, from 1.
     pub weight: u16,
     /// Its tier: lower ones first.
     pub tier: u8,
-    /// The most requests at it at a time.
+    /// The most requests in flight.
     pub max_requests: usize,
-    /// How its pool is balanced, as far as it has a say.
+    /// The policy that its labels, or the settings, name for its pool.
     pub policy: Policy,
-    /// Until when it counts as having joined just now.
+    /// Until when it counts as new.
     pub settles_at: Instant,
-    /// What it is doing.
+    /// Its load.
     pub load: Arc<Load>,
 }
 
-/// What a member is doing, counted where requests pass.
+/// The load of a member.
 #[derive(Debug, Default)]
 pub struct Load {
     waiting: AtomicU32,
@@ -115,25 +115,25 @@ pub struct Load {
 }
 
 impl Load {
-    /// A request begins to wait for its first byte.
+    /// Counts a request that begins to wait for its first byte.
     pub fn begin_waiting(&self) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request waits no longer.
+    /// Counts a request that waits no longer.
     pub fn end_waiting(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How many requests wait for their first byte.
+    /// Returns the number of requests that wait for their first byte.
     pub fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Relaxed)
     }
 }
 
 impl Replica {
-    /// Returns its state for a choice. `may` says whether it may be chosen at all; `now_millis` is the time by which
-    /// [`Outlier`] counts.
+    /// Returns its state for a choice. `may` is whether it may be chosen at all; `now_millis` is the clock of
+    /// [`Outlier`].
     #[inline]
     pub fn member(&self, in_flight: usize, may: bool, now: Instant, now_millis: u64) -> Member {
         Member {

@@ -1,4 +1,4 @@
-//! Unix signals, as far as they tell a stop from anything else.
+//! Unix signals, as far as they stop a container.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Signal(pub u8);
 
-/// What a signal means for a container that serves requests.
+/// The meaning of a signal to a container that serves requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
-    /// The process is asked to end.
+    /// It asks the process to end.
     Stop,
-    /// The process ends now, without being asked.
+    /// It ends the process at once.
     Kill,
-    /// Nothing that concerns routing: reload, dump, resize.
+    /// It does not matter to routing: reload, dump, resize.
     Other,
 }
 
@@ -63,11 +63,11 @@ impl Signal {
     pub const QUIT: Self = Self(3);
     /// SIGKILL.
     pub const KILL: Self = Self(9);
-    /// SIGTERM, which `docker stop` sends where the image says nothing else.
+    /// SIGTERM, which `docker stop` sends unless the image names another one.
     pub const TERM: Self = Self(15);
 
-    /// Reads a signal as Docker writes it: `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3`. Empty means SIGTERM.
-    /// `None` for what names no signal.
+    /// Parses a signal as Docker writes it: `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3`; empty means SIGTERM. Returns `None` if
+    /// the text names no signal.
     pub fn parse(text: &str) -> Option<Self> {
         let upper = text.trim().to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -86,9 +86,9 @@ impl Signal {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| Self(*number))
     }
 
-    /// What this signal means for a container whose own stop signal is `stop_signal`.
+    /// Returns the meaning of this signal to a container whose own stop signal is `stop_signal`.
     ///
-    /// TERM, INT and QUIT count as stops whatever the image says: a person who sends them wants the process to end.
+    /// TERM, INT and QUIT count as stops whatever the image says: they are sent to end a process.
     pub fn meaning(self, stop_signal: Self) -> Meaning {
         match self {
             Self::KILL => Meaning::Kill,
@@ -108,7 +108,7 @@ impl fmt::Display for Signal {
     }
 }
 
-/// The number behind `RTMIN+` or `RTMAX-`; nothing at all is zero.
+/// Returns the number after `RTMIN+` or `RTMAX-`; an empty text is zero.
 fn offset(rest: &str, sign: char) -> Option<u8> {
     match rest.is_empty() {
         true => Some(0),

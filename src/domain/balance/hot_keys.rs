@@ -1,4 +1,4 @@
-//! Which beginnings so many requests share that one member could not serve them all.
+//! Hot keys: prompt prefixes that too many requests share for one member to serve them all.
 
 use std::time::Duration;
 
@@ -6,38 +6,38 @@ use crate::atomic::{AtomicU64, Ordering};
 
 use super::mix;
 
-/// How many keys are counted in one bucket.
+/// The number of keys in one bucket.
 const WAYS: usize = 4;
-/// How many buckets there are. With 8 bytes a key this is 16 KiB.
+/// The number of buckets. With 8 bytes a key, they take 16 KiB.
 const BUCKETS: usize = 512;
-/// After how long a count is half of what it was: about 60 s of memory.
+/// The half-life of a count, which remembers about 60 s.
 const HALF_LIFE_SECONDS: f32 = 41.6;
-/// Where a count is this small, its place goes to another key.
+/// The count below which a key gives its place to another one.
 const FORGOTTEN: f32 = 0.5;
-/// Below this number of recent requests nothing is hot: there is no load to spread.
+/// The number of recent requests below which no key is hot: there is no load to spread.
 const LEAST_TRAFFIC: f32 = 16.0;
 
 const TAG_BITS: u32 = 15;
 const SECOND_BITS: u32 = 16;
 
-/// The two keys of a request.
+/// The keys of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrefixKeys {
-    /// How it begins: the system prompt, or what else every request of an application shares.
+    /// The hash of what every request of an application shares, such as the system prompt.
     pub shared: u64,
-    /// How its conversation begins: that and the first message of the user.
+    /// The hash of that and the first message of the user.
     pub conversation: u64,
 }
 
-/// Counts, decaying over about a minute, how many requests of a pool begin with each key. Its size is fixed, and
-/// counting takes no lock: two requests at the same moment may count as one.
+/// The number of recent requests of a pool by key, decaying over about a minute. Its size is fixed, and counting takes no
+/// lock: two requests at the same moment may count as one.
 #[derive(Debug)]
 pub struct HotKeys {
     total: AtomicU64,
     counts: Box<[AtomicU64]>,
 }
 
-/// One count, as it stands in one word.
+/// One count, which is stored in one word.
 #[derive(Debug, Clone, Copy)]
 struct Count {
     tag: u64,
@@ -53,8 +53,8 @@ impl Default for HotKeys {
 }
 
 impl HotKeys {
-    /// Counts a request and returns the key that decides where it goes: the shared one, unless more requests begin with
-    /// it than one of so many members should get. `now` is the time since any fixed moment.
+    /// Counts a request and returns the key that routes it: the shared one, unless it has more requests than one of this
+    /// many members should get. `now` is the time since any fixed moment.
     ///
     /// A key is hot from half of a member's fair share on, and until it is under a quarter of it, so that traffic near
     /// the threshold does not move between members all the time.
@@ -75,7 +75,7 @@ impl HotKeys {
         if count.is_hot { keys.conversation } else { keys.shared }
     }
 
-    /// The place of a key, with its count; a place that another key has left if it has none. `None` where all are taken.
+    /// Returns the place of a key with its count, or a free place. `None` if all places are taken.
     fn place(&self, key: u64, second: u16) -> Option<(&AtomicU64, Count)> {
         let bucket = (mix(key) as usize % BUCKETS) * WAYS;
         let places = self.counts.get(bucket..bucket + WAYS)?;
@@ -88,7 +88,7 @@ impl HotKeys {
     }
 }
 
-/// The part of a key by which it is told from others in its bucket; never 0, which is an empty place.
+/// Returns the part of a key that identifies it in its bucket; never 0, which is an empty place.
 fn tag(key: u64) -> u64 {
     (key >> (u64::BITS - TAG_BITS)).max(1)
 }

@@ -1,14 +1,14 @@
-//! Members that fail while others do not are ejected for a while (as Envoy's outlier detection does).
+//! Outlier detection: members that fail while others do not are ejected for a while, as in Envoy.
 
 use std::time::Duration;
 
 use crate::atomic::{AtomicU64, Ordering};
 
-/// So many failures in a row eject a member.
+/// The number of failures in a row that eject a member.
 pub const EJECT_AFTER_FAILURES: u32 = 5;
-/// How long a member is ejected the first time; each further time twice as long.
+/// The first ejection of a member; each further one is twice as long.
 const EJECT_FIRST: Duration = Duration::from_secs(10);
-/// The longest ejection. A member that was not ejected again for as long begins anew.
+/// The longest ejection. If a member is not ejected again for as long, it starts over.
 const EJECT_MAX: Duration = Duration::from_secs(300);
 
 /// The failures of one member. Times are milliseconds since any fixed moment, from 1.
@@ -17,12 +17,12 @@ pub struct Outlier {
     failures: AtomicU64,
     /// Until when it is ejected, or was.
     until: AtomicU64,
-    /// How often it was ejected.
+    /// The number of its ejections.
     times: AtomicU64,
 }
 
 impl Outlier {
-    /// A request succeeded.
+    /// Counts a request that succeeded.
     pub fn succeeded(&self) {
         // Nearly always there is nothing to store, and a store would take the cache line from other threads.
         if self.failures.load(Ordering::Relaxed) != 0 {
@@ -30,7 +30,7 @@ impl Outlier {
         }
     }
 
-    /// A request failed. Returns true if the member has now failed often enough to be ejected.
+    /// Counts a request that failed. Returns true if the member has failed often enough to be ejected.
     pub fn failed(&self) -> bool {
         self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= u64::from(EJECT_AFTER_FAILURES)
     }
@@ -45,14 +45,14 @@ impl Outlier {
         self.until.load(Ordering::Relaxed) > now
     }
 
-    /// Until when it is ejected, if it is.
+    /// Returns until when it is ejected, if it is.
     pub fn ejected_until(&self, now: u64) -> Option<u64> {
         Some(self.until.load(Ordering::Relaxed)).filter(|until| *until > now)
     }
 
-    /// Ejects a member that has failed often enough, unless half of its pool would be ejected or the others fail as
-    /// well: then it is not this member that is at fault. `others` are the outliers of the other members. Returns for how
-    /// long it is ejected.
+    /// Ejects a member that has failed often enough, unless more than half of its pool would be ejected or the others fail
+    /// as well: then this member is not at fault. `others` are the outliers of the other members. Returns the length of
+    /// the ejection.
     pub fn eject<'a>(&self, others: impl Iterator<Item = &'a Self>, now: u64) -> Option<Duration> {
         let (mut count, mut ejected, mut well) = (1, 0, false);
         for other in others {

@@ -1,15 +1,16 @@
-//! The two policies: fewest requests, and affinity to a prefix.
+//! The balancing policies: fewest requests, and affinity to a prefix.
 
 use super::mix;
 
-/// How much more than its share of the waiting requests a member may have before a request with a key goes elsewhere.
+/// The factor by which the waiting requests of a member may exceed its share before a request with a key goes elsewhere.
 const BOUND_FACTOR: f32 = 1.5;
-/// How many waiting requests a member may have beyond that, so that small pools do not spill at once.
+/// The number of waiting requests that a member may have beyond that, so that small pools do not spill at once.
 const BOUND_SLACK: f32 = 6.0;
-/// How many requests in flight weigh as much as one that waits for its first byte: prefill queues, decoding hardly does.
+/// The number of requests in flight that weigh as much as one that waits for its first byte: prefill queues, decoding
+/// hardly does.
 const DECODES_PER_PREFILL: f32 = 64.0;
-/// How much chance counts beside load where members weigh differently. The more, the better the shares keep to the weights
-/// in a pool with little to do; with 4 they do within a tenth.
+/// The weight of chance against load if members weigh differently. The larger it is, the better the shares follow the
+/// weights in a pool with little load; with 4 they do within a tenth.
 const LUCK: f32 = 4.0;
 
 /// How the members of a pool share its requests.
@@ -23,7 +24,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Reads a policy by the name that settings and labels have for it.
+    /// Parses the name of a policy in settings and labels.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::PrefixAffinity, Self::LeastRequests].into_iter().find(|policy| policy.name() == name)
     }
@@ -40,19 +41,19 @@ impl Policy {
 /// The state of one member at the moment of a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {
-    /// A number that every proxy knows the member by, see [`super::stable_hash`].
+    /// Its id, the same in every proxy; see [`super::stable_hash`].
     pub id: u64,
     /// Its share, from 1.
     pub weight: u16,
     /// Its tier; a tier is used only while no lower one has a member that can take a request.
     pub tier: u8,
-    /// Requests that wait for their first byte.
+    /// The number of requests that wait for their first byte.
     pub waiting: u32,
-    /// All requests.
+    /// The number of all requests.
     pub in_flight: u32,
     /// Whether it can take one more.
     pub has_room: bool,
-    /// Whether it is ejected for its failures. It takes requests only where every other member is, too.
+    /// Whether it is ejected for its failures. It takes requests only if every other member is ejected as well.
     pub is_ejected: bool,
     /// Whether it has just joined: it counts as loaded like the average, so that it is not flooded.
     pub is_new: bool,
@@ -67,7 +68,7 @@ pub struct Choice {
     pub spilled: bool,
 }
 
-/// Chooses the member that takes a request. `key` says how the request begins, `chance` is a random number.
+/// Chooses the member that takes a request. `key` is the hash of the prefix, `chance` is a random number.
 ///
 /// Returns `None` if no member has room.
 pub fn choose(members: &[Member], policy: Policy, key: Option<u64>, chance: u64) -> Option<Choice> {
@@ -82,8 +83,8 @@ pub fn choose(members: &[Member], policy: Policy, key: Option<u64>, chance: u64)
     }
 }
 
-/// Chooses as [`choose`] does without a key, in one pass, where all members weigh the same, and all or none have just
-/// joined. Returns `None` where that is not so, or no member has room.
+/// Chooses as [`choose`] does without a key, in one pass, if all members weigh the same, and all or none have just joined.
+/// Returns `None` otherwise, or if no member has room.
 pub fn choose_among_equals(members: impl Iterator<Item = Member>, chance: u64) -> Option<usize> {
     let (mut best, mut first): (Option<(u64, u64, usize)>, _) = (None, None);
     for (index, member) in members.enumerate() {
@@ -105,7 +106,7 @@ pub fn choose_among_equals(members: impl Iterator<Item = Member>, chance: u64) -
     best.map(|(_, _, index)| index)
 }
 
-/// Which members a choice is between.
+/// The members that a choice is between.
 #[derive(Clone, Copy)]
 struct Usable {
     tier: u8,
@@ -113,7 +114,7 @@ struct Usable {
 }
 
 impl Usable {
-    /// The lowest tier with room; members that are ejected only if there is no other in any tier.
+    /// Returns the lowest tier with room; that of ejected members only if there is no other in any tier.
     fn among(members: &[Member]) -> Option<Self> {
         let with_room = members.iter().filter(|member| member.has_room);
         with_room.map(|member| (member.is_ejected, member.tier)).min().map(|(ejected, tier)| Self { tier, ejected })
@@ -124,7 +125,7 @@ impl Usable {
     }
 }
 
-/// What the members come to together.
+/// The sums over the members.
 struct Totals {
     count: f32,
     /// The members that did not just join.
@@ -192,7 +193,7 @@ fn least<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: &Totals
     costs.min_by(|(_, a), (_, b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)).map(|(index, _)| index)
 }
 
-/// The first member in the order of the key (weighted rendezvous hashing) that has no more than its share of the
+/// Returns the first member in the order of the key (weighted rendezvous hashing) that has no more than its share of the
 /// waiting requests, within a bound.
 fn first_by_key<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: &Totals, key: u64) -> Option<Choice> {
     let rank = |member: &Member| -unit(mix(key ^ member.id)).ln() / f32::from(member.weight);
@@ -211,7 +212,7 @@ fn first_by_key<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: 
     best.map(|(rank, index)| Choice { index, spilled: first.is_some_and(|first| first < rank) })
 }
 
-/// A number above 0 and up to 1 from random bits.
+/// Returns a number above 0 and up to 1 from random bits.
 fn unit(bits: u64) -> f32 {
     ((bits >> 40) as f32 + 1.0) / (1_u32 << 24) as f32
 }

@@ -1,4 +1,4 @@
-//! Two containers with one model: the last to turn healthy wins, and the earlier one stands behind it.
+//! Two containers with one model: the last to turn healthy wins, and the earlier one is displaced.
 
 use super::*;
 

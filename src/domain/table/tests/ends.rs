@@ -1,5 +1,4 @@
-//! The ends of runs: each is told once, with its exit code, whether the backend had left service before or not. And what
-//! never turns healthy.
+//! The ends of runs, each reported once with its exit code, and containers that never turn healthy.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! Every event in every state: where the container stands afterwards. No arm is left to a wildcard.
+//! The state after every event in every state, without wildcards.
 
 use super::*;
 
-/// Where a container can stand.
+/// A state before the event.
 #[derive(Debug, Clone, Copy)]
 enum From {
     Unknown,

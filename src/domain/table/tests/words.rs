@@ -1,4 +1,4 @@
-//! States, transitions and resolutions as a few words, so that tests read as sentences.
+//! States, transitions and resolutions in a few words, so that tests read as sentences.
 
 use super::super::*;
 use crate::drain::Drain;
