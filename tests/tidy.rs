@@ -69,6 +69,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("tests/process/restarts.rs", "a gentle, steady stream of requests"),
     ("tests/support/scripted.rs", "servers that work slowly and close late"),
     ("tests/soak/", "steady traffic, at a pace of its own"),
+    ("tests/http/replica_faults.rs", "servers that work slowly"),
     ("tests/storm/", "peers that talk slowly, are silent for long, and close late"),
     ("tests/scale/health.rs", "asks all the while, with a pause between two questions"),
     ("tests/contract_upstream_wire/connections.rs", "how long a connection was idle is its subject"),

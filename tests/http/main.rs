@@ -17,6 +17,7 @@ mod models;
 mod old_versions;
 mod own_answers;
 mod paths;
+mod replica_faults;
 mod replicas;
 mod retries;
 mod stopping;

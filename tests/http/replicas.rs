@@ -18,7 +18,7 @@ use super::{MODEL, OK};
 const UNAVAILABLE: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy";
 const BAD_GATEWAY: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 3\r\n\r\nbad";
 
-async fn pool(policy: Policy, backends: &[SocketAddr], labels: impl Fn(usize) -> InferenceLabels) -> Stage {
+pub async fn pool(policy: Policy, backends: &[SocketAddr], labels: impl Fn(usize) -> InferenceLabels) -> Stage {
     let mut tuning = Tuning::default();
     tuning.rules.replicas = Replicas::All;
     tuning.rules.balance = policy;
@@ -29,7 +29,7 @@ async fn pool(policy: Policy, backends: &[SocketAddr], labels: impl Fn(usize) ->
     stage
 }
 
-fn plain(_: usize) -> InferenceLabels {
+pub fn plain(_: usize) -> InferenceLabels {
     InferenceLabels::default()
 }
 
@@ -42,7 +42,7 @@ fn addresses(backends: &[RawBackend]) -> Vec<SocketAddr> {
     backends.iter().map(RawBackend::address).collect()
 }
 
-fn chat(system: &str, user: &str) -> String {
+pub fn chat(system: &str, user: &str) -> String {
     let body = format!(
         r#"{{"messages":[{{"role":"system","content":"{system}"}},{{"role":"user","content":"{user}"}}],"model":"m"}}"#
     );

@@ -3,7 +3,7 @@
 use domain::table::{Claim, Ready, Resolution, RoutingTable, members};
 
 /// The other members of the pool that serves a model, and those who would serve it if they all went.
-pub(super) fn others<'a, L>(claims: &'a [Claim<L>]) -> (&'a [Claim<L>], &'a [Claim<L>]) {
+pub(super) fn others<L>(claims: &[Claim<L>]) -> (&[Claim<L>], &[Claim<L>]) {
     let (members, behind) = claims.split_at(members(claims));
     (members.get(1..).unwrap_or_default(), behind)
 }

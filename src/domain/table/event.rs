@@ -14,6 +14,7 @@ use crate::labels::BasePath;
 use crate::model_name::ModelName;
 
 /// An event that the table takes in.
+#[expect(clippy::large_enum_variant, reason = "most events are the large one, and none lives long")]
 #[derive(Debug)]
 pub enum TableEvent<L> {
     /// A container source reported something.
