@@ -26,7 +26,7 @@ LABEL org.opencontainers.image.title="lw-inference-proxy" \
       org.opencontainers.image.revision="${REVISION}"
 EXPOSE 8080
 # The engine's socket belongs to root and to a group whose number differs from host to host, so the image cannot know
-# a user that may read it, and whoever may use the socket is root on the host anyway. To run as another user, give the
+# a user that may open it, and access to it is as good as root on the host anyway. To run as another user, give the
 # group of the socket: `user: "65532:65532"` and `group_add: ["<gid of /var/run/docker.sock>"]`; with a socket proxy
 # over TCP, `user: "65532:65532"` is enough.
 USER 0:0

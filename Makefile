@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 IMAGE ?= lw-inference-proxy:latest
-# The image that the Dockerfile compiles in. Where it is not to be had, the binary is compiled outside.
+# The image that the Dockerfile compiles in. If it cannot be pulled, the binary is compiled outside.
 BUILDER ?= rust:1.95-slim-trixie
 
 .PHONY: help build run demo test scale soak storm bench bench-count fuzz venv llama mock docker compose fmt lint doc deny unused dev clean
@@ -19,7 +19,7 @@ build: ## Compile the proxy for use: bin/lw-inference-proxy
 run: ## Run the proxy on the Docker engine here, on port 8080
 	cargo run --release --locked --bin lw-inference-proxy
 
-demo: ## Run the proxy before two sample servers: no Docker, no GPU
+demo: ## Run the proxy with two sample servers: no Docker, no GPU
 	cargo run --release --locked --bin lw-inference-proxy -- demo
 
 test: ## Run every test; ARGS='-E "test(drain)"' picks some
@@ -37,7 +37,7 @@ storm: ## Requests of every shape from a seed: STORM_REQUESTS, STORM_SEED
 	cargo build --profile dist --locked --bin lw-inference-proxy
 	LW_PROXY_BIN=target/dist/lw-inference-proxy cargo test --locked --test storm -- --ignored --nocapture a_storm
 
-bench: ## Measure beside others, 10 minutes; ARGS=--write notes it
+bench: ## Compare with nginx and others, 10 minutes; ARGS=--write
 	cargo build --profile dist --locked --bin lw-inference-proxy
 	cargo run --release --locked --package bench -- compare $(ARGS)
 
@@ -61,17 +61,17 @@ mock: ## Build the mock inference server: bin/mock-inference
 docker: ## Build the proxy's image; IMAGE and BUILDER can be given
 	@deploy/build-image.sh "$(IMAGE)" "$(BUILDER)"
 
-compose: ## Have the compose tool read every compose file
+compose: ## Parse every compose file with the compose tool
 	@tests/compose/check.sh
 
 fmt: ## Format the code
 	cargo fmt --all
 
-lint: ## What CI refuses: unformatted code and every warning
+lint: ## Check formatting and warnings, as CI does
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-doc: ## The documentation of the code, without a warning
+doc: ## Build the documentation; warnings are errors
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
 unused: ## Find dependencies that nothing uses; needs cargo-machete
@@ -80,7 +80,7 @@ unused: ## Find dependencies that nothing uses; needs cargo-machete
 dev: ## The demo, started again when the code changes; needs watchexec
 	watchexec --restart --watch src --watch crates --watch Cargo.toml -- cargo run --locked --bin lw-inference-proxy -- demo
 
-deny: ## Check licences and faults of dependencies; needs cargo-deny
+deny: ## Check licenses and advisories of dependencies; needs cargo-deny
 	cargo deny --workspace check
 
 clean: ## Remove what was built, but not .venv and .cache

@@ -39,7 +39,7 @@ prepare "nginx" tests/support/get-nginx.sh
 step "the compose files"
 tests/compose/check.sh || {
     [ $? = 3 ] && [ "${CI:-}" != true ] || exit 1
-    echo "the compose files: not checked, for want of docker compose" | tee -a "$missing"
+    echo "the compose files: not checked, docker compose is missing" | tee -a "$missing"
 }
 
 step "the tests"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv with the Python clients, anew only when a list of requirements changed. Needs no root.
+# Makes .venv with the Python clients, again only when a list of requirements changed. Needs no root.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to it that nginx is installed. In CI it is fetched where it is missing; nobody else's machine is changed.
+# Makes sure that nginx is installed. It is fetched only in CI; other machines stay as they are.
 set -euo pipefail
 
 here() { [ -x /usr/sbin/nginx ] || [ -x /usr/local/sbin/nginx ] || [ -x /usr/bin/nginx ]; }

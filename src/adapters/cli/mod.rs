@@ -21,8 +21,8 @@ use healthcheck::ProbeTarget;
 /// The exit code for an invalid command line or setting (`EX_USAGE` of sysexits.h).
 pub const EX_USAGE: u8 = 64;
 
-/// One endpoint for the OpenAI- and Anthropic-compatible inference servers of a Docker host. The proxy asks every
-/// healthy container labelled inference.enable=true for its models, and routes each request by its model.
+/// One endpoint for the OpenAI- and Anthropic-compatible inference servers of a Docker host. The proxy lists
+/// the models of every healthy container labeled inference.enable=true, and routes each request by its model.
 #[derive(Parser)]
 #[command(name = "lw-inference-proxy", version, after_help = settings_help(), max_term_width = 80)]
 struct CommandLine {
