@@ -18,7 +18,7 @@ use ports::telemetry::{
 const MANY: u64 = 20_000;
 
 const OUTCOMES: [Outcome; 5] =
-    [Outcome::Complete, Outcome::AnsweredLocally, Outcome::ClientLeft, Outcome::BackendBroke, Outcome::CutByDrain];
+    [Outcome::Complete, Outcome::Local, Outcome::ClientLeft, Outcome::BackendBroke, Outcome::ForceClosed];
 
 const ACTIONS: [TableAction; 5] = [
     TableAction::Registered,
@@ -68,7 +68,7 @@ fn change(action: TableAction) -> TableChange {
         registration: 1,
         models: ModelName::parse("org/a").into_iter().collect(),
         reason: "it turned unhealthy".into(),
-        withdrawn: Vec::new(),
+        removed: Vec::new(),
     }
 }
 

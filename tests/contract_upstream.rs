@@ -178,7 +178,7 @@ mod fake {
                 Listing::Data(data) => Ok(read(data)),
                 Listing::Status(status) => Err(ListModelsError::Status(status)),
                 Listing::NoList => Err(ListModelsError::NotAList("no JSON".into())),
-                Listing::Refused => Err(ListModelsError::Refused),
+                Listing::Refused => Err(ListModelsError::ConnectionRefused),
             };
             let answer = answer.and_then(|list| if list.is_empty() { Err(ListModelsError::Empty) } else { Ok(list) });
             let fake = FakeUpstream::new();

@@ -91,7 +91,7 @@ async fn two_failures_in_a_row_make_it_unhealthy_and_one_answer_makes_it_well() 
     assert_eq!(unhealthy.condition, Condition::Unresponsive);
     assert_eq!(
         unhealthy.health_output.as_deref(),
-        Some("GET http://desktop:8080/v1/models at 10.0.0.1: it answered 503")
+        Some("GET http://desktop:8080/v1/models at 10.0.0.1: it responded with status 503")
     );
     scene.answers("10.0.0.1", a_list());
     let well = heard.until_condition(&scene.id, Condition::Healthy).await;
@@ -143,7 +143,7 @@ async fn addresses_told_in_turn_are_no_move_while_the_present_one_answers() {
     scene.names.are(&["10.0.0.2", "10.0.0.1"]);
     scene.source.refresh(&scene.id);
     assert_eq!(heard.until_observed(&scene.id).await.reach, at("10.0.0.1"));
-    scene.answers("10.0.0.1", Err(ListModelsError::Refused));
+    scene.answers("10.0.0.1", Err(ListModelsError::ConnectionRefused));
     until_at(&mut heard, "10.0.0.2").await;
 }
 
@@ -154,7 +154,7 @@ async fn ipv4_comes_first_and_ipv6_where_nothing_answers_on_it() {
     scene.answers("::1", a_list());
     scene.answers("127.0.0.1", a_list());
     assert_eq!(scene.watch().snapshot().await[&scene.id].reach, at("127.0.0.1"));
-    scene.answers("127.0.0.1", Err(ListModelsError::Refused));
+    scene.answers("127.0.0.1", Err(ListModelsError::ConnectionRefused));
     assert_eq!(scene.watch().snapshot().await[&scene.id].reach, at("::1"));
 }
 

@@ -208,9 +208,9 @@ fn one_that_is_being_asked() {
 fn one_whose_models_cannot_be_learnt_says_why_and_what_to_do() {
     for (failure, hint) in [
         ("GET http://172.20.0.3:8000/v1/models: the connection was refused", "nothing listens on port 8000"),
-        ("GET http://172.20.0.3:8000/v1/models: it answered 404", "inference.api.base_path"),
-        ("GET http://172.20.0.3:8000/v1/models: it answered 401", "asks for a key"),
-        ("GET http://172.20.0.3:8000/v1/models: no answer within 5 s", "no answer within 5 s"),
+        ("GET http://172.20.0.3:8000/v1/models: it responded with status 404", "inference.api.base_path"),
+        ("GET http://172.20.0.3:8000/v1/models: it responded with status 401", "asks for a key"),
+        ("GET http://172.20.0.3:8000/v1/models: no response within 5 s", "no response within 5 s"),
         ("GET http://172.20.0.3:8000/v1/models: it lists no model", "it lists no model"),
     ] {
         let mut scene = Scene::of([container("one", Condition::Healthy)]);

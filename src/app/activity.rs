@@ -134,7 +134,7 @@ impl ServerActivity for ActivityBook {
         })
     }
 
-    async fn until_askable(&self, address: SocketAddr) {
+    async fn until_idle(&self, address: SocketAddr) {
         let Some(server) = self.server(address) else { return };
         let _waiting = Waiting::at(&server);
         let (mut seen, mut since) = (self.at(address), Instant::now());

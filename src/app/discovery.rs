@@ -96,7 +96,7 @@ impl Discovery {
 
     /// Asks once, as soon as that ends nothing that the server generates.
     pub async fn refresh(self, question: DiscoveryRequest) {
-        self.activity.until_askable(question.address).await;
+        self.activity.until_idle(question.address).await;
         let event = match self.ask(&question, question.address).await {
             Ok(models) => {
                 let DiscoveryRequest { container, generation, .. } = question;

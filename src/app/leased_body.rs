@@ -75,7 +75,7 @@ impl Tunnel {
     pub fn ended(mut self, to_client: u64, complete: bool) {
         self.tracker.handed_over(usize::try_from(to_client).unwrap_or(usize::MAX));
         self.tracker.ends(match (complete, self.lease.cancel().is_force_closed()) {
-            (_, true) => Outcome::CutByDrain,
+            (_, true) => Outcome::ForceClosed,
             (true, false) => Outcome::Complete,
             (false, false) => {
                 self.lease.broke();
@@ -151,7 +151,7 @@ impl LeasedBody {
     fn break_off(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(mut in_flight) = self.in_flight.take() {
             match error {
-                BodyError::Cut => in_flight.tracker.ends(Outcome::CutByDrain),
+                BodyError::ForceClosed => in_flight.tracker.ends(Outcome::ForceClosed),
                 _ => {
                     in_flight.tracker.broke(&error.to_string());
                     in_flight.lease.broke();
@@ -169,7 +169,7 @@ impl Body for LeasedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         if this.in_flight.as_ref().is_some_and(|i| i.lease.cancel().is_force_closed()) {
-            return this.break_off(BodyError::Cut);
+            return this.break_off(BodyError::ForceClosed);
         }
         match this.upstream.as_mut().poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -205,6 +205,6 @@ impl Body for LeasedBody {
 impl Drop for LeasedBody {
     fn drop(&mut self) {
         let cut = self.in_flight.as_ref().is_some_and(|i| i.lease.cancel().is_drain_over());
-        self.end(if cut { Outcome::CutByDrain } else { Outcome::ClientLeft });
+        self.end(if cut { Outcome::ForceClosed } else { Outcome::ClientLeft });
     }
 }

@@ -222,7 +222,7 @@ impl Proxy {
     fn broken_off(&self, attempted: Attempt, lease: &Lease, tracker: &mut RequestTracker) -> ProxyError {
         if let Attempt::Interrupted { force_closed: true } = attempted {
             tracker.attempt_failed(lease.backend(), CANCELED);
-            tracker.ends(Outcome::CutByDrain);
+            tracker.ends(Outcome::ForceClosed);
             return ProxyError::Cut(self.leave_reason(lease));
         }
         tracker.ends(Outcome::BackendBroke);

@@ -69,7 +69,7 @@ impl RequestTracker {
     pub fn answered_locally(mut self, status: StatusCode) {
         self.0.status = Some(status);
         if self.0.outcome == Outcome::ClientLeft {
-            self.0.outcome = Outcome::AnsweredLocally;
+            self.0.outcome = Outcome::Local;
         }
     }
 
@@ -148,7 +148,7 @@ impl Drop for State {
     fn drop(&mut self) {
         let cancel = self.recorder.as_ref().and_then(|recorder| recorder.cancel.as_ref());
         if self.outcome == Outcome::ClientLeft && cancel.is_some_and(|cancel| cancel.is_drain_over()) {
-            self.outcome = Outcome::CutByDrain;
+            self.outcome = Outcome::ForceClosed;
         }
         debug!(
             request_id = &*self.request_id,

@@ -159,7 +159,7 @@ fn asked(container: &Container, discovering: &Discovering) -> (Severity, &'stati
     };
     let port = container.labels.as_ref().map_or(0, |labels| labels.port);
     let said = |error: ListModelsError| failure.ends_with(&error.to_string());
-    let hint = if said(ListModelsError::Refused) {
+    let hint = if said(ListModelsError::ConnectionRefused) {
         let any = match &container.reach {
             Reach::At(addresses) if addresses.first().is_ipv6() => "[::]",
             Reach::At(_) | Reach::Nowhere(_) => "0.0.0.0",

@@ -56,7 +56,7 @@ impl TransitionLog {
                     "models changed");
                 let both = added.iter().chain(removed).cloned().collect();
                 self.telemetry.table_changed(&TableChange {
-                    withdrawn: removed.to_vec(),
+                    removed: removed.to_vec(),
                     ..change(TableAction::ModelsChanged, backend, both, reason)
                 });
             }
@@ -171,7 +171,7 @@ fn change(action: TableAction, backend: &Backend, models: Vec<ModelName>, reason
         address: backend.address,
         registration: backend.registration.0,
         models,
-        withdrawn: Vec::new(),
+        removed: Vec::new(),
         reason,
     }
 }

@@ -1,37 +1,37 @@
-//! What the requests in flight say of the server that works on them.
+//! The activity of servers: their requests in flight, as the proxy sees them.
 
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
 
-/// The requests in flight at one server, of all backends at its address.
+/// The requests in flight at one address, of all backends there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Activity {
-    /// How many there are.
+    /// The number of requests in flight.
     pub in_flight: usize,
-    /// Another number whenever one of them has received bytes since the last look.
+    /// A number that changes whenever one of them receives bytes.
     pub progress: u64,
 }
 
 impl Activity {
-    /// Returns true if a request in flight has received bytes since `earlier`: then the server lives.
+    /// Returns true if a request in flight has received bytes since `earlier`: then the server is alive.
     pub fn is_progress_since(&self, earlier: &Self) -> bool {
         self.in_flight > 0 && self.progress != earlier.progress
     }
 }
 
-/// Tells whether servers are at work on requests of the proxy. Asking a server that is may end what it generates: some
-/// generate on one thread, and stop when another request wants the model.
+/// The activity of the servers. Listing the models of a busy server may interrupt it: some servers generate on one
+/// thread, and stop when another request comes.
 #[async_trait]
 pub trait ServerActivity: Send + Sync {
-    /// The requests in flight at this address now.
+    /// Returns the activity at this address.
     fn at(&self, address: SocketAddr) -> Activity;
 
-    /// Waits until nothing is in flight at this address, or nothing has come from it for so long that it has to be asked.
-    async fn until_askable(&self, address: SocketAddr);
+    /// Waits until no request is in flight at this address, or none has received a byte for so long that a probe is due.
+    async fn until_idle(&self, address: SocketAddr);
 }
 
-/// No request is ever in flight.
+/// The activity of servers that are always idle.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoActivity;
 
@@ -41,5 +41,5 @@ impl ServerActivity for NoActivity {
         Activity::default()
     }
 
-    async fn until_askable(&self, _: SocketAddr) {}
+    async fn until_idle(&self, _: SocketAddr) {}
 }

@@ -1,4 +1,4 @@
-//! What the proxy reports of its work.
+//! Telemetry.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use domain::model_name::ModelName;
 use http::{HeaderMap, Method, StatusCode};
 
-/// A receiver of reports. Synchronous, cannot fail, never blocks: a report that finds no room is dropped and counted by
-/// the adapter.
+/// A receiver of telemetry. It is synchronous, cannot fail and never blocks: the adapter drops and counts what finds no
+/// room.
 pub trait Telemetry: Send + Sync {
-    /// A request arrived. The answer follows the request until it ends; `None` where nothing is recorded, so that a
-    /// proxy without telemetry pays nothing.
-    fn request(&self, arrival: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>>;
+    /// Begins the record of a request. Returns `None` if nothing is recorded, so that a proxy without telemetry has no
+    /// cost.
+    fn request(&self, start: &RequestStart<'_>) -> Option<Box<dyn RequestRecord>>;
 
-    /// The routing table changed.
+    /// Records a change of the routing table.
     fn table_changed(&self, change: &TableChange);
 
-    /// How many backends are routable now.
+    /// Records the number of backends in service.
     fn backends_active(&self, count: usize);
 }
 
-/// Telemetry that is off: nothing is recorded, and nothing is spent.
+/// Telemetry that is off, at no cost.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoTelemetry;
 
@@ -34,130 +34,130 @@ impl Telemetry for NoTelemetry {
     fn backends_active(&self, _: usize) {}
 }
 
-/// A request as it arrived.
+/// The start of a request.
 pub struct RequestStart<'a> {
     /// Its method.
     pub method: &'a Method,
-    /// Its path, without the query. Not safe as a label.
+    /// Its path, without the query. Unsuitable as a label of metrics.
     pub path: &'a str,
-    /// Its headers, where the caller's trace stands.
+    /// Its headers, which may carry the caller's trace.
     pub headers: &'a HeaderMap,
-    /// The id that its answer carries.
+    /// The id that its response carries.
     pub request_id: &'a str,
-    /// The other end of its connection.
+    /// The address of the client.
     pub peer: SocketAddr,
 }
 
-/// Follows one request. Dropping it without [`RequestRecord::finish`] never happens.
+/// The record of one request. It is never dropped without [`RequestRecord::finish`].
 pub trait RequestRecord: Send + Sync {
-    /// An attempt at a backend begins. The record may put its own trace headers in place of the caller's.
+    /// Begins an attempt at a backend. The record may replace the caller's trace headers by its own.
     fn attempt(&mut self, attempt: &Attempt<'_>, headers: &mut HeaderMap);
 
-    /// The attempt that began last failed before an answer.
+    /// Records that the last attempt failed before a response.
     fn attempt_failed(&mut self, reason: &str);
 
-    /// The first byte of the answer's body came from the backend.
+    /// Records that the first byte of the response body came from the backend.
     fn first_byte(&mut self);
 
-    /// The request is over, whatever became of it. Called exactly once.
+    /// Ends the record, however the request ended. Called exactly once.
     fn finish(self: Box<Self>, finished: &RequestFinished);
 
-    /// The ids of the trace and the span, for log lines, as lower-case hexadecimal.
+    /// Returns the ids of the trace and the span, as lower-case hexadecimal.
     fn trace_ids(&self) -> Option<(String, String)>;
 }
 
-/// One try to send a request to a backend.
+/// An attempt to send a request to a backend.
 pub struct Attempt<'a> {
-    /// The model asked for; it is in the table.
+    /// The requested model, which is in the table.
     pub model: &'a ModelName,
     /// The container's name.
     pub container: &'a str,
     /// The scheme of its URL: `http` or `https`.
     pub scheme: &'static str,
-    /// Where the backend listens.
+    /// The address of the backend.
     pub address: SocketAddr,
-    /// The prefix of its API, which took the place of ours.
+    /// The prefix of its API, which replaced the proxy's.
     pub base_path: &'a str,
-    /// The registration, unique for the life of the process.
+    /// The registration, unique in the process.
     pub registration: u64,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The whole answer was handed over.
+    /// The whole response was sent.
     Complete,
-    /// The proxy answered by itself, with an error or from memory.
-    AnsweredLocally,
-    /// The client went away first.
+    /// The proxy responded by itself, with an error or from memory.
+    Local,
+    /// The client disconnected.
     ClientLeft,
-    /// The backend broke off in the middle of its answer.
+    /// The backend broke off in the middle of its response.
     BackendBroke,
-    /// The end of a drain cut it.
-    CutByDrain,
+    /// The drain timeout was reached.
+    ForceClosed,
 }
 
 impl Outcome {
-    /// The name in logs and spans.
+    /// Returns the name in logs and spans.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
-            Self::AnsweredLocally => "answered_by_proxy",
+            Self::Local => "answered_by_proxy",
             Self::ClientLeft => "client_left",
             Self::BackendBroke => "backend_broke",
-            Self::CutByDrain => "cut_by_drain",
+            Self::ForceClosed => "cut_by_drain",
         }
     }
 }
 
-/// A request that is over.
+/// The end of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestFinished {
-    /// The model, only if it is in the table.
+    /// The model, if it is in the table.
     pub model: Option<ModelName>,
-    /// The status that the client was sent, if there was one.
+    /// The status that was sent, if there was one.
     pub status: Option<StatusCode>,
-    /// Whether the answer was a stream of events.
+    /// Whether the response was an event stream.
     pub streamed: bool,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// From its head to its end.
+    /// The time from its head to its end.
     pub duration: Duration,
-    /// From its head to the first byte of the answer's body.
+    /// The time from its head to the first byte of the response body.
     pub first_byte: Option<Duration>,
-    /// How many bytes of the answer's body were handed over.
+    /// The number of bytes of the response body that were sent.
     pub response_bytes: u64,
 }
 
 /// A change of the routing table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableChange {
-    /// What kind of change.
+    /// The kind of change.
     pub action: TableAction,
     /// The container's name.
     pub container: String,
     /// The scheme of its URL: `http` or `https`.
     pub scheme: &'static str,
-    /// Where the backend listens.
+    /// The address of the backend.
     pub address: SocketAddr,
-    /// The registration that it concerns.
+    /// The registration.
     pub registration: u64,
-    /// The models that it concerns.
+    /// The models.
     pub models: Vec<ModelName>,
-    /// Those of them that the backend no longer has, where its list of models changed.
-    pub withdrawn: Vec<ModelName>,
-    /// Why.
+    /// The models that the backend no longer lists, for [`TableAction::ModelsChanged`].
+    pub removed: Vec<ModelName>,
+    /// The reason.
     pub reason: String,
 }
 
 /// The kinds of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TableAction {
-    /// A backend came into service.
+    /// A backend entered service.
     Registered,
-    /// A backend went out of service; its requests in flight may go on.
+    /// A backend left service; its requests in flight may go on.
     Draining,
-    /// A backend is gone, with its last request.
+    /// The last request of a draining backend ended.
     Removed,
     /// Two backends claim a model.
     Collision,
@@ -166,7 +166,7 @@ pub enum TableAction {
 }
 
 impl TableAction {
-    /// The name in metrics.
+    /// Returns the name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Registered => "registered",

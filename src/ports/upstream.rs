@@ -1,4 +1,4 @@
-//! How backends are reached: asked for their models, and given requests.
+//! The upstream client: lists the models of backends, and sends them requests.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,25 +11,25 @@ use domain::labels::BasePath;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A body on its way. It ends with an error when it was cut short; then the message must not look complete.
+/// A body in transit. If it is truncated, it ends with an error, and the message must not look complete.
 pub type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
 
-/// A request on its way to a backend. On the heap: it goes through many hands, and each would copy it.
+/// A request to a backend. It is boxed, as it is moved often.
 pub type BoxRequest = Box<http::Request<BoxBody>>;
 
-/// Where a backend is reached.
+/// The target of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The container's own address and port. Nothing that a client sends can change it.
+    /// The address and port of the container. No client can change it.
     pub address: SocketAddr,
     /// The prefix of its API.
     pub base_path: BasePath,
-    /// Its name and whether it speaks TLS, where a URL says so. `None`: plain HTTP, and its address is its name.
+    /// The scheme and authority, if the backend is named by a URL. `None`: plain HTTP, with the address as authority.
     pub origin: Option<Arc<Origin>>,
 }
 
 impl Target {
-    /// The URL of its list of models, for people, and at which address it was asked for if the URL has a name.
+    /// Returns the URL of its list of models for messages, with the address if the URL has a host name.
     pub fn models_url(&self) -> String {
         let (path, ip) = (self.base_path.as_str(), self.address.ip());
         match &self.origin {
@@ -42,73 +42,73 @@ impl Target {
     }
 }
 
-/// Why a body ended before its end.
+/// The reason why a body is truncated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// The sender's connection ended or broke in the middle of it.
+    /// The sender's connection was closed or broke.
     #[error("the connection broke in the middle of the body: {0}")]
     Broken(String),
-    /// What came is no body by the rules of the protocol.
+    /// It breaks the protocol.
     #[error("the body's framing is invalid: {0}")]
     Malformed(String),
-    /// No byte came for as long as is allowed.
+    /// No byte came for this many seconds.
     #[error("no byte of the body came for {0} s")]
     Stalled(u64),
-    /// The proxy itself ended it: what was seen of the body must not be acted upon.
+    /// The proxy rejects it: the backend must not act on what it has received.
     #[error("{message}")]
-    Refused {
-        /// The code of the error that the caller gets.
+    Rejected {
+        /// The code of the error for the client.
         code: &'static str,
-        /// What is wrong with it, and what to do.
+        /// The fault, and how to mend it.
         message: String,
     },
-    /// The proxy cut it at the end of a drain.
-    #[error("cut at the end of the drain")]
-    Cut,
+    /// The drain timeout was reached.
+    #[error("closed at the drain timeout")]
+    ForceClosed,
 }
 
-/// How far a request may have come when it failed.
+/// How far a request that failed may have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// No byte reached a backend that was alive to read it, and the request's body was not touched: it is in its slot
-    /// again, and may be sent elsewhere.
+    /// No byte reached a live backend, and the body was not touched: the request is in its slot again, and may be sent to
+    /// another backend.
     NotSent,
-    /// The backend may have begun to work on it: it must not be sent again.
+    /// The backend may have begun to process it: it must not be sent again.
     MaybeSent,
 }
 
-/// Why a backend gave no answer.
+/// The reason why a request got no response.
 #[derive(Debug, thiserror::Error)]
 pub enum SendFailure {
-    /// Nothing listens there.
+    /// The connection was refused.
     #[error("the connection was refused")]
-    Refused,
-    /// No answer to the connection attempt within this many milliseconds.
+    ConnectionRefused,
+    /// The connection was not established within this many milliseconds.
     #[error("no connection within {0} ms")]
     ConnectTimeout(u64),
-    /// There is no way there, or the attempt failed otherwise.
+    /// The address cannot be reached, or the attempt failed otherwise.
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
-    /// The connection ended before an answer began.
-    #[error("the connection broke before an answer began: {0}")]
+    /// The connection ended before a response began.
+    #[error("the connection broke before a response began: {0}")]
     Broken(String),
-    /// What came back is no answer by the rules of the protocol.
-    #[error("the answer breaks the protocol: {0}")]
+    /// The response breaks the protocol.
+    #[error("the response breaks the protocol: {0}")]
     InvalidResponse(String),
-    /// The request's own body failed; the backend is not to blame.
+    /// The body of the request failed; the backend is not at fault.
     #[error("the request's body ended early: {0}")]
     RequestBody(BodyError),
-    /// So many connections to it are open that another one is refused.
+    /// The limit of connections to the backend is reached.
     #[error("{0} connections to it are open, which is the limit")]
     TooManyConnections(usize),
 }
 
-/// A request that got no answer.
+/// A request that got no response.
 #[derive(Debug)]
 pub struct SendError {
     /// How far it may have come.
     pub sent: Sent,
-    /// What happened.
+    /// The failure.
     pub failure: SendFailure,
 }
 
@@ -120,27 +120,27 @@ impl std::fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// A request on offer to a backend. A channel takes it out in the moment in which a connection is there to carry it, so
-/// a request that is still in its slot is unknown to the backend, and may be offered elsewhere.
+/// A request that waits for a connection. A channel takes it when it has one, so the backend has not seen a request that
+/// is still in its slot, and another backend may take it.
 pub struct RequestSlot(Mutex<Option<BoxRequest>>);
 
 impl RequestSlot {
-    /// A slot that holds this request, its body untouched.
+    /// Returns a slot with this request.
     pub fn new(request: BoxRequest) -> Self {
         Self(Mutex::new(Some(request)))
     }
 
-    /// Takes the request out: from here on the backend may have begun to work on it.
+    /// Takes the request. From now on the backend may have begun to process it.
     pub fn take(&self) -> Option<BoxRequest> {
         self.slot().take()
     }
 
-    /// Does something to the request while it is there.
+    /// Changes the request, if it is there.
     pub fn with<T>(&self, change: impl FnOnce(&mut BoxRequest) -> T) -> Option<T> {
         self.slot().as_mut().map(change)
     }
 
-    /// Puts a request back that turned out not to have been sent.
+    /// Puts back a request that was not sent.
     pub fn put_back(&self, request: BoxRequest) {
         *self.slot() = Some(request);
     }
@@ -155,64 +155,64 @@ impl RequestSlot {
     }
 }
 
-/// Why a backend's models are not known.
+/// The reason why the models of a backend could not be listed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListModelsError {
-    /// Nothing listens there.
+    /// The connection was refused.
     #[error("the connection was refused")]
-    Refused,
-    /// There is no way there.
+    ConnectionRefused,
+    /// The address cannot be reached.
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
-    /// No whole answer within this many seconds.
-    #[error("no answer within {0} s")]
+    /// The response was not complete within this many seconds.
+    #[error("no response within {0} s")]
     TimedOut(u64),
-    /// The connection broke in the middle, or what came is not HTTP.
-    #[error("the answer broke off: {0}")]
+    /// The response was truncated, or is not HTTP.
+    #[error("the response broke off: {0}")]
     Broken(String),
-    /// It answered with this status.
-    #[error("it answered {0}")]
+    /// The response has this status.
+    #[error("it responded with status {0}")]
     Status(u16),
-    /// The framing of the answer breaks the protocol, so that requests would fail there.
-    #[error("the answer breaks the protocol: {0}")]
+    /// The framing of the response breaks the protocol, so that requests would fail as well.
+    #[error("the response breaks the protocol: {0}")]
     InvalidResponse(&'static str),
-    /// The proxy asked itself.
+    /// The backend is this proxy.
     #[error(
         "this is the proxy itself: take its URL out of PROXY_BACKENDS, or the label inference.enable off its container"
     )]
-    Itself,
-    /// The answer is larger than this many bytes.
+    LoopDetected,
+    /// The response is larger than this many bytes.
     #[error("the list is larger than {0} bytes")]
     TooLarge(usize),
-    /// The answer is not a list of models; why.
-    #[error("it answered no list of models: {0}")]
+    /// The response is not a list of models; why.
+    #[error("its response is not a list of models: {0}")]
     NotAList(String),
-    /// The answer lists nothing.
+    /// The list is empty.
     #[error("it lists no model")]
     Empty,
 }
 
 impl ListModelsError {
-    /// Whether the backend itself seems gone, rather than busy or at fault.
+    /// Returns true if the backend seems gone, rather than busy or faulty.
     pub fn looks_dead(&self) -> bool {
-        matches!(self, Self::Refused | Self::Unreachable(_))
+        matches!(self, Self::ConnectionRefused | Self::Unreachable(_))
     }
 }
 
-/// One model, as its backend lists it.
+/// A model, as its backend lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedModel {
-    /// The `id`, unescaped, not yet checked.
+    /// The `id`, unescaped and unchecked.
     pub id: String,
     /// The whole JSON object as the backend wrote it, unknown fields included.
     pub object: Arc<str>,
 }
 
-/// What a backend answered to a request.
+/// The response of a backend to a request.
 pub enum UpstreamResponse {
-    /// A response. Its body fails visibly when the backend breaks off.
+    /// A response. Its body ends with an error if the backend breaks off.
     Response(http::Response<BoxBody>),
-    /// The backend switched protocols: its head (status 101), and the connection from here on.
+    /// A switch of protocols: the head (status 101), and the connection from here on.
     Tunnel(http::Response<()>, Box<dyn Duplex>),
 }
 
@@ -226,51 +226,52 @@ impl UpstreamResponse {
     }
 }
 
-/// A connection that carries bytes both ways.
+/// A byte stream in both directions.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// The way to backends.
+/// A client of backends.
 #[async_trait]
 pub trait UpstreamClient: Send + Sync {
-    /// Asks a backend for its models: `GET {base_path}/models`.
+    /// Lists the models of a backend: `GET {base_path}/models`.
     ///
     /// - A list is an object whose `data` is an array of objects with a string `id`; entries without one are left out.
-    /// - At most one attempt, bounded in time and in size; no redirect is followed and no proxy of the environment used.
-    /// - Ids come in the backend's order, unescaped, each once; objects as the backend wrote them.
+    /// - There is one attempt at most, bounded in time and size; redirects are not followed, and the environment's proxies
+    ///   are not used.
+    /// - Ids are in the backend's order, unescaped, each once; objects are as the backend wrote them.
     ///
     /// # Errors
-    /// [`ListModelsError`], by what happened. An empty list is an error.
+    /// Returns [`ListModelsError`], also for an empty list.
     async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, ListModelsError>;
 
-    /// Makes a channel to one registration of a backend. Does no I/O.
+    /// Returns a channel to one registration of a backend, without I/O.
     fn open(&self, target: &Target) -> Arc<dyn Channel>;
 }
 
-/// The connections to one registration of a backend. They are never shared with another registration, and go with it.
+/// The connections to one registration of a backend. They are never shared with another registration.
 #[async_trait]
 pub trait Channel: Send + Sync {
-    /// Sends one request and waits for the head of the answer, for as long as that takes.
+    /// Sends one request and waits for the head of the response, for as long as that takes.
     ///
-    /// - Method, target (origin-form, as it stands in the URI) and headers go out as they are; a body goes out as it
-    ///   comes, with backpressure, and nothing is added but its framing.
-    /// - Body bytes and answer bytes flow at the same time: an early answer arrives while the body is still being sent.
-    /// - An answer's body yields what arrived as it arrives. It fails when the backend breaks off.
-    /// - The request stays in its slot until a connection is there for it. While it does, dropping the future leaves it
-    ///   there, untouched.
-    /// - Dropping the future or the answer's body closes the connection at once, unless the exchange was complete.
-    /// - A connection is used again only after a complete exchange which neither side wanted to be the last, and only
-    ///   where the backend has shown that it keeps connections open after such a response.
-    /// - A request is on the wire at most once, except that one which met a connection that had been closed while it
-    ///   was idle is sent on a new one when nothing of it can have been read and its body was not touched.
-    /// - An unasked switch of protocols, contradicting framing, and anything malformed is `InvalidResponse`.
+    /// - Method, target (in origin form) and headers are sent unchanged. A body is sent as it comes, with backpressure;
+    ///   only its framing is added.
+    /// - Request and response are sent at the same time: an early response arrives while the body is still being sent.
+    /// - The response body yields bytes as they arrive. It ends with an error if the backend breaks off.
+    /// - The request stays in its slot until there is a connection for it. Until then, dropping the future leaves it there,
+    ///   untouched.
+    /// - Dropping the future or the response body closes the connection at once, unless the exchange is complete.
+    /// - A connection is reused only after a complete exchange that neither side declared to be the last, and only if the
+    ///   backend has shown that it keeps connections open after such a response.
+    /// - A request is sent at most once, with one exception: if an idle connection turns out to be closed, it is sent on a
+    ///   new one, provided that none of it can have been read and its body was not touched.
+    /// - An unsolicited switch of protocols, contradictory framing, and anything malformed is `InvalidResponse`.
     ///
     /// # Errors
-    /// [`SendError`]. `NotSent` only if no byte can have been read by a live backend; then the request is in its slot.
+    /// Returns [`SendError`], with `NotSent` only if no live backend can have read a byte; then the request is in its slot.
     async fn send(&self, request: &RequestSlot) -> Result<UpstreamResponse, SendError>;
 
-    /// Closes idle connections, and every other one as soon as its exchange is over. New requests still work, each on
-    /// a connection of its own.
+    /// Closes idle connections, and every other one as soon as its exchange is over. New requests still work, each on its
+    /// own connection.
     fn retire(&self);
 }

@@ -264,7 +264,7 @@ async fn failed_attempts_to_connect_give_their_place_back() {
     let channel = HttpUpstream::new(settings).unwrap().open(&target(address));
     for _ in 0..3 {
         let error = fail(&channel, get("/")).await;
-        assert!(matches!(error.failure, SendFailure::Refused), "{error:?}");
+        assert!(matches!(error.failure, SendFailure::ConnectionRefused), "{error:?}");
     }
 }
 

@@ -120,7 +120,8 @@ fn one_that_speaks_ipv6_alone_is_told_to_listen_there() {
 fn a_static_backend_that_wants_a_key_is_explained_as_a_container_is() {
     for status in [401, 403] {
         let line = seen(Condition::Unhealthy, |one| {
-            one.health_output = Some(format!("GET http://10.0.0.1:80/v1/models: it answered {status}").into());
+            one.health_output =
+                Some(format!("GET http://10.0.0.1:80/v1/models: it responded with status {status}").into());
         });
         assert!(line.line.contains("asks for a key"), "{}", line.line);
     }

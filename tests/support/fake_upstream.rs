@@ -115,7 +115,7 @@ impl UpstreamClient for FakeUpstream {
     async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, ListModelsError> {
         let mut state = self.state();
         state.asked.push(target.address);
-        state.lists.get(&target.address).cloned().unwrap_or(Err(ListModelsError::Refused))
+        state.lists.get(&target.address).cloned().unwrap_or(Err(ListModelsError::ConnectionRefused))
     }
 
     fn open(&self, target: &Target) -> Arc<dyn Channel> {
@@ -144,7 +144,7 @@ impl Channel for FakeChannel {
             reply = *then;
         }
         if let Reply::Refused = reply {
-            return Err(SendError { sent: Sent::NotSent, failure: SendFailure::Refused });
+            return Err(SendError { sent: Sent::NotSent, failure: SendFailure::ConnectionRefused });
         }
         let (head, body) = slot.take().expect("a request").into_parts();
         let recorded = Recorded {

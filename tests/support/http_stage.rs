@@ -40,7 +40,7 @@ pub struct Known {
 #[async_trait]
 impl UpstreamClient for Known {
     async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, ListModelsError> {
-        self.lists.lock().unwrap().get(&target.address).cloned().ok_or(ListModelsError::Refused)
+        self.lists.lock().unwrap().get(&target.address).cloned().ok_or(ListModelsError::ConnectionRefused)
     }
 
     fn open(&self, target: &Target) -> Arc<dyn Channel> {

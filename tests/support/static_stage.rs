@@ -46,7 +46,7 @@ impl UpstreamClient for Answers {
     async fn models(&self, target: &Target) -> Result<Vec<ListedModel>, ListModelsError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let key = format!("{}{}", target.address, target.base_path.as_str());
-        self.answers.lock().unwrap().get(&key).cloned().unwrap_or(Err(ListModelsError::Refused))
+        self.answers.lock().unwrap().get(&key).cloned().unwrap_or(Err(ListModelsError::ConnectionRefused))
     }
 
     fn open(&self, _: &Target) -> Arc<dyn Channel> {

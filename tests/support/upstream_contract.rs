@@ -142,7 +142,7 @@ pub async fn what_is_no_list_is_said_to_be_none(rig: &dyn Rig) {
 pub async fn a_backend_that_refuses_to_be_asked_looks_dead(rig: &dyn Rig) {
     let scene = rig.listing(Listing::Refused).await;
     let error = scene.client.models(&scene.target).await.unwrap_err();
-    assert_eq!(error, ListModelsError::Refused);
+    assert_eq!(error, ListModelsError::ConnectionRefused);
     assert!(error.looks_dead());
 }
 
@@ -203,7 +203,7 @@ pub async fn a_refused_request_is_not_sent_and_its_body_comes_back(rig: &dyn Rig
     let scene = rig.playing(vec![Reply::Refused]).await;
     let error = fail(&scene.channel(), post("/", "body")).await;
     assert_eq!(error.sent, Sent::NotSent);
-    assert!(matches!(error.failure, SendFailure::Refused), "{error:?}");
+    assert!(matches!(error.failure, SendFailure::ConnectionRefused), "{error:?}");
     assert_eq!(read(error.request.unwrap().into_body()).await.text(), "body");
 }
 
@@ -239,7 +239,7 @@ pub async fn an_answer_that_is_no_http_is_invalid(rig: &dyn Rig) {
 
 pub async fn a_request_body_that_fails_is_not_the_backends_fault(rig: &dyn Rig) {
     let scene = rig.playing(vec![Reply::Answer(StatusCode::OK, vec![], vec!["ok"])]).await;
-    let refused = BodyError::Refused { code: "body_too_large", message: "too large".into() };
+    let refused = BodyError::Rejected { code: "body_too_large", message: "too large".into() };
     let body = bodies::frames([Ok(http_body::Frame::data(Bytes::from_static(b"some"))), Err(refused.clone())]);
     let request = Request::post("/").header("host", "backend").body(body).unwrap();
     let error = fail(&scene.channel(), request).await;

@@ -118,10 +118,10 @@ impl RequestRecord for Line {
             None => String::new(),
         };
         let outcome = match finished.outcome {
-            Outcome::Complete | Outcome::AnsweredLocally => String::new(),
+            Outcome::Complete | Outcome::Local => String::new(),
             Outcome::ClientLeft => ", the client left first".to_owned(),
             Outcome::BackendBroke => ", the backend closed mid-response".to_owned(),
-            Outcome::CutByDrain => ", closed: the proxy is stopping".to_owned(),
+            Outcome::ForceClosed => ", closed: the proxy is stopping".to_owned(),
         };
         let details = format!("{to}, {} ms{first}{outcome}", finished.duration.as_millis());
         let status = self.style.severity(severity, &status);

@@ -56,16 +56,16 @@ impl Search {
 impl SearchError {
     fn into_body_error(self) -> BodyError {
         match self {
-            Self::Find(error) => BodyError::Refused { code: error.code(), message: error.to_string() },
-            Self::Decode(DecodeError::TooLarge) => BodyError::Refused {
+            Self::Find(error) => BodyError::Rejected { code: error.code(), message: error.to_string() },
+            Self::Decode(DecodeError::TooLarge) => BodyError::Rejected {
                 code: BODY_TOO_LARGE,
                 message: "the body is larger, when it is decoded, than the proxy looks through".to_owned(),
             },
-            Self::Decode(DecodeError::Invalid) => BodyError::Refused {
+            Self::Decode(DecodeError::Invalid) => BodyError::Rejected {
                 code: "invalid_body",
                 message: "the body is not what its Content-Encoding says".to_owned(),
             },
-            Self::Decode(DecodeError::NoRoom) => BodyError::Refused {
+            Self::Decode(DecodeError::NoRoom) => BodyError::Rejected {
                 code: OVERLOADED,
                 message: "the proxy holds as much of request bodies as it may; send the request again".to_owned(),
             },

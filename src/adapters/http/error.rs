@@ -111,8 +111,8 @@ impl ErrorResponse {
     /// The body failed while it was read.
     pub fn body(error: &BodyError) -> Self {
         match error {
-            BodyError::Refused { code: OVERLOADED, .. } => Self::overloaded(),
-            BodyError::Refused { code, message } => {
+            BodyError::Rejected { code: OVERLOADED, .. } => Self::overloaded(),
+            BodyError::Rejected { code, message } => {
                 let param = code.ends_with("_model").then_some("model");
                 let status = match *code {
                     BODY_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
@@ -123,7 +123,7 @@ impl ErrorResponse {
             BodyError::Stalled(_) => {
                 Self { close: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", error.to_string()) }
             }
-            BodyError::Broken(_) | BodyError::Malformed(_) | BodyError::Cut => {
+            BodyError::Broken(_) | BodyError::Malformed(_) | BodyError::ForceClosed => {
                 Self { close: true, ..Self::new(StatusCode::BAD_REQUEST, "invalid_body", error.to_string()) }
             }
         }

@@ -48,7 +48,7 @@ impl InFlight {
                 let backend =
                     backends.entry(change.registration).or_insert_with(|| Backend::new(change.container.as_str()));
                 for model in &change.models {
-                    backend.counter(model).withdrawn = change.withdrawn.contains(model);
+                    backend.counter(model).withdrawn = change.removed.contains(model);
                 }
                 backend.models.retain(|counter| !counter.is_over());
             }
@@ -126,7 +126,7 @@ mod tests {
             address: ([127, 0, 0, 1], 1).into(),
             registration,
             models: models.iter().map(|name| model(name)).collect(),
-            withdrawn: withdrawn.iter().map(|name| model(name)).collect(),
+            removed: withdrawn.iter().map(|name| model(name)).collect(),
             reason: String::new(),
         }
     }

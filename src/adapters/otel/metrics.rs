@@ -172,7 +172,7 @@ fn active(method: &'static str) -> [KeyValue; 2] {
 /// Returns `error.type` for an error of the proxy or a backend.
 pub(super) fn server_error(finished: &RequestFinished) -> Option<String> {
     match (finished.outcome, finished.status) {
-        (Outcome::BackendBroke | Outcome::CutByDrain, _) => Some(finished.outcome.as_str().to_owned()),
+        (Outcome::BackendBroke | Outcome::ForceClosed, _) => Some(finished.outcome.as_str().to_owned()),
         (_, Some(status)) if status.is_server_error() => Some(status.as_str().to_owned()),
         _ => None,
     }

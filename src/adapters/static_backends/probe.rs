@@ -129,7 +129,7 @@ impl Probe {
     /// ends.
     async fn until_askable(&self) {
         if let (Condition::Healthy, Some(address)) = (self.container.condition, self.address()) {
-            self.context.activity.until_askable(address).await;
+            self.context.activity.until_idle(address).await;
         }
     }
 

@@ -164,7 +164,7 @@ impl Conn {
 async fn connect(to: SocketAddr, tls: Option<&ServerTls>) -> Result<Socket, SendFailure> {
     let stream = match TcpStream::connect(to).await {
         Ok(stream) => stream,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(SendFailure::Refused),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(SendFailure::ConnectionRefused),
         Err(error) => return Err(SendFailure::Unreachable(error.to_string())),
     };
     let unusable = |error: io::Error| SendFailure::Unreachable(error.to_string());

@@ -37,7 +37,7 @@ impl ModelsClient {
         }
         let mut answer = request.send().await.map_err(fault)?;
         if answer.status() == StatusCode::LOOP_DETECTED {
-            return Err(ListModelsError::Itself);
+            return Err(ListModelsError::LoopDetected);
         }
         if !answer.status().is_success() {
             return Err(ListModelsError::Status(answer.status().as_u16()));
@@ -63,7 +63,7 @@ impl ModelsClient {
             return ListModelsError::TimedOut(within.as_secs());
         }
         match io_kind(error) {
-            Some(io::ErrorKind::ConnectionRefused) => ListModelsError::Refused,
+            Some(io::ErrorKind::ConnectionRefused) => ListModelsError::ConnectionRefused,
             _ if error.is_connect() => ListModelsError::Unreachable(root(error)),
             _ => ListModelsError::Broken(root(error)),
         }

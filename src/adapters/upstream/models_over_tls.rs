@@ -44,7 +44,7 @@ fn request(target: &Target, user_agent: &HeaderValue) -> Result<Request<BoxBody>
 
 async fn read(response: Response<BoxBody>) -> Result<Vec<ListedModel>, ListModelsError> {
     match response.status() {
-        StatusCode::LOOP_DETECTED => return Err(ListModelsError::Itself),
+        StatusCode::LOOP_DETECTED => return Err(ListModelsError::LoopDetected),
         status if !status.is_success() => return Err(ListModelsError::Status(status.as_u16())),
         _ => {}
     }
@@ -57,7 +57,7 @@ async fn read(response: Response<BoxBody>) -> Result<Vec<ListedModel>, ListModel
 
 fn fault(error: SendError) -> ListModelsError {
     match error.failure {
-        SendFailure::Refused => ListModelsError::Refused,
+        SendFailure::ConnectionRefused => ListModelsError::ConnectionRefused,
         SendFailure::ConnectTimeout(millis) => ListModelsError::TimedOut(Duration::from_millis(millis).as_secs()),
         SendFailure::Unreachable(why) => ListModelsError::Unreachable(why),
         other => ListModelsError::Broken(other.to_string()),

@@ -114,7 +114,7 @@ fn a_busy_backend_whose_refreshes_time_out_stays_in_service() {
     let mut scene = Scene::new();
     scene.serving(container("a"), &["m"]);
     for _ in 0..10 {
-        scene.fails_to_list("a", "no answer within 5 s");
+        scene.fails_to_list("a", "no response within 5 s");
         assert_eq!(scene.request("m"), "served by a");
     }
 }

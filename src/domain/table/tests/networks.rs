@@ -56,7 +56,7 @@ fn an_address_that_came_during_discovery_is_tried_when_the_others_refuse() {
     let mut scene = Scene::new();
     scene.inspects(container("a").at(ONE)).inspects(container("a").at_any([TWO, ONE]));
     assert_eq!(scene.reported, NONE, "it may be about to respond");
-    scene.fails_to_list("a", "no answer within 5 s");
+    scene.fails_to_list("a", "no response within 5 s");
     assert_eq!(scene.reported.len(), 1, "it took the connection: {:?}", scene.reported);
     scene.refuses("a");
     assert_eq!(scene.reported.last().map(String::as_str), Some("discover a at 10.0.0.2, 10.0.0.1"));

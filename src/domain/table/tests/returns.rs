@@ -30,7 +30,7 @@ fn a_list_that_never_comes_keeps_it_out_no_more_than_before() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
     scene.inspects(container("a").at(ONE));
     for _ in 0..10 {
-        scene.passes(REFRESH).fails_to_list("a", "no answer within 5 s");
+        scene.passes(REFRESH).fails_to_list("a", "no response within 5 s");
         assert_eq!(scene.request("m"), "served by a");
     }
 }
@@ -77,9 +77,9 @@ fn one_that_refused_a_connection_is_discovered_first() {
 #[test]
 fn one_that_refused_a_connection_and_takes_them_again_serves_though_its_list_is_slow() {
     let mut scene = gone(LifecycleEvent::Unhealthy);
-    scene.inspects(container("a").at(ONE)).ejected("a").fails_to_list("a", "no answer within 5 s");
+    scene.inspects(container("a").at(ONE)).ejected("a").fails_to_list("a", "no response within 5 s");
     assert_eq!(scene.state("a"), "discovering", "once may be chance");
-    scene.fails_to_list("a", "no answer within 5 s");
+    scene.fails_to_list("a", "no response within 5 s");
     assert_eq!(scene.reported, ["abandon a", "resume a at 10.0.0.1", "registered a with m, n"]);
 }
 
@@ -88,7 +88,7 @@ fn what_never_served_is_not_taken_into_service_without_a_list() {
     let mut scene = Scene::new();
     scene.inspects(container("a"));
     for _ in 0..5 {
-        assert_eq!(scene.fails_to_list("a", "it answered 500").state("a"), "discovering");
+        assert_eq!(scene.fails_to_list("a", "it responded with status 500").state("a"), "discovering");
     }
 }
 
