@@ -1,12 +1,9 @@
 //! Pools: the backends that share the requests of a model as replicas of one another.
 
+#![allow(clippy::disallowed_types, reason = "a OnceLock, which the first request that needs it writes; nothing waits")]
+
 use std::fmt;
-use std::sync::Arc;
-#[expect(
-    clippy::disallowed_types,
-    reason = "written once, by the first request that needs it; nothing waits for it"
-)]
-use std::sync::OnceLock as Lazy;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::atomic::{AtomicU32, Ordering};
@@ -75,13 +72,13 @@ pub struct Pool {
     pub keyed: AtomicU32,
     /// The number of those that went to another member than the first of their key.
     pub spilled: AtomicU32,
-    hot_keys: Lazy<HotKeys>,
+    hot_keys: OnceLock<HotKeys>,
 }
 
 impl Pool {
     /// Returns a pool without members.
     pub fn new(id: PoolId, order: u64) -> Self {
-        Self { id, order, keyed: AtomicU32::new(0), spilled: AtomicU32::new(0), hot_keys: Lazy::new() }
+        Self { id, order, keyed: AtomicU32::new(0), spilled: AtomicU32::new(0), hot_keys: OnceLock::new() }
     }
 
     /// Returns the counts of the keys of its requests, which are allocated at the first call.
