@@ -80,7 +80,7 @@ unused: ## Find dependencies that nothing uses; needs cargo-machete
 dev: ## The demo, started again when the code changes; needs watchexec
 	watchexec --restart --watch src --watch crates --watch Cargo.toml -- cargo run --locked --bin lw-inference-proxy -- demo
 
-deny: ## Check licenses and advisories of dependencies; needs cargo-deny
+deny: ## Check licenses and advisories; needs cargo-deny
 	cargo deny --workspace check
 
 clean: ## Remove what was built, but not .venv and .cache
