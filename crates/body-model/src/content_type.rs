@@ -66,8 +66,8 @@ fn boundary(value: &[u8]) -> Result<&[u8], FindError> {
 /// the body by it.
 fn ascii_only(rest: &[u8]) -> Result<bool, FindError> {
     let mut ascii_only = false;
-    for piece in rest.split(|&b| b == b';' || b == b',') {
-        let mut sides = piece.splitn(2, |&b| b == b'=');
+    for param in rest.split(|&b| b == b';' || b == b',') {
+        let mut sides = param.splitn(2, |&b| b == b'=');
         let name = sides.next().unwrap_or_default().trim_ascii();
         let value = sides.next().unwrap_or_default().trim_ascii();
         if !name.eq_ignore_ascii_case(b"charset") {

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use super::multipart::PART_HEAD_MAX_BYTES;
-use super::stack::MAX_DEPTH;
-use super::strings::MODEL_MAX_BYTES;
+use super::limits::{MAX_DEPTH, MODEL_MAX_BYTES, PART_HEADERS_MAX_BYTES};
 
 /// Why a body gave no model. The text is a sentence for the caller; it never repeats anything from the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,8 +141,8 @@ pub enum InvalidBody {
     Boundary,
     /// A form that breaks the rules of RFC 2046 or RFC 7578; the text says how.
     Form(&'static str),
-    /// Headers of a form part that are longer than [`PART_HEAD_MAX_BYTES`].
-    PartHeadTooLong,
+    /// Headers of a form part that are longer than [`PART_HEADERS_MAX_BYTES`].
+    PartHeadersTooLong,
 }
 
 impl fmt::Display for InvalidBody {
@@ -163,8 +161,8 @@ impl fmt::Display for InvalidBody {
                 f.write_str("its Content-Type is multipart/form-data without one clear boundary (RFC 2046)")
             }
             Self::Form(what) => write!(f, "it is not a valid multipart form, {what}"),
-            Self::PartHeadTooLong => {
-                write!(f, "the headers of a form part are longer than {PART_HEAD_MAX_BYTES} bytes")
+            Self::PartHeadersTooLong => {
+                write!(f, "the headers of a form part are longer than {PART_HEADERS_MAX_BYTES} bytes")
             }
         }
     }

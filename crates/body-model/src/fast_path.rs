@@ -5,27 +5,28 @@
 //! something that goes on in the next chunk. The byte-by-byte path then says what is wrong, or remembers where it is.
 
 use super::byte_class::{begins_word, is_space};
-use super::json::{JsonFinder, Role, State};
+use super::json::JsonFinder;
+use super::json_state::{Role, State};
 use super::scan::{pass_space, pass_word, to_quote, to_special};
 use super::strings::{Key, KeyKind, plain_name};
 
 impl JsonFinder {
     /// Passes over what can be passed over. Returns what is left of the chunk.
     #[inline]
-    pub(super) fn skim<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    pub(super) fn fast_path<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         if self.state == State::Text && self.role.is_skipped() {
             rest = self.text_of(self.role, rest);
         }
         loop {
-            if self.nesting.depth() > 1 {
-                rest = self.skim_nested(rest);
+            if self.stack.depth() > 1 {
+                rest = self.fast_nested(rest);
             }
-            if self.nesting.depth() != 1 || !matches!(self.state, State::Key | State::KeyOrEnd | State::CommaOrEnd) {
+            if self.stack.depth() != 1 || !matches!(self.state, State::Key | State::KeyOrEnd | State::CommaOrEnd) {
                 return rest;
             }
             let before = rest.len();
-            rest = self.skim_top(rest);
+            rest = self.fast_top_level(rest);
             if rest.len() == before {
                 return rest;
             }
@@ -33,7 +34,7 @@ impl JsonFinder {
     }
 
     /// Passes over members of the top level, until one of them is unusual or opens a bracket.
-    fn skim_top<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    fn fast_top_level<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         loop {
             rest = match (self.state, spaces(rest)) {
@@ -75,37 +76,37 @@ impl JsonFinder {
     }
 
     /// Passes over nested values, until the top level or something unusual comes.
-    fn skim_nested<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    fn fast_nested<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
             rest = match self.state {
                 State::Text | State::Word => break,
                 State::Key | State::KeyOrEnd if byte == b'"' => self.members(after),
                 State::Colon if byte == b':' => self.next(State::Value, after),
-                State::CommaOrEnd if byte == b',' => match self.nesting.in_object() {
+                State::CommaOrEnd if byte == b',' => match self.stack.in_object() {
                     true => self.next(State::Key, after),
                     false => self.next(State::Value, after),
                 },
-                State::Value | State::ValueOrEnd if byte == b'{' && self.nesting.open(true) => {
+                State::Value | State::ValueOrEnd if byte == b'{' && self.stack.open(true) => {
                     self.next(State::KeyOrEnd, after)
                 }
-                State::Value | State::ValueOrEnd if byte == b'[' && self.nesting.open(false) => {
+                State::Value | State::ValueOrEnd if byte == b'[' && self.stack.open(false) => {
                     self.next(State::ValueOrEnd, after)
                 }
-                State::Value | State::ValueOrEnd if begins_scalar(byte) => match self.nesting.in_object() {
+                State::Value | State::ValueOrEnd if begins_scalar(byte) => match self.stack.in_object() {
                     true => self.scalar(rest),
                     false => self.elements(rest),
                 },
-                State::KeyOrEnd | State::CommaOrEnd if byte == b'}' && self.nesting.close(true) => {
+                State::KeyOrEnd | State::CommaOrEnd if byte == b'}' && self.stack.close(true) => {
                     self.after_object(after)
                 }
-                State::ValueOrEnd | State::CommaOrEnd if byte == b']' && self.nesting.close(false) => {
+                State::ValueOrEnd | State::CommaOrEnd if byte == b']' && self.stack.close(false) => {
                     self.next(State::CommaOrEnd, after)
                 }
                 _ if is_space(byte) => pass_space(after),
                 _ => break,
             };
-            if self.nesting.depth() == 1 {
+            if self.stack.depth() == 1 {
                 break;
             }
         }
@@ -117,7 +118,7 @@ impl JsonFinder {
     fn after_object<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         match bytes {
             [b',', b'{', b'"', rest @ ..]
-                if self.nesting.depth() > 1 && !self.nesting.in_object() && self.nesting.open(true) =>
+                if self.stack.depth() > 1 && !self.stack.in_object() && self.stack.open(true) =>
             {
                 self.members(rest)
             }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::byte_class::{begins_word, is_space, is_word_byte};
 use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
-use super::prefix::{PREFIX_MAX_BYTES, Place, PrefixHasher};
+use super::json_state::{Role, State};
+use super::limits::PREFIX_MAX_BYTES;
+use super::prefix::{Place, PrefixHasher};
 use super::stack::Stack;
 use super::strings::{Key, KeyKind, Value};
 
@@ -17,65 +19,12 @@ const BOM: [u8; BOM_LEN as usize] = [0xef, 0xbb, 0xbf];
 /// Bytes of the byte order mark.
 const BOM_LEN: u8 = 3;
 
-/// What comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// The start, after so many bytes of the byte order mark.
-    Start(u8),
-    /// The `{` of the top-level object.
-    Object,
-    KeyOrEnd,
-    Key,
-    Colon,
-    Value,
-    ValueOrEnd,
-    /// The value of the top-level `model`.
-    Model,
-    CommaOrEnd,
-    /// The rest of a number or a word.
-    Word,
-    /// The rest of a string; [`Role`] says of which.
-    Text,
-    /// The character after a backslash.
-    Escape,
-    /// So many more digits of a `\u` escape.
-    Digits(u8),
-    /// Nothing: the object is closed, and what follows does not matter.
-    End,
-}
-
-/// What the string that is being read is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// A key of a nested object.
-    NestedKey,
-    /// A value that nobody needs.
-    Skipped,
-    TopKey,
-    Model,
-}
-
-impl Role {
-    /// What follows the closing quote.
-    pub(super) fn after(self) -> State {
-        match self {
-            Self::NestedKey | Self::TopKey => State::Colon,
-            Self::Skipped | Self::Model => State::CommaOrEnd,
-        }
-    }
-
-    /// Whether the content of the string is of no interest.
-    pub(super) fn is_skipped(self) -> bool {
-        matches!(self, Self::NestedKey | Self::Skipped)
-    }
-}
-
 /// The model finder for JSON bodies.
 #[derive(Debug, Clone)]
 pub(super) struct JsonFinder {
     pub(super) state: State,
     pub(super) role: Role,
-    pub(super) nesting: Stack,
+    pub(super) stack: Stack,
     /// Bytes of the chunks before the present one.
     offset: u64,
     /// The `\u` escape that is being read.
@@ -94,7 +43,7 @@ impl JsonFinder {
         Self {
             state: State::Start(0),
             role: Role::Skipped,
-            nesting: Stack::new(),
+            stack: Stack::new(),
             offset: 0,
             unit: 0,
             key: Key::default(),
@@ -135,7 +84,7 @@ impl JsonFinder {
     }
 
     fn feed_part(&mut self, chunk: &[u8]) -> Result<(), FindError> {
-        let mut rest = self.skim(chunk);
+        let mut rest = self.fast_path(chunk);
         while let Some((&byte, after)) = rest.split_first() {
             let pos = chunk.len() - rest.len();
             match self.state {
@@ -145,7 +94,7 @@ impl JsonFinder {
                 State::End => break,
                 _ => self.structure(byte, pos)?,
             }
-            rest = self.skim(after);
+            rest = self.fast_path(after);
         }
         self.offset += chunk.len() as u64;
         Ok(())
@@ -178,12 +127,12 @@ impl JsonFinder {
             (State::Value | State::ValueOrEnd, b'{') => self.open(true, State::KeyOrEnd)?,
             (State::Value | State::ValueOrEnd, b'[') => self.open(false, State::ValueOrEnd)?,
             (State::Value | State::ValueOrEnd, _) if begins_word(byte) => self.state = State::Word,
-            (State::CommaOrEnd, b',') if self.nesting.in_object() => self.state = State::Key,
+            (State::CommaOrEnd, b',') if self.stack.in_object() => self.state = State::Key,
             (State::CommaOrEnd, b',') => self.state = State::Value,
-            (State::CommaOrEnd | State::KeyOrEnd, b'}') if self.nesting.close(true) => {
+            (State::CommaOrEnd | State::KeyOrEnd, b'}') if self.stack.close(true) => {
                 self.closed();
             }
-            (State::CommaOrEnd | State::ValueOrEnd, b']') if self.nesting.close(false) => {
+            (State::CommaOrEnd | State::ValueOrEnd, b']') if self.stack.close(false) => {
                 self.closed();
             }
             _ => return Err(self.refusal(byte, pos)),
@@ -208,7 +157,7 @@ impl JsonFinder {
 
     /// Opens a bracket.
     fn open(&mut self, object: bool, next: State) -> Result<(), FindError> {
-        if !self.nesting.open(object) {
+        if !self.stack.open(object) {
             return Err(FindError::InvalidBody(InvalidBody::TooDeep));
         }
         self.state = next;
@@ -217,7 +166,7 @@ impl JsonFinder {
 
     /// Goes on after a closing bracket.
     fn closed(&mut self) {
-        self.state = match self.nesting.depth() {
+        self.state = match self.stack.depth() {
             0 => State::End,
             _ => State::CommaOrEnd,
         };
@@ -229,7 +178,7 @@ impl JsonFinder {
     }
 
     fn open_key(&mut self) {
-        if self.nesting.depth() == 1 {
+        if self.stack.depth() == 1 {
             self.key = Key::default();
             self.open_text(Role::TopKey);
         } else {
@@ -263,20 +212,20 @@ impl JsonFinder {
             return;
         }
         let ends = self.state == State::Text && byte == b'"';
-        let piece = [byte];
-        let piece = if ends { &[][..] } else { &piece };
-        self.note_string(self.role, piece, ends);
+        let chunk = [byte];
+        let chunk = if ends { &[][..] } else { &chunk };
+        self.note_string(self.role, chunk, ends);
     }
 
-    /// Shows a piece of a string to who hashes them.
+    /// Shows a chunk of a string to who hashes them.
     #[inline(always)]
-    pub(super) fn note_string(&mut self, role: Role, piece: &[u8], ends: bool) {
+    pub(super) fn note_string(&mut self, role: Role, chunk: &[u8], ends: bool) {
         let Some(prefix) = &mut self.prefix else { return };
-        let (depth, element) = (self.nesting.depth(), self.nesting.elements());
+        let (depth, element) = (self.stack.depth(), self.stack.elements());
         match role {
-            Role::TopKey => prefix.top_key_piece(piece, ends),
+            Role::TopKey => prefix.top_key_chunk(chunk, ends),
             Role::Model => {}
-            Role::NestedKey | Role::Skipped => prefix.string(piece, Place { role, depth, element, ends }),
+            Role::NestedKey | Role::Skipped => prefix.string(chunk, Place { role, depth, element, ends }),
         }
     }
 
@@ -370,7 +319,7 @@ impl JsonFinder {
             State::Colon => "`:`",
             State::Value => "a value",
             State::ValueOrEnd => "a value or `]`",
-            _ if self.nesting.in_object() => "`,` or `}`",
+            _ if self.stack.in_object() => "`,` or `}`",
             _ => "`,` or `]`",
         };
         self.malformed(pos, expected)

@@ -10,6 +10,8 @@ mod error;
 mod fast_path;
 mod header_params;
 mod json;
+mod json_state;
+mod limits;
 mod multipart;
 mod part_headers;
 mod prefix;
@@ -20,10 +22,8 @@ mod stack;
 mod strings;
 
 pub use error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
-pub use multipart::{BOUNDARY_MAX_BYTES, PART_HEAD_MAX_BYTES};
-pub use prefix::{PREFIX_MAX_BYTES, Prefix};
-pub use stack::MAX_DEPTH;
-pub use strings::MODEL_MAX_BYTES;
+pub use limits::{BOUNDARY_MAX_BYTES, MAX_DEPTH, MODEL_MAX_BYTES, PART_HEADERS_MAX_BYTES, PREFIX_MAX_BYTES};
+pub use prefix::Prefix;
 
 use std::sync::Arc;
 

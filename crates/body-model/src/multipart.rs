@@ -6,18 +6,13 @@
 use std::sync::Arc;
 
 use super::error::{AmbiguousModel, FindError, InvalidBody};
-use super::part_headers::{Part, PartHead};
+use super::limits::{BOUNDARY_MAX_BYTES, PART_HEADERS_MAX_BYTES};
+use super::part_headers::{Part, PartHeaders};
 use super::scan::find_either;
 use super::strings::Value;
 
-/// Longest boundary, in bytes. RFC 2046 allows 70; no server that is known counts them.
-pub const BOUNDARY_MAX_BYTES: usize = 256;
-
 /// Most bytes that may stand before the first boundary.
 const PREAMBLE_MAX_BYTES: usize = 8 * 1024;
-
-/// Most bytes of headers that one part may have.
-pub const PART_HEAD_MAX_BYTES: usize = 8 * 1024;
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +28,9 @@ enum State {
     /// The second dash of the last boundary.
     LastDash,
     /// A line of a part's headers.
-    HeadLine,
+    HeaderLine,
     /// The LF of a header line.
-    HeadLf,
+    HeaderLf,
     /// Nothing but white space: the form is closed.
     End,
 }
@@ -45,8 +40,8 @@ enum State {
 enum LineStart {
     /// In the middle of a line.
     No,
-    /// The first byte after a part's headers.
-    Head,
+    /// After the headers of a part.
+    Headers,
     Cr,
     Lf,
     CrLf,
@@ -56,7 +51,7 @@ impl LineStart {
     /// The bytes that turn out to be content if no boundary follows.
     fn bytes(self) -> &'static [u8] {
         match self {
-            Self::No | Self::Head => b"",
+            Self::No | Self::Headers => b"",
             Self::Cr => b"\r",
             Self::Lf => b"\n",
             Self::CrLf => b"\r\n",
@@ -73,8 +68,8 @@ pub(super) struct MultipartFinder {
     line_start: LineStart,
     /// How much of the delimiter was read after `line_start`.
     matched: usize,
-    head: PartHead,
-    head_bytes: usize,
+    headers: PartHeaders,
+    header_bytes: usize,
     /// The preamble, or the header line that is being read.
     line: Vec<u8>,
     part: Part,
@@ -97,8 +92,8 @@ impl MultipartFinder {
             delimiter: [b"--", boundary].concat(),
             line_start: LineStart::No,
             matched: 0,
-            head: PartHead::default(),
-            head_bytes: 0,
+            headers: PartHeaders::default(),
+            header_bytes: 0,
             line: Vec::new(),
             part: Part::Other,
             ascii_only,
@@ -144,8 +139,8 @@ impl MultipartFinder {
     #[inline]
     fn content<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], FindError> {
         let rest = find_either::<b'\r', b'\n'>(bytes);
-        let piece = bytes.get(..bytes.len() - rest.len()).unwrap_or_default();
-        self.keep(piece)?;
+        let chunk = bytes.get(..bytes.len() - rest.len()).unwrap_or_default();
+        self.keep(chunk)?;
         let Some((&byte, after)) = rest.split_first() else {
             return Ok(rest);
         };
@@ -190,9 +185,9 @@ impl MultipartFinder {
     }
 
     /// Keeps content of the `model` part.
-    fn keep(&mut self, piece: &[u8]) -> Result<(), FindError> {
+    fn keep(&mut self, chunk: &[u8]) -> Result<(), FindError> {
         match self.part {
-            Part::Model { .. } => self.value.push_bytes(piece).map_err(FindError::InvalidModel),
+            Part::Model { .. } => self.value.push_bytes(chunk).map_err(FindError::InvalidModel),
             Part::Other => Ok(()),
         }
     }
@@ -205,7 +200,7 @@ impl MultipartFinder {
             (State::AfterBoundary, b'-') => State::LastDash,
             (State::BoundaryLf, b'\n') => {
                 self.close_part()?;
-                State::HeadLine
+                State::HeaderLine
             }
             (State::LastDash, b'-') => {
                 self.close_part()?;
@@ -214,15 +209,15 @@ impl MultipartFinder {
             (State::AfterBoundary | State::BoundaryLf | State::LastDash, _) => {
                 return Err(form("a boundary is followed by something else on its line"));
             }
-            (State::HeadLine, b'\r') => State::HeadLf,
-            (State::HeadLine, b'\n') => return Err(form("a line of headers ends without CR")),
-            (State::HeadLine, _) => {
-                self.count_head_byte()?;
+            (State::HeaderLine, b'\r') => State::HeaderLf,
+            (State::HeaderLine, b'\n') => return Err(form("a line of headers ends without CR")),
+            (State::HeaderLine, _) => {
+                self.count_header_byte()?;
                 self.line.push(byte);
-                State::HeadLine
+                State::HeaderLine
             }
-            (State::HeadLf, b'\n') => self.head_line()?,
-            (State::HeadLf, _) => return Err(form("a CR stands alone in the headers of a part")),
+            (State::HeaderLf, b'\n') => self.header_line()?,
+            (State::HeaderLf, _) => return Err(form("a CR stands alone in the headers of a part")),
             (State::End, b' ' | b'\t' | b'\r' | b'\n') => State::End,
             (State::End, _) => return Err(form("something follows the last boundary")),
             (State::Content, _) => State::Content,
@@ -245,32 +240,32 @@ impl MultipartFinder {
         }
     }
 
-    fn count_head_byte(&mut self) -> Result<(), FindError> {
-        self.head_bytes += 1;
-        if self.head_bytes > PART_HEAD_MAX_BYTES {
-            return Err(FindError::InvalidBody(InvalidBody::PartHeadTooLong));
+    fn count_header_byte(&mut self) -> Result<(), FindError> {
+        self.header_bytes += 1;
+        if self.header_bytes > PART_HEADERS_MAX_BYTES {
+            return Err(FindError::InvalidBody(InvalidBody::PartHeadersTooLong));
         }
         Ok(())
     }
 
     /// Takes a complete header line; an empty one ends the headers.
-    fn head_line(&mut self) -> Result<State, FindError> {
-        self.count_head_byte()?;
+    fn header_line(&mut self) -> Result<State, FindError> {
+        self.count_header_byte()?;
         if !self.line.is_empty() {
             // Servers that look for boundaries before they look at lines would end the part here.
             if self.line.starts_with(&self.delimiter) {
                 return Err(form("a boundary stands in the headers of a part"));
             }
-            self.head.line(&self.line)?;
+            self.headers.line(&self.line)?;
             self.line.clear();
-            return Ok(State::HeadLine);
+            return Ok(State::HeaderLine);
         }
-        self.part = std::mem::take(&mut self.head).end()?;
-        self.head_bytes = 0;
+        self.part = std::mem::take(&mut self.headers).end()?;
+        self.header_bytes = 0;
         if matches!(self.part, Part::Model { .. }) && self.model.is_some() {
             return Err(FindError::AmbiguousModel(AmbiguousModel::Repeated));
         }
-        self.begin_line(LineStart::Head);
+        self.begin_line(LineStart::Headers);
         Ok(State::Content)
     }
 

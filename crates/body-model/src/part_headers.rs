@@ -8,7 +8,7 @@ use super::strings::MODEL;
 
 /// What the headers of a part say, line by line.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PartHead {
+pub(super) struct PartHeaders {
     is_model: Option<bool>,
     has_file_name: bool,
     ascii_only: bool,
@@ -24,7 +24,7 @@ pub(super) enum Part {
     Other,
 }
 
-impl PartHead {
+impl PartHeaders {
     /// Takes one header line, without its line end.
     pub(super) fn line(&mut self, line: &[u8]) -> Result<(), FindError> {
         let colon = line.iter().position(|&b| b == b':');
@@ -183,16 +183,16 @@ fn named_unusually() -> FindError {
 mod tests {
     use super::*;
 
-    fn head(lines: &[&str]) -> Result<Part, FindError> {
-        let mut head = PartHead::default();
+    fn part(lines: &[&str]) -> Result<Part, FindError> {
+        let mut headers = PartHeaders::default();
         for line in lines {
-            head.line(line.as_bytes())?;
+            headers.line(line.as_bytes())?;
         }
-        head.end()
+        headers.end()
     }
 
     fn code(lines: &[&str]) -> &'static str {
-        head(lines).map_or_else(|error| error.code(), |_| "taken")
+        part(lines).map_or_else(|error| error.code(), |_| "taken")
     }
 
     const NAMED: &str = "Content-Disposition: form-data; name=\"model\"";
@@ -204,11 +204,11 @@ mod tests {
             "content-disposition:form-data;name=model",
             "CONTENT-DISPOSITION: Form-Data ; x=\"y\"; name=\"model\"",
         ] {
-            assert_eq!(head(&[line]), Ok(Part::Model { ascii_only: false }), "{line}");
+            assert_eq!(part(&[line]), Ok(Part::Model { ascii_only: false }), "{line}");
         }
         for name in ["file", "models", "my model", "model_name", "50% model", "ü"] {
             let line = format!("Content-Disposition: form-data; name=\"{name}\"");
-            assert_eq!(head(&[&line]), Ok(Part::Other), "{line}");
+            assert_eq!(part(&[&line]), Ok(Part::Other), "{line}");
         }
     }
 
@@ -266,10 +266,10 @@ mod tests {
             "Content-Transfer-Encoding: Binary",
             "Content-Length: 5",
         ] {
-            assert_eq!(head(&[NAMED, line]), Ok(Part::Model { ascii_only: false }), "{line}");
+            assert_eq!(part(&[NAMED, line]), Ok(Part::Model { ascii_only: false }), "{line}");
         }
         let latin = "Content-Type: text/plain; charset=ISO-8859-1";
-        assert_eq!(head(&[latin, NAMED]), Ok(Part::Model { ascii_only: true }));
+        assert_eq!(part(&[latin, NAMED]), Ok(Part::Model { ascii_only: true }));
         for line in [
             "Content-Type: application/json",
             "Content-Type: application/octet-stream",

@@ -4,10 +4,7 @@
 //! same engine. Only the raw bytes of strings are hashed, in the order in which they stand: the system prompt wherever
 //! it is, then the first message that is not part of it.
 
-use super::json::Role;
-
-/// How many bytes of a body, at most, decide how it begins.
-pub const PREFIX_MAX_BYTES: u64 = 256 * 1024;
+use super::json_state::Role;
 
 /// How much of a prompt that is one text counts as what applications share; a growing conversation begins with it.
 const SHARED_TEXT_BYTES: u64 = 4 * 1024;
@@ -69,7 +66,7 @@ pub(super) struct PrefixHasher {
     settled: bool,
 }
 
-/// Where a piece of a string stands.
+/// Where a chunk of a string stands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) role: Role,
@@ -77,7 +74,7 @@ pub(super) struct Place {
     pub(super) depth: usize,
     /// How many values were closed at the second level so far.
     pub(super) element: u32,
-    /// Whether the string ends with this piece.
+    /// Whether the string ends with this chunk.
     pub(super) ends: bool,
 }
 
@@ -114,36 +111,36 @@ impl PrefixHasher {
         };
     }
 
-    /// Takes a piece of a key of the top level; keys come in pieces where a chunk ends in them.
-    pub(super) fn top_key_piece(&mut self, piece: &[u8], ends: bool) {
-        self.word.push(piece);
+    /// Takes a chunk of a key of the top level; keys come in chunks where a chunk ends in them.
+    pub(super) fn top_key_chunk(&mut self, chunk: &[u8], ends: bool) {
+        self.word.push(chunk);
         if ends {
             let word = std::mem::take(&mut self.word);
             self.top_key(word.bytes());
         }
     }
 
-    /// Takes a piece of another string.
-    pub(super) fn string(&mut self, piece: &[u8], place: Place) {
+    /// Takes a chunk of another string.
+    pub(super) fn string(&mut self, chunk: &[u8], place: Place) {
         match (self.part, place.depth) {
             _ if self.settled => {}
             (Part::Other, _) => {}
             (Part::System, _) => {
                 self.has_system = true;
-                self.system.string(piece, place.ends);
+                self.system.string(chunk, place.ends);
             }
-            (Part::CacheKey, 1) => self.cache_key.get_or_insert_with(Hash::new).string(piece, place.ends),
+            (Part::CacheKey, 1) => self.cache_key.get_or_insert_with(Hash::new).string(chunk, place.ends),
             (Part::CacheKey, _) => {}
-            (Part::Prompt, _) | (Part::Messages, 1 | 2) => self.text(piece, place.ends),
-            (Part::Messages, _) => self.message(piece, place),
+            (Part::Prompt, _) | (Part::Messages, 1 | 2) => self.text(chunk, place.ends),
+            (Part::Messages, _) => self.message(chunk, place),
         }
     }
 
     /// A prompt that is a text, or several.
-    fn text(&mut self, piece: &[u8], ends: bool) {
+    fn text(&mut self, chunk: &[u8], ends: bool) {
         self.has_text = true;
         let room = SHARED_TEXT_BYTES.saturating_sub(self.text.len);
-        let (shared, rest) = piece.split_at(piece.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+        let (shared, rest) = chunk.split_at(chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         self.text.write(shared);
         if !rest.is_empty() {
             let so_far = self.text.sum();
@@ -155,7 +152,7 @@ impl PrefixHasher {
         }
     }
 
-    fn message(&mut self, piece: &[u8], place: Place) {
+    fn message(&mut self, chunk: &[u8], place: Place) {
         if self.first.is_some() {
             return;
         }
@@ -168,7 +165,7 @@ impl PrefixHasher {
         }
         self.has_message = true;
         if place.depth == 3 {
-            self.word.push(piece);
+            self.word.push(chunk);
             if place.ends {
                 let word = std::mem::take(&mut self.word);
                 match place.role {
@@ -178,7 +175,7 @@ impl PrefixHasher {
                 }
             }
         }
-        self.message.string(piece, place.ends);
+        self.message.string(chunk, place.ends);
     }
 
     /// Ends the message that is being read, if there is one.
@@ -253,11 +250,11 @@ struct Word {
 }
 
 impl Word {
-    fn push(&mut self, piece: &[u8]) {
-        for (place, byte) in self.kept.iter_mut().skip(self.len).zip(piece) {
+    fn push(&mut self, chunk: &[u8]) {
+        for (place, byte) in self.kept.iter_mut().skip(self.len).zip(chunk) {
             *place = *byte;
         }
-        self.len = (self.len + piece.len()).min(WORD_MAX);
+        self.len = (self.len + chunk.len()).min(WORD_MAX);
     }
 
     fn bytes(&self) -> &[u8] {
@@ -265,7 +262,7 @@ impl Word {
     }
 }
 
-/// A hash of bytes that come in pieces, the same however they are cut. It keeps no one from making two texts with the
+/// A hash of bytes that come in chunks, the same however they are cut. It keeps no one from making two texts with the
 /// same hash; all that such a caller wins is that both go to one engine.
 #[derive(Debug, Clone, Copy)]
 struct Hash {
@@ -285,8 +282,8 @@ impl Hash {
         Self { state: SECRET[2], tail: [0; LANE], len: 0 }
     }
 
-    fn string(&mut self, piece: &[u8], ends: bool) {
-        self.write(piece);
+    fn string(&mut self, chunk: &[u8], ends: bool) {
+        self.write(chunk);
         if ends {
             self.end();
         }

@@ -188,16 +188,16 @@ mod tests {
 
     #[test]
     fn strings_of_any_mixture_end_alike() {
-        // A fixed sequence that looks random. Most pieces may stand in a string, so that it grows long.
-        let pieces =
+        // A fixed sequence that looks random. Most fragments may stand in a string, so that it grows long.
+        let fragments =
             ["a", "n", "\\n", "\\\\", "\\\"", "\\u00e9", "\\t", " plain text of some length ", "\u{e9}", "\"", "\\x"];
         let mut state = 1_u32;
         for _ in 0..20_000 {
             let mut text = Vec::new();
             for _ in 0..60 {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let last = if state >> 16 & 31 == 0 { pieces.len() } else { pieces.len() - 2 };
-                text.extend_from_slice(pieces[(state >> 24) as usize % last].as_bytes());
+                let last = if state >> 16 & 31 == 0 { fragments.len() } else { fragments.len() - 2 };
+                text.extend_from_slice(fragments[(state >> 24) as usize % last].as_bytes());
             }
             same_end(&text);
         }

@@ -1,7 +1,6 @@
 //! Remembers which of the open brackets are objects and which are arrays, in a fixed number of bits.
 
-/// Deepest nesting of a body that is followed; deeper ones are refused. Python's own parser gives up near 1,000.
-pub const MAX_DEPTH: usize = 1024;
+use super::limits::MAX_DEPTH;
 
 const WORD_BITS: usize = 64;
 const WORDS: usize = MAX_DEPTH / WORD_BITS;
@@ -70,19 +69,19 @@ mod tests {
 
     #[test]
     fn brackets_close_in_the_order_and_kind_they_were_opened() {
-        let mut nesting = Stack::new();
-        assert!(!nesting.close(true) && !nesting.close(false) && !nesting.in_object());
+        let mut stack = Stack::new();
+        assert!(!stack.close(true) && !stack.close(false) && !stack.in_object());
         let object_at = |i: usize| i.is_multiple_of(3) || i % 64 == 63;
         for i in 0..MAX_DEPTH {
-            assert!(nesting.open(object_at(i)));
+            assert!(stack.open(object_at(i)));
         }
-        assert!(!nesting.open(true), "one too deep");
+        assert!(!stack.open(true), "one too deep");
         for i in (0..MAX_DEPTH).rev() {
-            assert_eq!(nesting.depth(), i + 1);
-            assert_eq!(nesting.in_object(), object_at(i));
-            assert!(!nesting.close(!object_at(i)));
-            assert!(nesting.close(object_at(i)));
+            assert_eq!(stack.depth(), i + 1);
+            assert_eq!(stack.in_object(), object_at(i));
+            assert!(!stack.close(!object_at(i)));
+            assert!(stack.close(object_at(i)));
         }
-        assert_eq!(nesting.depth(), 0);
+        assert_eq!(stack.depth(), 0);
     }
 }

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use super::error::{AmbiguousModel, FindError, InvalidModel};
+use super::limits::MODEL_MAX_BYTES;
 
 /// The key, and the name of the form part, that carries the model.
 pub(super) const MODEL: &str = "model";
-
-/// The longest model that is taken from a body, in bytes of UTF-8.
-pub const MODEL_MAX_BYTES: usize = 256;
 
 /// What a top-level key or the name of a form part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -193,12 +193,12 @@ pub fn spoil(draw: &mut impl Draw, body: &str) -> Vec<u8> {
             3 => bytes.truncate(at),
             4 => {
                 let end = at + draw.below(bytes.len() - at).min(20);
-                let piece = bytes[at..end].to_vec();
-                bytes.splice(at..at, piece);
+                let fragment = bytes[at..end].to_vec();
+                bytes.splice(at..at, fragment);
             }
             5 => bytes[at] = [0, 0x80, 0xff, 0xc3, 0xed, 0x1f, 0x7f][draw.below(7)],
             _ => {
-                let piece = draw.pick(&[
+                let fragment = draw.pick(&[
                     "NaN",
                     "-Infinity",
                     "1e999",
@@ -209,7 +209,7 @@ pub fn spoil(draw: &mut impl Draw, body: &str) -> Vec<u8> {
                     ",}",
                     "\"model\":\"z\",",
                 ]);
-                bytes.splice(at..at, piece.bytes());
+                bytes.splice(at..at, fragment.bytes());
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Named multipart forms and what must be found in them.
 
-use body_model::{BOUNDARY_MAX_BYTES, ModelFinder, PART_HEAD_MAX_BYTES};
+use body_model::{BOUNDARY_MAX_BYTES, ModelFinder, PART_HEADERS_MAX_BYTES};
 
-use crate::ask::{in_chunks, model_or_code};
+use crate::find::{in_chunks, model_or_code};
 
 const MODEL: &str = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";
 const FILE: &str =
@@ -68,7 +68,7 @@ fn a_boundary_in_the_middle_of_a_preambles_line_is_refused() {
         finds(format!("{start}{MODEL}b\r\n{MODEL}a\r\n--b--"), "<invalid_body>");
     }
     finds(format!("hello --b\r\nthere\r\n{MODEL}m\r\n--b--"), "<invalid_body>");
-    finds(format!("{}\r\n{MODEL}m\r\n--b--", "x".repeat(PART_HEAD_MAX_BYTES + 1)), "<invalid_body>");
+    finds(format!("{}\r\n{MODEL}m\r\n--b--", "x".repeat(PART_HEADERS_MAX_BYTES + 1)), "<invalid_body>");
 }
 
 /// The model of a form whose file has these parameters beside its name.
@@ -141,7 +141,7 @@ fn a_part_that_some_server_takes_for_the_model_is_refused() {
     ] {
         let part = format!("--b\r\nContent-Disposition: form-data; {params}\r\n\r\nb\r\n");
         for body in [format!("{MODEL}a\r\n{part}--b--"), format!("{part}{MODEL}a\r\n--b--")] {
-            let found = ask_form(&body);
+            let found = find_form(&body);
             assert!(found.starts_with('<'), "{params}: routed to {found}");
         }
     }
@@ -149,12 +149,12 @@ fn a_part_that_some_server_takes_for_the_model_is_refused() {
     for params in
         [r#"name="model"; x="; name=other; y=""#, r#"x="; name=other; y="; name="model""#, r#"name="model"; x="; y"#]
     {
-        let found = ask_form(&format!("--b\r\nContent-Disposition: form-data; {params}\r\n\r\na\r\n--b--"));
+        let found = find_form(&format!("--b\r\nContent-Disposition: form-data; {params}\r\n\r\na\r\n--b--"));
         assert!(found.starts_with('<'), "{params}: routed to {found}");
     }
 }
 
-fn ask_form(body: &str) -> String {
+fn find_form(body: &str) -> String {
     model_or_code(&ModelFinder::multipart("b").unwrap(), body.as_bytes())
 }
 
@@ -209,9 +209,9 @@ fn the_headers_of_a_part_are_bounded() {
         let named = &MODEL[..MODEL.len() - 2];
         format!("{named}X: {}\r\n\r\nm\r\n--b--", "x".repeat(padding))
     };
-    finds(head(PART_HEAD_MAX_BYTES - 100), "m");
+    finds(head(PART_HEADERS_MAX_BYTES - 100), "m");
     let finder = ModelFinder::multipart("b").unwrap();
-    let found = in_chunks(finder, [head(PART_HEAD_MAX_BYTES).as_bytes()]);
+    let found = in_chunks(finder, [head(PART_HEADERS_MAX_BYTES).as_bytes()]);
     assert_eq!(found.unwrap_err().code(), "invalid_body");
 }
 

@@ -3,8 +3,8 @@
 use body_model::ModelFinder;
 use proptest::prelude::*;
 
-use crate::ask::in_chunks;
 use crate::bodies::{Seeded, body, spoil};
+use crate::find::in_chunks;
 
 /// The model as `serde_json` sees it: `None` if it refuses the body or finds no string. The last key wins.
 pub fn judged(body: &[u8]) -> Option<String> {
@@ -69,10 +69,10 @@ proptest! {
 
     #[test]
     fn chunks_make_no_difference_to_forms(
-        pieces in prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..14),
+        fragments in prop::collection::vec(prop::sample::select(FRAGMENTS.to_vec()), 0..14),
         places in places(),
     ) {
-        let body = pieces.concat();
+        let body = fragments.concat();
         let finder = ModelFinder::multipart("b").unwrap();
         let whole = in_chunks(finder.clone(), [body.as_bytes()]);
         prop_assert_eq!(&in_chunks(finder.clone(), cut(body.as_bytes(), &places)), &whole);
@@ -100,7 +100,7 @@ proptest! {
 }
 
 /// What forms are made of, whole and broken.
-const PIECES: [&str; 16] = [
+const FRAGMENTS: [&str; 16] = [
     "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n",
     "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n",
     "--b--",

@@ -2,7 +2,7 @@
 
 use body_model::{MAX_DEPTH, ModelFinder};
 
-use crate::ask::{ask, in_chunks, model_or_code};
+use crate::find::{find, in_chunks, model_or_code};
 
 #[track_caller]
 fn finds(body: impl AsRef<[u8]>, expected: &str) {
@@ -98,7 +98,7 @@ fn a_model_that_is_no_string_is_named_in_the_error() {
     ];
     for (value, found) in table {
         let body = format!("{{\"model\": {value}}}");
-        let error = ask(&ModelFinder::json(), body.as_bytes()).unwrap_err();
+        let error = find(&ModelFinder::json(), body.as_bytes()).unwrap_err();
         assert_eq!(error.code(), "invalid_model");
         assert!(error.to_string().contains(&format!("it is {found}, not a string")), "{error}");
     }
@@ -159,7 +159,7 @@ fn wide_encodings_are_invalid() {
         let wide: Vec<u8> = text.chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
         let wide_be: Vec<u8> = text.chars().flat_map(|c| (c as u32).to_be_bytes()).collect();
         for body in [le, be, wide, wide_be] {
-            let error = ask(&ModelFinder::json(), &body).unwrap_err();
+            let error = find(&ModelFinder::json(), &body).unwrap_err();
             assert_eq!(error.code(), "invalid_body");
             assert!(error.to_string().contains("UTF-16"), "{error}");
         }
@@ -243,7 +243,7 @@ fn broken_structure_is_invalid() {
 
 #[test]
 fn the_error_says_where_the_body_goes_wrong() {
-    let error = ask(&ModelFinder::json(), br#"{"a":1 "model":"m"}"#).unwrap_err();
+    let error = find(&ModelFinder::json(), br#"{"a":1 "model":"m"}"#).unwrap_err();
     assert_eq!(
         error.to_string(),
         "The body of the request cannot be read: it is not valid JSON, byte 7 should be `,` or `}`."

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use body_model::ModelFinder;
 
-use crate::ask::in_chunks;
 use crate::bodies::{Seeded, body, spoil};
+use crate::find::in_chunks;
 
 /// How many bodies are judged, and from which seed they are made.
 const BODIES: usize = 8_000;

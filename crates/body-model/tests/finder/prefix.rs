@@ -3,11 +3,11 @@
 use body_model::{ModelFinder, PREFIX_MAX_BYTES, Prefix};
 use serde_json::{Value, json};
 
-fn in_pieces(body: &[u8], size: usize) -> Option<Prefix> {
+fn in_chunks_of(body: &[u8], size: usize) -> Option<Prefix> {
     let mut finder = ModelFinder::json();
     finder.hash_prefix();
-    for piece in body.chunks(size.max(1)) {
-        finder.feed(piece).expect("it is JSON");
+    for chunk in body.chunks(size.max(1)) {
+        finder.feed(chunk).expect("it is JSON");
     }
     finder.finish().expect("it names a model");
     assert!(!finder.awaits_prefix(), "the body has ended");
@@ -16,9 +16,9 @@ fn in_pieces(body: &[u8], size: usize) -> Option<Prefix> {
 
 fn prefix(body: &Value) -> Option<Prefix> {
     let body = body.to_string();
-    let whole = in_pieces(body.as_bytes(), body.len());
+    let whole = in_chunks_of(body.as_bytes(), body.len());
     for size in [1, 2, 3, 7, 16, 31, 100] {
-        assert_eq!(in_pieces(body.as_bytes(), size), whole, "pieces of {size}: {body}");
+        assert_eq!(in_chunks_of(body.as_bytes(), size), whole, "chunks of {size}: {body}");
     }
     whole
 }
@@ -59,7 +59,7 @@ fn the_role_may_stand_behind_the_content() {
         let body = format!(
             r#"{{"messages":[{{"content":"be kind","role":"system"}},{{"content":[{{"type":"text","text":"{user}"}}],"role":"user"}}],"model":"m"}}"#
         );
-        in_pieces(body.as_bytes(), 5).unwrap()
+        in_chunks_of(body.as_bytes(), 5).unwrap()
     };
     assert_eq!(of("a").shared, of("b").shared);
     assert_ne!(of("a").conversation, of("b").conversation);
@@ -68,8 +68,8 @@ fn the_role_may_stand_behind_the_content() {
 #[test]
 fn a_system_prompt_counts_wherever_it_stands() {
     let messages = json!([{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]);
-    let before = in_pieces(format!(r#"{{"system":"be kind","messages":{messages},"model":"m"}}"#).as_bytes(), 9);
-    let behind = in_pieces(format!(r#"{{"messages":{messages},"model":"m","system":"be kind"}}"#).as_bytes(), 9);
+    let before = in_chunks_of(format!(r#"{{"system":"be kind","messages":{messages},"model":"m"}}"#).as_bytes(), 9);
+    let behind = in_chunks_of(format!(r#"{{"messages":{messages},"model":"m","system":"be kind"}}"#).as_bytes(), 9);
     assert_eq!(before, behind);
     let without = chat(messages).unwrap();
     assert_ne!(before.unwrap().shared, without.shared);
@@ -119,8 +119,8 @@ fn no_more_than_a_bounded_part_of_the_body_is_looked_at() {
     let late = |system: &str| {
         let body = json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "x": filler, "zystem": 1});
         let body = body.to_string().replace("\"zystem\":1", &format!("\"system\":\"{system}\""));
-        let whole = in_pieces(body.as_bytes(), body.len());
-        assert_eq!(in_pieces(body.as_bytes(), 1000), whole);
+        let whole = in_chunks_of(body.as_bytes(), body.len());
+        assert_eq!(in_chunks_of(body.as_bytes(), 1000), whole);
         whole
     };
     assert_eq!(late("a"), late("b"));

@@ -17,7 +17,7 @@ pub fn in_chunks<'a>(mut finder: ModelFinder, chunks: impl IntoIterator<Item = &
 }
 
 /// The answer for a body, after checking that it is the same however the body is cut.
-pub fn ask(finder: &ModelFinder, body: &[u8]) -> Result<String, FindError> {
+pub fn find(finder: &ModelFinder, body: &[u8]) -> Result<String, FindError> {
     let whole = in_chunks(finder.clone(), [body]);
     for size in [1, 2, 3, 7, 8, 31] {
         let cut = in_chunks(finder.clone(), body.chunks(size));
@@ -28,5 +28,5 @@ pub fn ask(finder: &ModelFinder, body: &[u8]) -> Result<String, FindError> {
 
 /// The model, or the code of the error.
 pub fn model_or_code(finder: &ModelFinder, body: &[u8]) -> String {
-    ask(finder, body).unwrap_or_else(|error| format!("<{}>", error.code()))
+    find(finder, body).unwrap_or_else(|error| format!("<{}>", error.code()))
 }
