@@ -1,26 +1,27 @@
-//! The kinds of byte that JSON is made of.
+//! Classes of bytes in JSON.
 
-/// White space: exactly the four bytes of RFC 8259.
+/// Returns true for white space: exactly the four bytes of RFC 8259.
 pub(super) const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// What may begin a number or one of the words `true`, `false`, `null`, `NaN` and `Infinity`.
+/// Returns true if a number, or one of `true`, `false`, `null`, `NaN` and `Infinity`, may begin with this byte.
 pub(super) const fn begins_word(byte: u8) -> bool {
     BEGINS_WORD[byte as usize]
 }
 
-/// What may stand in a number or a word. What the bytes make together is not checked: it cannot hide a key.
+/// Returns true if a number or a word may contain this byte. Which word the bytes form is not checked: it cannot hide a
+/// key.
 pub(super) const fn is_word_byte(byte: u8) -> bool {
     IS_WORD[byte as usize]
 }
 
-/// What may follow a backslash, but for `u`.
+/// Returns true if this byte may follow a backslash; except for `u`.
 pub(super) const fn is_escaped(byte: u8) -> bool {
     IS_ESCAPED[byte as usize]
 }
 
-/// A digit of a `\u` escape.
+/// Returns true for a digit of a `\u` escape.
 pub(super) const fn is_hex(byte: u8) -> bool {
     IS_HEX[byte as usize]
 }

@@ -1,10 +1,10 @@
-//! How the charsets that a `Content-Type` names relate to ASCII, by their names at IANA, WHATWG and Python.
+//! Charsets by their names at IANA, WHATWG and Python, and their relation to ASCII.
 
-/// How far a charset is from UTF-8.
+/// The relation of a charset to UTF-8 and ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charset {
     Utf8,
-    /// ASCII bytes mean ASCII, all others something else than in UTF-8.
+    /// ASCII bytes are ASCII; all others differ from UTF-8.
     AsciiCompatible,
     /// Unknown, or one in which an ASCII byte may mean something else: UTF-16, UTF-7, ISO-2022, EBCDIC, and those whose
     /// second bytes may be backslashes (Shift_JIS, Big5, GBK; `gb2312` is another name of GBK in browsers).
@@ -12,7 +12,7 @@ pub(super) enum Charset {
 }
 
 impl Charset {
-    /// The charset of this name, which may stand in quotes of either kind.
+    /// Parses the name of a charset, which may be in quotes of either kind.
     pub(super) fn parse(name: &[u8]) -> Self {
         if name.eq_ignore_ascii_case(b"utf-8") {
             return Self::Utf8;
@@ -29,11 +29,10 @@ impl Charset {
     }
 }
 
-/// UTF-8 under its other names.
+/// The other names of UTF-8.
 const UTF_8: [&str; 7] = ["utf8", "utf8sig", "utf8mb3", "utf8mb4", "unicode11utf8", "unicode20utf8", "cp65001"];
 
-/// Charsets that keep ASCII and are known by a name. The EUC encodings have several bytes for a character, all of which
-/// have the top bit set.
+/// Charsets that keep ASCII. The EUC encodings have several bytes for a character, all with the top bit set.
 const NAMED: [&str; 62] = [
     "usascii",
     "ascii",
@@ -99,26 +98,26 @@ const NAMED: [&str; 62] = [
     "armscii8",
 ];
 
-/// Code pages of one byte that keep ASCII.
+/// Single-byte code pages that keep ASCII.
 const CODE_PAGES: [u16; 31] = [
     367, 437, 720, 737, 775, 819, 850, 852, 855, 856, 857, 858, 860, 861, 862, 863, 865, 866, 869, 874, 1006, 1125,
     1250, 1251, 1252, 1253, 1254, 1255, 1256, 1257, 1258,
 ];
 
-/// The numbers of charsets in the registry of ISO, of one byte and with ASCII in them.
+/// The ISO registry numbers of single-byte charsets that keep ASCII.
 const ISO_REGISTRY: [u16; 15] = [6, 100, 101, 109, 110, 126, 127, 138, 144, 148, 157, 166, 199, 203, 226];
 
-/// The longest name that is looked at, in bytes.
+/// The longest name, in bytes.
 const LONGEST: usize = 40;
 
-/// Whether a name is one of a family with numbers: ISO 8859, Latin, code pages.
+/// Returns true for a name of a numbered family: ISO 8859, Latin, code pages.
 fn is_numbered(name: &str) -> bool {
     let split = name.find(|c: char| c.is_ascii_digit()).unwrap_or(name.len());
     let (family, number) = name.split_at(split);
     let of = |number: &str| number.parse::<u16>().ok().filter(|_| !number.starts_with('0'));
     let part_of_8859 = |number: &str| {
         let part = number.strip_prefix("8859").unwrap_or_default();
-        // Hebrew and Arabic say with a letter in which order they are written.
+        // For Hebrew and Arabic a letter may name the direction.
         of(part.trim_end_matches(['e', 'i'])).is_some_and(|part| (1..=16).contains(&part))
     };
     match family {
@@ -131,7 +130,7 @@ fn is_numbered(name: &str) -> bool {
     }
 }
 
-/// The letters and digits of a name, small, without the year that may follow them; `None` for what is no name.
+/// Returns the letters and digits of a name in lower case, without the year that may follow; `None` if it is no name.
 fn plain(name: &[u8]) -> Option<String> {
     if name.len() > LONGEST {
         return None;

@@ -1,11 +1,11 @@
-//! Reads from a `Content-Type` how a body has to be searched.
+//! The kind of a body, by its `Content-Type`.
 
 use super::charset::Charset;
 use super::error::{FindError, InvalidBody};
 use super::header_params::split_first;
 use super::readings::Places;
 
-/// How a body has to be searched.
+/// The kind of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BodyKind {
     Json { ascii_only: bool },
@@ -13,7 +13,7 @@ pub(super) enum BodyKind {
 }
 
 impl BodyKind {
-    /// Parses the value of the header, if there is one.
+    /// Parses the value of the header, if present.
     pub(super) fn parse(content_type: Option<&[u8]>) -> Result<Self, FindError> {
         let value = content_type.unwrap_or_default();
         let (essence, rest) = split_first(value);
@@ -24,7 +24,7 @@ impl BodyKind {
         if essence.eq_ignore_ascii_case(FORM) {
             return Ok(Self::Form { boundary: boundary(value)?.to_vec(), ascii_only });
         }
-        // Some servers look at how the value begins, and would take the body for a form.
+        // Some servers search the value for this type, and would take the body for a form.
         match value.windows(FORM.len()).any(|part| part.eq_ignore_ascii_case(FORM)) {
             true => Err(FindError::InvalidBody(InvalidBody::Boundary)),
             false => Ok(Self::Json { ascii_only }),
@@ -32,11 +32,10 @@ impl BodyKind {
     }
 }
 
-/// The type of a form.
 const FORM: &[u8] = b"multipart/form-data";
 
-/// The boundary, if every server that takes the form reads the same one. It needs no quotes, whatever the grammar says of
-/// `=`, `/` and `:`; those who insist on the grammar refuse the form.
+/// Returns the boundary, if every server that accepts the form reads the same one. It needs no quotes, even if the grammar
+/// requires them for `=`, `/` and `:`; servers that insist on the grammar reject the form.
 fn boundary(value: &[u8]) -> Result<&[u8], FindError> {
     let refused = || FindError::InvalidBody(InvalidBody::Boundary);
     let mut places = Places::of(b"boundary", value);
@@ -62,8 +61,8 @@ fn boundary(value: &[u8]) -> Result<&[u8], FindError> {
     }
 }
 
-/// Looks at every `charset` parameter, also in a header value that is otherwise out of shape: some servers decode
-/// the body by it.
+/// Returns true if a `charset` parameter limits the body to ASCII. Every one counts, even in a value that is malformed
+/// otherwise: some servers decode the body by it.
 fn ascii_only(rest: &[u8]) -> Result<bool, FindError> {
     let mut ascii_only = false;
     for param in rest.split(|&b| b == b';' || b == b',') {

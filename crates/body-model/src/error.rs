@@ -1,24 +1,24 @@
-//! Why no model was taken from a body, in words for the caller.
+//! Errors, as sentences for API clients.
 
 use std::fmt;
 
 use super::limits::{MAX_DEPTH, MODEL_MAX_BYTES, PART_HEADERS_MAX_BYTES};
 
-/// Why a body gave no model. The text is a sentence for the caller; it never repeats anything from the body.
+/// The reason why a body has no usable model. The text is a sentence for the client, and repeats nothing of the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FindError {
-    /// The body is complete and names no model.
+    /// The body is complete and has no model.
     MissingModel,
-    /// The body has a model that is not a sane, non-empty string.
+    /// The model is not a valid, non-empty string.
     InvalidModel(InvalidModel),
-    /// Readers of the body may take different models from it.
+    /// Parsers may find different models in the body.
     AmbiguousModel(AmbiguousModel),
-    /// The body is not a JSON object, or not a form, or it is cut off.
+    /// The body is not a JSON object or a form, or is truncated.
     InvalidBody(InvalidBody),
 }
 
 impl FindError {
-    /// The machine-readable code of the error answer.
+    /// Returns the machine-readable code of the error response.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -52,28 +52,28 @@ impl fmt::Display for FindError {
 
 impl std::error::Error for FindError {}
 
-/// What is wrong with the `model` of a body.
+/// The fault of a `model`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidModel {
-    /// A JSON value of another kind; the text names it (`null`, `a number`, ...).
+    /// It is a JSON value of this other kind (`null`, `a number`, …).
     NotAString(&'static str),
-    /// The empty string.
+    /// It is empty.
     Empty,
-    /// Longer than [`MODEL_MAX_BYTES`].
+    /// It is longer than [`MODEL_MAX_BYTES`].
     TooLong,
-    /// The string, or a form field, is not UTF-8.
+    /// It is not UTF-8.
     NotUtf8,
-    /// Half of a surrogate pair, written as an escape.
+    /// It has half of a surrogate pair, written as an escape.
     LoneSurrogate,
-    /// Not ASCII, in a body that is declared as ISO-8859-1 or its like: readers disagree about what it says.
+    /// It is not ASCII, in a body that is declared as ISO-8859-1 or similar: parsers disagree on its meaning.
     NotAscii,
-    /// A key that is `model` except for control or non-ASCII characters in it.
+    /// Its key is `model` except for control or non-ASCII characters in it.
     OddKey,
-    /// A form part with a file name.
+    /// Its form part has a file name.
     File,
-    /// A form part with a `Content-Type` other than plain text in UTF-8.
+    /// Its form part has a `Content-Type` other than plain text in UTF-8.
     PartType,
-    /// A form part with a `Content-Transfer-Encoding` that changes the bytes.
+    /// Its form part has a `Content-Transfer-Encoding` that changes the bytes.
     PartEncoding,
 }
 
@@ -94,14 +94,14 @@ impl fmt::Display for InvalidModel {
     }
 }
 
-/// Why two readers of one body may take different models from it.
+/// The reason why parsers may find different models in one body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AmbiguousModel {
     /// Two top-level keys, or two form parts, are `model`.
     Repeated,
-    /// A top-level key or a part's name equals `model` only if case is ignored, as some servers do.
+    /// A top-level key or a part's name is `model` only if case is ignored, as some servers do.
     OtherCase,
-    /// A form part's name that some servers read as `model`: escapes, white space or brackets.
+    /// A part's name is `model` to some servers only: it has escapes, white space or brackets.
     OddPartName,
 }
 
@@ -115,33 +115,33 @@ impl fmt::Display for AmbiguousModel {
     }
 }
 
-/// What is wrong with a body as a whole.
+/// The fault of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidBody {
     /// The first byte that is not white space is not `{`.
     NotAnObject,
-    /// UTF-16 or UTF-32.
+    /// It is UTF-16 or UTF-32.
     WideEncoding,
-    /// A charset that is neither UTF-8 nor compatible with ASCII.
+    /// Its charset is neither UTF-8 nor compatible with ASCII.
     Charset,
-    /// Two `Content-Type` headers: servers take the first, the last or both.
+    /// It has two `Content-Type` headers: servers use the first, the last or both.
     TwoTypes,
-    /// JSON that breaks off or goes wrong: the byte at `offset` (from 0) is not what must stand there.
+    /// It is not valid JSON.
     Malformed {
-        /// Where, in bytes from the start of the body.
+        /// The offset of the first wrong byte in the body.
         offset: u64,
-        /// What should be there.
+        /// What is valid there.
         expected: &'static str,
     },
-    /// Nested deeper than [`MAX_DEPTH`].
+    /// It is nested deeper than [`MAX_DEPTH`].
     TooDeep,
-    /// The body ends before the object, or the form, is complete.
+    /// It ends before the object or the form is complete.
     Truncated,
-    /// `multipart/form-data` without a usable `boundary`.
+    /// It is `multipart/form-data` without a usable `boundary`.
     Boundary,
-    /// A form that breaks the rules of RFC 2046 or RFC 7578; the text says how.
+    /// It breaks the rules of RFC 2046 or RFC 7578 for forms in this way.
     Form(&'static str),
-    /// Headers of a form part that are longer than [`PART_HEADERS_MAX_BYTES`].
+    /// The headers of a form part are longer than [`PART_HEADERS_MAX_BYTES`].
     PartHeadersTooLong,
 }
 

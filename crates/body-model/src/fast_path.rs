@@ -1,8 +1,8 @@
-//! The fast path through the parts of a body that hold no surprise: nested values, strings nobody needs, and members of
-//! the top level that are complete in one chunk and have no escapes in their keys.
+//! The fast path over nested values, skipped strings, and members of the top level that are complete in one chunk and have
+//! no escapes in their keys.
 //!
-//! It follows the rules of [`super::json`] and stops before the first byte that it does not take: an error, or
-//! something that goes on in the next chunk. The byte-by-byte path then says what is wrong, or remembers where it is.
+//! It follows the rules of [`super::json`] and stops before the first byte that it cannot handle: an error, or a token
+//! that goes on in the next chunk. The byte-by-byte path then returns the error, or keeps the state.
 
 use super::byte_class::{begins_word, is_space};
 use super::json::JsonFinder;
@@ -11,7 +11,7 @@ use super::scan::{pass_space, pass_word, to_quote, to_special};
 use super::strings::{Key, KeyKind, plain_name};
 
 impl JsonFinder {
-    /// Passes over what can be passed over. Returns what is left of the chunk.
+    /// Skips what the fast path can handle. Returns the rest of the chunk.
     #[inline]
     pub(super) fn fast_path<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
@@ -33,7 +33,7 @@ impl JsonFinder {
         }
     }
 
-    /// Passes over members of the top level, until one of them is unusual or opens a bracket.
+    /// Skips members of the top level, up to one that is unusual or opens a bracket.
     fn fast_top_level<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         loop {
@@ -51,8 +51,8 @@ impl JsonFinder {
         }
     }
 
-    /// Passes over one member of the top level from behind the quote that opens its key: over all of it if its value is
-    /// a string, a number or a word, else up to its value. `None`, and nothing is changed, if it needs a closer look.
+    /// Skips one member of the top level after the opening quote of its key: all of it if its value is a string, a number
+    /// or a word, else up to its value. Returns `None`, and changes nothing, if it needs the byte-by-byte path.
     #[inline]
     fn top_member<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let (key, after) = plain_text(bytes)?;
@@ -75,7 +75,7 @@ impl JsonFinder {
         }
     }
 
-    /// Passes over nested values, until the top level or something unusual comes.
+    /// Skips nested values, up to the top level or something unusual.
     fn fast_nested<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
@@ -113,7 +113,7 @@ impl JsonFinder {
         rest
     }
 
-    /// Goes on after an object; most stand in an array, before another one like it.
+    /// Goes on after an object. Most are in an array, before another one like it.
     #[inline(always)]
     fn after_object<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         match bytes {
@@ -126,8 +126,7 @@ impl JsonFinder {
         }
     }
 
-    /// Passes over the members of an object from behind the quote that opens a key, as long as they are strings,
-    /// numbers and words.
+    /// Skips members of an object after the opening quote of a key, as long as they are strings, numbers and words.
     fn members<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         loop {
@@ -156,7 +155,7 @@ impl JsonFinder {
         }
     }
 
-    /// Passes over the elements of an array, as long as they are strings, numbers and words.
+    /// Skips elements of an array, as long as they are strings, numbers and words.
     fn elements<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let mut rest = bytes;
         loop {
@@ -174,7 +173,7 @@ impl JsonFinder {
         }
     }
 
-    /// Passes over a string, a number or a word, which must be there.
+    /// Skips a string, a number or a word, which must be there.
     #[inline(always)]
     fn scalar<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         match bytes {
@@ -186,7 +185,7 @@ impl JsonFinder {
         }
     }
 
-    /// Passes over the rest of a string.
+    /// Skips the rest of a string.
     #[inline(always)]
     fn text_of<'a>(&mut self, role: Role, bytes: &'a [u8]) -> &'a [u8] {
         match to_quote(bytes) {
@@ -213,7 +212,7 @@ impl JsonFinder {
     }
 }
 
-/// The rest of a string that closes in this chunk and has no escapes, and what follows it.
+/// Returns the rest of a string that closes in this chunk and has no escapes, and the bytes after it.
 #[inline(always)]
 fn plain_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let [b'"', after @ ..] = to_special(bytes) else { return None };
@@ -221,13 +220,13 @@ fn plain_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((text, after))
 }
 
-/// Whether a string, a number or a word begins with this byte.
+/// Returns true if a string, a number or a word begins with this byte.
 #[inline(always)]
 fn begins_scalar(byte: u8) -> bool {
     byte == b'"' || begins_word(byte)
 }
 
-/// Passes over white space, if there is any.
+/// Skips white space, if there is any.
 #[inline]
 fn spaces(bytes: &[u8]) -> &[u8] {
     match bytes.split_first() {

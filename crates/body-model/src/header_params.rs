@@ -1,24 +1,24 @@
-//! Splits a header value of the shape `name; key=value; key="value"` into its parts, refusing what readers differ on.
+//! Parameters of a header value such as `name; key=value; key="value"`. What parsers differ on is an error.
 
-/// The first element of a header value and what follows it.
+/// Returns the first element of a header value, and the rest.
 pub(super) fn split_first(value: &[u8]) -> (&[u8], &[u8]) {
     let end = value.iter().position(|&b| b == b';').unwrap_or(value.len());
     let (first, rest) = value.split_at_checked(end).unwrap_or_default();
     (first.trim_ascii(), rest)
 }
 
-/// The value of a parameter, as it stands between its quotes, or bare.
+/// A parameter; the value is without its quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Param<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],
 }
 
-/// A header value that two readers may split in two ways.
+/// The error for a header value that parsers may split in different ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unclear;
 
-/// Goes through the parameters, each of which begins with `;`.
+/// An iterator over parameters, each of which begins with `;`.
 ///
 /// White space around `=`, a backslash before a quote (escape or not?), an unquoted value that is no token
 /// (RFC 9110, section 5.6.6) and anything after a closing quote are [`Unclear`].
@@ -31,7 +31,7 @@ impl<'a> Params<'a> {
         Self { rest }
     }
 
-    /// Reads one parameter after its `;`.
+    /// Parses one parameter after its `;`.
     fn read(&self) -> Result<(Param<'a>, &'a [u8]), Unclear> {
         let rest = self.rest.strip_prefix(b";").ok_or(Unclear)?;
         let rest = rest.trim_ascii_start();
@@ -58,12 +58,12 @@ impl<'a> Iterator for Params<'a> {
     }
 }
 
-/// Whether the byte may stand in a token (RFC 9110, section 5.6.2).
+/// Returns true if a token may contain this byte (RFC 9110, section 5.6.2).
 pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Takes a token of at least one byte off the front.
+/// Splits off a token of at least one byte.
 fn token(bytes: &[u8]) -> Result<(&[u8], &[u8]), Unclear> {
     let end = bytes.iter().position(|&b| !is_token_byte(b));
     match bytes.split_at_checked(end.unwrap_or(bytes.len())) {
@@ -72,7 +72,7 @@ fn token(bytes: &[u8]) -> Result<(&[u8], &[u8]), Unclear> {
     }
 }
 
-/// Takes what stands before the closing quote off the front.
+/// Splits off the text before the closing quote.
 fn quoted(bytes: &[u8]) -> Result<(&[u8], &[u8]), Unclear> {
     let end = bytes.iter().position(|&b| b == b'"').ok_or(Unclear)?;
     let (text, rest) = bytes.split_at_checked(end).ok_or(Unclear)?;

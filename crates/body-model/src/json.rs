@@ -1,7 +1,7 @@
-//! Follows a JSON object byte by byte, whole strings at a time, and picks out its top-level `model`.
+//! The finder for JSON: a state machine over bytes that finds the top-level `model`.
 //!
-//! The grammar is RFC 8259's where brackets, commas, colons and strings are concerned, so that every reader that
-//! accepts the body sees the same top-level keys. What stands in numbers and words is left to the backend.
+//! Brackets, commas, colons and strings follow RFC 8259, so that every parser that accepts the body sees the same
+//! top-level keys. Numbers and words are left to the backend.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::prefix::{Place, PrefixHasher};
 use super::stack::Stack;
 use super::strings::{Key, KeyKind, Value};
 
-/// The byte order mark of UTF-8, which is accepted at the very start (Python's `json` takes it too).
+/// The byte order mark of UTF-8, which is accepted at the start, as in Python's `json`.
 const BOM: [u8; BOM_LEN as usize] = [0xef, 0xbb, 0xbf];
 
-/// Bytes of the byte order mark.
+/// The length of [`BOM`].
 const BOM_LEN: u8 = 3;
 
 /// The model finder for JSON bodies.
@@ -25,7 +25,7 @@ pub(super) struct JsonFinder {
     pub(super) state: State,
     pub(super) role: Role,
     pub(super) stack: Stack,
-    /// Bytes of the chunks before the present one.
+    /// The length of the chunks before the present one.
     offset: u64,
     /// The `\u` escape that is being read.
     unit: u16,
@@ -34,7 +34,7 @@ pub(super) struct JsonFinder {
     value: Value,
     pub(super) ascii_only: bool,
     pub(super) model: Option<Arc<str>>,
-    /// Follows how the prompt begins, where that is asked for.
+    /// The hasher of the prompt's prefix, if there is one.
     pub(super) prefix: Option<Box<PrefixHasher>>,
 }
 
@@ -65,7 +65,7 @@ impl JsonFinder {
 
     pub(super) fn feed(&mut self, chunk: &[u8]) -> Result<(), FindError> {
         match &mut self.prefix {
-            // What is looked at of a body must not depend on how it is cut.
+            // The part of the body that counts must not depend on the chunks.
             Some(prefix) if !prefix.is_settled() && self.offset + chunk.len() as u64 > PREFIX_MAX_BYTES => {
                 let within = usize::try_from(PREFIX_MAX_BYTES.saturating_sub(self.offset)).unwrap_or_default();
                 let (head, tail) = chunk.split_at(chunk.len().min(within));
@@ -109,7 +109,7 @@ impl JsonFinder {
         }
     }
 
-    /// Takes one byte outside of strings.
+    /// Reads one byte outside of strings.
     fn structure(&mut self, byte: u8, pos: usize) -> Result<(), FindError> {
         match self.state {
             State::Start(seen) => return self.start(seen, byte, pos),
@@ -135,12 +135,12 @@ impl JsonFinder {
             (State::CommaOrEnd | State::ValueOrEnd, b']') if self.stack.close(false) => {
                 self.closed();
             }
-            _ => return Err(self.refusal(byte, pos)),
+            _ => return Err(self.unexpected(byte, pos)),
         }
         Ok(())
     }
 
-    /// Takes the first byte after so many of the byte order mark.
+    /// Reads one byte after this many of the byte order mark.
     fn start(&mut self, seen: u8, byte: u8, pos: usize) -> Result<(), FindError> {
         match (seen, BOM.get(usize::from(seen)) == Some(&byte)) {
             (_, true) => {
@@ -155,7 +155,6 @@ impl JsonFinder {
         }
     }
 
-    /// Opens a bracket.
     fn open(&mut self, object: bool, next: State) -> Result<(), FindError> {
         if !self.stack.open(object) {
             return Err(FindError::InvalidBody(InvalidBody::TooDeep));
@@ -164,7 +163,6 @@ impl JsonFinder {
         Ok(())
     }
 
-    /// Goes on after a closing bracket.
     fn closed(&mut self) {
         self.state = match self.stack.depth() {
             0 => State::End,
@@ -193,7 +191,7 @@ impl JsonFinder {
         }
     }
 
-    /// Takes one byte of a string.
+    /// Reads one byte of a string.
     fn text(&mut self, byte: u8) -> Result<(), FindError> {
         self.note_byte(byte);
         match byte {
@@ -206,7 +204,7 @@ impl JsonFinder {
         }
     }
 
-    /// Shows a byte of a string, as it stands in the body, to who hashes them.
+    /// Passes a raw byte of a string to the hasher.
     fn note_byte(&mut self, byte: u8) {
         if self.prefix.is_none() {
             return;
@@ -217,7 +215,7 @@ impl JsonFinder {
         self.note_string(self.role, chunk, ends);
     }
 
-    /// Shows a chunk of a string to who hashes them.
+    /// Passes a raw chunk of a string to the hasher.
     #[inline(always)]
     pub(super) fn note_string(&mut self, role: Role, chunk: &[u8], ends: bool) {
         let Some(prefix) = &mut self.prefix else { return };
@@ -229,7 +227,7 @@ impl JsonFinder {
         }
     }
 
-    /// Keeps a byte of a string whose content matters.
+    /// Keeps a byte of a key or a model.
     fn keep(&mut self, byte: u8) -> Result<(), FindError> {
         match self.role {
             Role::TopKey => self.key.push(byte.into()),
@@ -239,7 +237,6 @@ impl JsonFinder {
         Ok(())
     }
 
-    /// Goes on after the closing quote.
     fn close_text(&mut self) -> Result<(), FindError> {
         self.state = self.role.after();
         match self.role {
@@ -261,7 +258,7 @@ impl JsonFinder {
         Ok(())
     }
 
-    /// Takes the character after a backslash.
+    /// Reads the character after a backslash.
     fn escape(&mut self, byte: u8, pos: usize) -> Result<(), FindError> {
         self.note_byte(byte);
         let unit = match byte {
@@ -282,7 +279,7 @@ impl JsonFinder {
         self.keep(unit)
     }
 
-    /// Takes one of the four digits of a `\u` escape.
+    /// Reads one of the four digits of a `\u` escape.
     fn digit(&mut self, left: u8, byte: u8, pos: usize) -> Result<(), FindError> {
         self.note_byte(byte);
         let Some(digit) = char::from(byte).to_digit(16) else {
@@ -301,9 +298,9 @@ impl JsonFinder {
         Ok(())
     }
 
-    /// Says what is wrong with a byte outside of strings.
+    /// Returns the error for an invalid byte outside of strings.
     #[cold]
-    fn refusal(&self, byte: u8, pos: usize) -> FindError {
+    fn unexpected(&self, byte: u8, pos: usize) -> FindError {
         let expected = match self.state {
             State::Object if matches!(byte, 0 | 0xfe | 0xff) => {
                 return FindError::InvalidBody(InvalidBody::WideEncoding);
@@ -331,7 +328,7 @@ impl JsonFinder {
     }
 }
 
-/// The kind of value that begins with this byte.
+/// Returns the kind of the value that begins with this byte.
 fn found(byte: u8) -> Option<&'static str> {
     match byte {
         b'n' => Some("null"),

@@ -1,7 +1,26 @@
 //! Finds the model that a request body names, while the body arrives in chunks.
 //!
-//! The promise: for every body that a backend's parser accepts, the model found here is the one which that parser
-//! finds, or an error. Nothing is allocated but the model itself; a body of any size costs a few hundred bytes.
+//! For every body that a backend's parser accepts, the result is the model that this parser finds, or an error. Only the
+//! model itself is allocated; a body of any size takes a few hundred bytes.
+//!
+//! ```
+//! use body_model::ModelFinder;
+//!
+//! # fn main() -> Result<(), body_model::FindError> {
+//! let mut finder = ModelFinder::for_content_type(Some(b"application/json"))?;
+//! finder.feed(br#"{"messages": [{"role": "user", "content": "Hi"}], "mod"#)?;
+//! assert_eq!(finder.model(), None);
+//!
+//! // The model is known as soon as its value ends, before the end of the body.
+//! finder.feed(br#"el": "org/model-7b", "stream": "#)?;
+//! assert_eq!(finder.model().map(|model| &**model), Some("org/model-7b"));
+//!
+//! // A second model would be an error, so the search goes on to the end.
+//! finder.feed(b"true}")?;
+//! finder.finish()?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod byte_class;
 mod charset;
@@ -31,7 +50,7 @@ use content_type::BodyKind;
 use json::JsonFinder;
 use multipart::MultipartFinder;
 
-/// Takes a body in chunks, cut anywhere, and tells its model as soon as that was read.
+/// An incremental search for the model of a body, which may be split anywhere into chunks.
 #[derive(Debug, Clone)]
 pub struct ModelFinder {
     format: Format,
@@ -45,28 +64,28 @@ enum Format {
 }
 
 impl ModelFinder {
-    /// A finder for a JSON object in UTF-8 (RFC 8259).
+    /// Returns a finder for a JSON object in UTF-8 (RFC 8259).
     #[must_use]
     pub fn json() -> Self {
         Self::new(Format::Json(JsonFinder::new(false)))
     }
 
-    /// A finder for `multipart/form-data` (RFC 2046, RFC 7578) with this boundary, unquoted.
+    /// Returns a finder for `multipart/form-data` (RFC 2046, RFC 7578) with this boundary, unquoted.
     ///
     /// # Errors
     ///
-    /// [`InvalidBody::Boundary`] if servers differ on such a boundary, or it is too long.
+    /// Returns [`InvalidBody::Boundary`] if servers differ on such a boundary, or it is too long.
     pub fn multipart(boundary: &str) -> Result<Self, FindError> {
         let finder = MultipartFinder::new(boundary.as_bytes(), false)?;
         Ok(Self::new(Format::Multipart(finder)))
     }
 
-    /// The finder for a body with this `Content-Type`: a form if it says `multipart/form-data`, else JSON, as most
-    /// servers parse it whatever it is called.
+    /// Returns a finder for a body with this `Content-Type`: a form if it is `multipart/form-data`, else JSON, as most
+    /// servers parse JSON whatever the type.
     ///
     /// # Errors
     ///
-    /// [`InvalidBody`]: a form without a usable boundary, or a charset that is not compatible with ASCII.
+    /// Returns [`InvalidBody`] for a form without a usable boundary, or a charset that is not compatible with ASCII.
     pub fn for_content_type(content_type: Option<&[u8]>) -> Result<Self, FindError> {
         Ok(Self::new(match BodyKind::parse(content_type)? {
             BodyKind::Json { ascii_only } => Format::Json(JsonFinder::new(ascii_only)),
@@ -74,14 +93,14 @@ impl ModelFinder {
         }))
     }
 
-    /// Has it look, too, at how the prompt begins. Only bodies in JSON have one.
+    /// Makes the finder hash the prefix of the prompt as well. Only JSON bodies have one.
     pub fn hash_prefix(&mut self) {
         if let Format::Json(finder) = &mut self.format {
             finder.hash_prefix();
         }
     }
 
-    /// Returns true while what is still to come may change [`Self::prefix`]: before the end of the body and of its first
+    /// Returns true if further chunks may change [`Self::prefix`]: before the end of the body and of its first
     /// [`PREFIX_MAX_BYTES`].
     #[must_use]
     pub fn awaits_prefix(&self) -> bool {
@@ -91,7 +110,7 @@ impl ModelFinder {
         }
     }
 
-    /// How the prompt begins, as far as it was read; `None` if it has none or it was not asked for.
+    /// Returns the prefix of the prompt so far; `None` if there is none, or [`Self::hash_prefix`] was not called.
     #[must_use]
     pub fn prefix(&self) -> Option<Prefix> {
         match &self.format {
@@ -104,11 +123,11 @@ impl ModelFinder {
         Self { format, failed: None }
     }
 
-    /// Reads the next chunk. Goes on after the model was found, so that a second one is noticed.
+    /// Reads the next chunk. The search goes on after the model, so that a second one is found.
     ///
     /// # Errors
     ///
-    /// Why the body gives no model. From then on every call returns the same error.
+    /// Returns the fault of the body. From then on every call returns the same error.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), FindError> {
         self.live()?;
         let result = match &mut self.format {
@@ -118,7 +137,7 @@ impl ModelFinder {
         self.remember(result)
     }
 
-    /// The model, as soon as its value was completely read; `None` before, and after an error.
+    /// Returns the model once its value is complete; `None` before, and after an error.
     #[must_use]
     pub fn model(&self) -> Option<&Arc<str>> {
         match &self.format {
@@ -128,12 +147,12 @@ impl ModelFinder {
         }
     }
 
-    /// Takes the end of the body.
+    /// Ends the search at the end of the body.
     ///
     /// # Errors
     ///
-    /// [`FindError::MissingModel`] if it named none, [`FindError::InvalidBody`] if it is cut off, or the error of an
-    /// earlier call.
+    /// Returns [`FindError::MissingModel`] if there is no model, [`FindError::InvalidBody`] if the body is truncated, or the
+    /// error of an earlier call.
     pub fn finish(&mut self) -> Result<(), FindError> {
         self.live()?;
         let result = match &mut self.format {

@@ -1,7 +1,7 @@
-//! Follows a `multipart/form-data` body (RFC 2046, section 5.1; RFC 7578) and picks out its `model` part.
+//! The finder for `multipart/form-data` (RFC 2046, section 5.1; RFC 7578).
 //!
-//! Servers differ on loosely written forms: line ends without CR, spaces after a boundary, text after the last one.
-//! Such forms are refused rather than read in one of the ways.
+//! Servers differ on malformed forms: line ends without CR, spaces after a boundary, text after the last one. Such forms
+//! are errors.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use super::part_headers::{Part, PartHeaders};
 use super::scan::find_either;
 use super::strings::Value;
 
-/// Most bytes that may stand before the first boundary.
+/// The most bytes before the first boundary.
 const PREAMBLE_MAX_BYTES: usize = 8 * 1024;
 
-/// What comes next.
+/// The next expected element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// What stands before the first boundary.
+    /// The text before the first boundary.
     Preamble,
     /// The content of a part.
     Content,
@@ -27,18 +27,18 @@ enum State {
     BoundaryLf,
     /// The second dash of the last boundary.
     LastDash,
-    /// A line of a part's headers.
+    /// A header line of a part.
     HeaderLine,
     /// The LF of a header line.
     HeaderLf,
-    /// Nothing but white space: the form is closed.
+    /// White space: the form is closed.
     End,
 }
 
-/// What the bytes just read may be the beginning of: a boundary, if they stand at the start of a line.
+/// The bytes that may precede a boundary: it must be at the start of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LineStart {
-    /// In the middle of a line.
+    /// The middle of a line.
     No,
     /// After the headers of a part.
     Headers,
@@ -48,7 +48,7 @@ enum LineStart {
 }
 
 impl LineStart {
-    /// The bytes that turn out to be content if no boundary follows.
+    /// Returns the bytes, which are content if no boundary follows.
     fn bytes(self) -> &'static [u8] {
         match self {
             Self::No | Self::Headers => b"",
@@ -66,7 +66,7 @@ pub(super) struct MultipartFinder {
     /// `--` and the boundary.
     delimiter: Vec<u8>,
     line_start: LineStart,
-    /// How much of the delimiter was read after `line_start`.
+    /// The number of bytes of the delimiter after `line_start`.
     matched: usize,
     headers: PartHeaders,
     header_bytes: usize,
@@ -80,7 +80,6 @@ pub(super) struct MultipartFinder {
 }
 
 impl MultipartFinder {
-    /// A finder for forms with this boundary.
     pub(super) fn new(boundary: &[u8], ascii_only: bool) -> Result<Self, FindError> {
         let allowed = |b: &u8| matches!(b, b' '..=b'~') && !b"\"\\;".contains(b);
         let sane = (1..=BOUNDARY_MAX_BYTES).contains(&boundary.len());
@@ -135,7 +134,7 @@ impl MultipartFinder {
         }
     }
 
-    /// Reads content up to a line end, or to the end of the chunk. Returns what is left.
+    /// Reads content up to a line end, or to the end of the chunk. Returns the rest.
     #[inline]
     fn content<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], FindError> {
         let rest = find_either::<b'\r', b'\n'>(bytes);
@@ -153,7 +152,7 @@ impl MultipartFinder {
         self.matched = 0;
     }
 
-    /// Takes a byte at the start of a line, where a delimiter may stand. False: the byte is still to be read.
+    /// Reads a byte at the start of a line, where a delimiter may be. Returns false if the byte is not part of one.
     fn line_begins(&mut self, byte: u8) -> Result<bool, FindError> {
         if self.line_start == LineStart::Cr && self.matched == 0 && byte == b'\n' {
             self.line_start = LineStart::CrLf;
@@ -173,7 +172,7 @@ impl MultipartFinder {
         Ok(true)
     }
 
-    /// What looked like a delimiter is content.
+    /// Keeps a partial delimiter as content.
     fn no_delimiter(&mut self) -> Result<(), FindError> {
         let start = std::mem::replace(&mut self.line_start, LineStart::No);
         self.keep(start.bytes())?;
@@ -192,7 +191,7 @@ impl MultipartFinder {
         }
     }
 
-    /// Takes one byte between a boundary and the content of its part, or after the last boundary.
+    /// Reads one byte between a boundary and the content of its part, or after the last boundary.
     fn step(&mut self, byte: u8) -> Result<(), FindError> {
         self.state = match (self.state, byte) {
             (State::Preamble, _) => self.preamble(byte)?,
@@ -225,8 +224,8 @@ impl MultipartFinder {
         Ok(())
     }
 
-    /// Takes one byte before the end of the first boundary. Some servers take the first boundary wherever it stands, others
-    /// only at the start of a line.
+    /// Reads one byte before the end of the first boundary. Some servers accept it anywhere, others only at the start of a
+    /// line.
     fn preamble(&mut self, byte: u8) -> Result<State, FindError> {
         self.line.push(byte);
         match self.line.strip_suffix(&*self.delimiter) {
@@ -248,11 +247,11 @@ impl MultipartFinder {
         Ok(())
     }
 
-    /// Takes a complete header line; an empty one ends the headers.
+    /// Reads a complete header line; an empty one ends the headers.
     fn header_line(&mut self) -> Result<State, FindError> {
         self.count_header_byte()?;
         if !self.line.is_empty() {
-            // Servers that look for boundaries before they look at lines would end the part here.
+            // Servers that split at boundaries before they split lines would end the part here.
             if self.line.starts_with(&self.delimiter) {
                 return Err(form("a boundary stands in the headers of a part"));
             }
@@ -269,7 +268,7 @@ impl MultipartFinder {
         Ok(State::Content)
     }
 
-    /// The part before the boundary is complete.
+    /// Completes the part before a boundary.
     fn close_part(&mut self) -> Result<(), FindError> {
         if let Part::Model { ascii_only } = self.part {
             let name = self.value.name(ascii_only || self.ascii_only);

@@ -1,4 +1,4 @@
-//! Reads the headers of one form part: is it the model, and is it sent in a way that all servers read alike?
+//! The headers of one form part: whether it is the model, and whether all servers read it alike.
 
 use super::charset::Charset;
 use super::error::{AmbiguousModel, FindError, InvalidBody, InvalidModel};
@@ -6,7 +6,7 @@ use super::header_params::{Params, is_token_byte, split_first};
 use super::readings::{Place, Places};
 use super::strings::MODEL;
 
-/// What the headers of a part say, line by line.
+/// The headers of a part, parsed line by line.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PartHeaders {
     is_model: Option<bool>,
@@ -17,7 +17,7 @@ pub(super) struct PartHeaders {
     encoding_fault: bool,
 }
 
-/// What is to be done with the content of a part.
+/// The kind of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Model { ascii_only: bool },
@@ -25,7 +25,7 @@ pub(super) enum Part {
 }
 
 impl PartHeaders {
-    /// Takes one header line, without its line end.
+    /// Parses one header line, without its line end.
     pub(super) fn line(&mut self, line: &[u8]) -> Result<(), FindError> {
         let colon = line.iter().position(|&b| b == b':');
         let Some((name, value)) = colon.and_then(|at| line.split_at_checked(at)) else {
@@ -54,7 +54,7 @@ impl PartHeaders {
         }
     }
 
-    /// Takes the empty line after the headers.
+    /// Ends the headers.
     pub(super) fn end(&self) -> Result<Part, FindError> {
         let refused = |reason| Err(FindError::InvalidModel(reason));
         match self.is_model {
@@ -67,8 +67,8 @@ impl PartHeaders {
         }
     }
 
-    /// Reads `form-data; name="model"`. A part that is not the model in any reading of the header may have any header; one
-    /// that is, in some reading, has to be the model in all of them.
+    /// Parses `form-data; name="model"`. A part that is the model in no reading of the header may have any header; one that is
+    /// the model in some reading has to be in all of them.
     fn disposition(&mut self, value: &[u8]) -> Result<(), FindError> {
         if self.is_model.is_some() {
             return Err(form("a part has two Content-Disposition headers"));
@@ -91,7 +91,7 @@ impl PartHeaders {
         Ok(())
     }
 
-    /// The name in a header that can be read in one way only.
+    /// Returns the name in a header that can be read in one way only.
     fn clear_name<'a>(&mut self, rest: &'a [u8]) -> Result<&'a [u8], FindError> {
         let mut name = None;
         for param in Params::new(rest) {
@@ -105,7 +105,7 @@ impl PartHeaders {
         name.ok_or_else(named_unusually)
     }
 
-    /// Only plain text is a field for every server; some take a part of another type for a file.
+    /// Parses the type. Only plain text is a field for every server; some take a part of another type for a file.
     fn content_type(&mut self, value: &[u8]) {
         let (essence, rest) = split_first(value);
         self.type_fault |= std::mem::replace(&mut self.has_type, true) || !essence.eq_ignore_ascii_case(b"text/plain");
@@ -123,8 +123,8 @@ impl PartHeaders {
     }
 }
 
-/// Whether the name of a part is `model`. What some servers would turn into `model` (percent escapes, backslashes,
-/// white space, brackets as in `model[]`, a NUL, another case, the encoded words of RFC 2047) is refused.
+/// Returns true if the name of a part is `model`. A name that some servers turn into `model` (percent escapes, backslashes,
+/// white space, brackets as in `model[]`, a NUL, another case, the encoded words of RFC 2047) is an error.
 fn is_model(name: &[u8]) -> Result<bool, FindError> {
     if name == MODEL.as_bytes() {
         return Ok(true);
@@ -151,7 +151,7 @@ fn is_model(name: &[u8]) -> Result<bool, FindError> {
     }))
 }
 
-/// Decodes `%6d`; what is no escape stays as it is.
+/// Decodes percent escapes such as `%6d`.
 fn percent_decoded(name: &[u8]) -> Vec<u8> {
     let digit = |byte: Option<&u8>| byte.and_then(|&b| char::from(b).to_digit(16));
     let mut plain = Vec::with_capacity(name.len());

@@ -1,27 +1,27 @@
-//! How a prompt begins, as two hashes, while the finder passes over the body.
+//! The prefix of a prompt, as two hashes.
 //!
-//! Engines keep what they computed for the beginning of a prompt, so requests that begin alike are best served by the
-//! same engine. Only the raw bytes of strings are hashed, in the order in which they stand: the system prompt wherever
-//! it is, then the first message that is not part of it.
+//! Engines cache what they computed for a prefix, so requests with the same prefix are best served by the same engine.
+//! Only the raw bytes of strings are hashed, in the order of the body: the system prompt wherever it is, then the first
+//! message that is not part of it.
 
 use super::json_state::Role;
 
-/// How much of a prompt that is one text counts as what applications share; a growing conversation begins with it.
+/// The part of a prompt of one text that counts as shared by an application; a growing conversation begins with it.
 const SHARED_TEXT_BYTES: u64 = 4 * 1024;
 
-/// The longest key or role that is told from others, in bytes.
+/// The longest key or role that is compared, in bytes.
 const WORD_MAX: usize = 20;
 
-/// How a prompt begins. Equal beginnings have equal hashes in every process.
+/// The prefix of a prompt. Equal prefixes have equal hashes in every process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
-    /// The hash of the system prompt; of all that there is where there is none.
+    /// The hash of the system prompt; if there is none, of the rest.
     pub shared: u64,
     /// The hash of that and the first message after it.
     pub conversation: u64,
 }
 
-/// What a top-level key is about.
+/// The meaning of a top-level key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Other,
@@ -35,7 +35,7 @@ enum Part {
     CacheKey,
 }
 
-/// Who a message is from.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
     Unknown,
@@ -43,12 +43,12 @@ enum From {
     Other,
 }
 
-/// Follows the strings of a body.
+/// A hasher of the strings of a body.
 #[derive(Debug, Clone)]
 pub(super) struct PrefixHasher {
     part: Part,
     word: Word,
-    /// Whether the word that was read last at the depth of a message's keys is `role`.
+    /// Whether the last key of a message is `role`.
     after_role: bool,
     from: From,
     /// The number of the message that is being read.
@@ -66,13 +66,13 @@ pub(super) struct PrefixHasher {
     settled: bool,
 }
 
-/// Where a chunk of a string stands.
+/// The place of a chunk of a string.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) role: Role,
-    /// How many brackets are open.
+    /// The number of open brackets.
     pub(super) depth: usize,
-    /// How many values were closed at the second level so far.
+    /// The number of values that were closed at the second level.
     pub(super) element: u32,
     /// Whether the string ends with this chunk.
     pub(super) ends: bool,
@@ -99,7 +99,7 @@ impl PrefixHasher {
         }
     }
 
-    /// Takes a complete key of the top level.
+    /// Reads a complete key of the top level.
     pub(super) fn top_key(&mut self, key: &[u8]) {
         self.end_message();
         self.part = match key {
@@ -111,7 +111,7 @@ impl PrefixHasher {
         };
     }
 
-    /// Takes a chunk of a key of the top level; keys come in chunks where a chunk ends in them.
+    /// Reads a chunk of a key of the top level.
     pub(super) fn top_key_chunk(&mut self, chunk: &[u8], ends: bool) {
         self.word.push(chunk);
         if ends {
@@ -120,7 +120,7 @@ impl PrefixHasher {
         }
     }
 
-    /// Takes a chunk of another string.
+    /// Reads a chunk of any other string.
     pub(super) fn string(&mut self, chunk: &[u8], place: Place) {
         match (self.part, place.depth) {
             _ if self.settled => {}
@@ -136,7 +136,7 @@ impl PrefixHasher {
         }
     }
 
-    /// A prompt that is a text, or several.
+    /// Reads a chunk of a prompt of one text or several.
     fn text(&mut self, chunk: &[u8], ends: bool) {
         self.has_text = true;
         let room = SHARED_TEXT_BYTES.saturating_sub(self.text.len);
@@ -170,7 +170,7 @@ impl PrefixHasher {
                 let word = std::mem::take(&mut self.word);
                 match place.role {
                     Role::NestedKey => self.after_role = word.bytes() == b"role",
-                    _ if self.after_role => self.from = who(word.bytes()),
+                    _ if self.after_role => self.from = author(word.bytes()),
                     _ => {}
                 }
             }
@@ -198,19 +198,19 @@ impl PrefixHasher {
         }
     }
 
-    /// Takes the end of the body, or of what may be looked at.
+    /// Ends the prefix at the end of the body, or of its part that counts.
     pub(super) fn settle(&mut self) {
         self.end_message();
         self.settled = true;
     }
 
-    /// Returns true if nothing that follows changes the result. A system prompt and a cache key may stand behind the
-    /// messages, so that is not known before the end.
+    /// Returns true if the rest of the body cannot change the prefix. A system prompt or a cache key may follow the messages,
+    /// so it changes until the end.
     pub(super) fn is_settled(&self) -> bool {
         self.settled
     }
 
-    /// How the prompt begins, if there is one.
+    /// Returns the prefix, if there is a prompt.
     pub(super) fn prefix(&self) -> Option<Prefix> {
         if let Some(key) = &self.cache_key {
             let key = key.sum();
@@ -234,15 +234,15 @@ impl PrefixHasher {
     }
 }
 
-/// Who a role belongs to.
-fn who(role: &[u8]) -> From {
+/// Returns the author with this role.
+fn author(role: &[u8]) -> From {
     match role {
         b"system" | b"developer" => From::System,
         _ => From::Other,
     }
 }
 
-/// The beginning of a short string.
+/// The first bytes of a string.
 #[derive(Debug, Clone, Default)]
 struct Word {
     kept: [u8; WORD_MAX],
@@ -262,17 +262,17 @@ impl Word {
     }
 }
 
-/// A hash of bytes that come in chunks, the same however they are cut. It keeps no one from making two texts with the
-/// same hash; all that such a caller wins is that both go to one engine.
+/// An incremental hash that does not depend on the chunks. It does not resist collisions: a client that makes two texts
+/// with the same hash only sends both to one engine.
 #[derive(Debug, Clone, Copy)]
 struct Hash {
     state: u64,
     tail: [u8; LANE],
-    /// How many bytes were taken in all.
+    /// The number of bytes so far.
     len: u64,
 }
 
-/// How many bytes are hashed at a time.
+/// The number of bytes that are hashed at a time.
 const LANE: usize = 16;
 
 const SECRET: [u64; 3] = [0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db, 0x8ebc_6af0_9c88_c6e3];
@@ -289,7 +289,7 @@ impl Hash {
         }
     }
 
-    /// Marks the end of a string, so that `ab`, `c` and `a`, `bc` differ. A raw quote cannot stand in one.
+    /// Marks the end of a string, so that `ab`, `c` and `a`, `bc` differ. A raw string contains no quote.
     fn end(&mut self) {
         self.write(b"\"");
     }
@@ -327,7 +327,7 @@ impl Hash {
     }
 }
 
-/// Takes sixteen bytes: the product of two words, both halves of it (as wyhash does).
+/// Hashes one lane: both halves of the product of two words, as in wyhash.
 #[inline(always)]
 fn lane(state: u64, bytes: &[u8; LANE]) -> u64 {
     let both = u128::from_le_bytes(*bytes);

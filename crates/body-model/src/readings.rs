@@ -1,23 +1,23 @@
-//! Where a header parameter may stand in the eyes of any server.
+//! The places where any server may see a header parameter.
 //!
 //! Servers split headers in different ways: some take a backslash in quotes for an escape and some do not, some split at
-//! every `;`, also within quotes, some allow white space around `=`, and some look for the parameter as a substring. What
-//! all of these readings have in common is the name of the parameter with a `=` behind it.
+//! every `;`, also within quotes, some allow white space around `=`, and some search for the parameter as a substring. All
+//! of these readings have in common the name of the parameter with a `=` after it.
 
-/// A place at which some reader may see the parameter.
+/// A place at which some parser may see the parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place<'a> {
-    /// What stands before the name.
+    /// The text before the name.
     pub(super) before: &'a [u8],
-    /// Nothing stands between the name and its `=`.
+    /// Whether the `=` follows the name directly.
     pub(super) is_plain: bool,
-    /// The name is spelled as in RFC 2231 (`name*`, `name*0`), with a star.
+    /// Whether the name has a star, as in RFC 2231 (`name*`, `name*0`).
     pub(super) is_starred: bool,
-    /// What stands behind the `=`.
+    /// The text after the `=`.
     pub(super) after: &'a [u8],
 }
 
-/// All places of a parameter in a header value.
+/// An iterator over the places of a parameter in a header value.
 pub(super) struct Places<'a> {
     value: &'a [u8],
     name: &'static [u8],
@@ -25,12 +25,12 @@ pub(super) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// Those of the parameter of this name, in small letters.
+    /// Returns the places of the parameter with this name, in lower case.
     pub(super) fn of(name: &'static [u8], value: &'a [u8]) -> Self {
         Self { value, name, from: 0 }
     }
 
-    /// The place at which the name begins in the value, if a `=` follows it there.
+    /// Returns the place where the name begins at this offset, if a `=` follows it.
     fn at(&self, start: usize) -> Option<Place<'a>> {
         let (before, rest) = self.value.split_at_checked(start)?;
         let (name, rest) = rest.split_at_checked(self.name.len())?;
@@ -57,12 +57,12 @@ impl<'a> Iterator for Places<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Whether the name may begin here for readers that take whole names: it is not the end of another one.
+    /// Returns true if the name is not the end of another one, for parsers that compare whole names.
     pub(super) fn is_whole_name(&self) -> bool {
         !self.before.last().is_some_and(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
     }
 
-    /// The values that the parameter has for one reader or another; quotes and white space may still be around them.
+    /// Returns the values that the parameter has for any parser; quotes and white space may still be around them.
     pub(super) fn values(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let value = self.after.trim_ascii_start();
         let quoted = value.strip_prefix(b"\"");
@@ -81,7 +81,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The first quote without a backslash before it that is none itself.
+/// Returns the offset of the first quote that is not escaped by a backslash.
 fn closing_quote(text: &[u8]) -> Option<usize> {
     let mut escaped = false;
     text.iter().position(|&b| {

@@ -1,27 +1,23 @@
-//! Passes over many bytes at a time: short runs eight at a time in place, long strings in blocks, other long runs with
-//! the vectors of `memchr`.
+//! Scans over many bytes at a time: short runs by machine words, long strings by blocks, other long runs by `memchr`.
 
 use memchr::memchr2;
 
 use super::byte_class::{is_space, is_word_byte};
 use super::simd::{pass_blocks, pass_escape};
 
-/// Bytes of one machine word.
+/// The bytes of a machine word.
 const WORD: usize = 8;
 
-/// A word of eight times `0x01`.
 const ONES: u64 = u64::from_le_bytes([0x01; WORD]);
 
-/// A word of eight times `0x80`.
 const TOPS: u64 = u64::from_le_bytes([0x80; WORD]);
 
-/// A word of eight spaces.
 const SPACES: u64 = u64::from_le_bytes([b' '; WORD]);
 
-/// Passes over the rest of a string up to its closing quote. If what is left does not begin with that, it is empty, or
-/// begins with a backslash whose escape is wrong or not complete in this chunk.
+/// Skips the rest of a string up to its closing quote. If the result does not begin with a quote, it is empty, or begins
+/// with a backslash whose escape is invalid or incomplete in this chunk.
 ///
-/// Most strings are keys and other short words, so the first eight bytes are looked at in place.
+/// Most strings are keys and other short words, so the first word is checked inline.
 #[inline(always)]
 pub(super) fn to_quote(bytes: &[u8]) -> &[u8] {
     match to_special(bytes) {
@@ -30,7 +26,7 @@ pub(super) fn to_quote(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// The same for a string that is longer, or has escapes.
+/// As [`to_quote`], for a string that is longer or has escapes.
 fn to_quote_past_escapes(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     loop {
@@ -45,7 +41,7 @@ fn to_quote_past_escapes(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// What is left from the first quote or backslash on.
+/// Skips to the first quote or backslash.
 #[inline(always)]
 pub(super) fn to_special(bytes: &[u8]) -> &[u8] {
     let Some((word, after)) = bytes.split_first_chunk::<WORD>() else {
@@ -57,7 +53,7 @@ pub(super) fn to_special(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Passes over white space.
+/// Skips white space.
 #[inline]
 pub(super) fn pass_space(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
@@ -78,7 +74,7 @@ pub(super) fn pass_space(bytes: &[u8]) -> &[u8] {
     rest
 }
 
-/// Passes over the rest of a number or a word.
+/// Skips the rest of a number or a word.
 #[inline]
 pub(super) fn pass_word(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
@@ -90,15 +86,15 @@ pub(super) fn pass_word(bytes: &[u8]) -> &[u8] {
     rest
 }
 
-/// What is left from the first byte on that is `A` or `B`; nothing if there is none.
+/// Skips to the first byte that is `A` or `B`, or to the end.
 #[inline]
 pub(super) fn find_either<const A: u8, const B: u8>(bytes: &[u8]) -> &[u8] {
     let hit = memchr2(A, B, bytes).unwrap_or(bytes.len());
     bytes.get(hit..).unwrap_or_default()
 }
 
-/// Marks the bytes of a word that are `A` or `B`, which are ASCII, with their top bit. The lowest mark is right;
-/// higher ones may be wrong, because the subtraction borrows upwards.
+/// Marks the bytes of a word that are `A` or `B`, which are ASCII, with their top bit. The lowest mark is correct; higher
+/// ones may not be, because the subtraction borrows upwards.
 #[inline(always)]
 fn marks<const A: u8, const B: u8>(word: [u8; WORD]) -> u64 {
     let word = u64::from_le_bytes(word);
@@ -107,7 +103,7 @@ fn marks<const A: u8, const B: u8>(word: [u8; WORD]) -> u64 {
     (a | b) & !word & TOPS
 }
 
-/// What is left from the lowest mark on.
+/// Skips to the lowest mark.
 #[inline(always)]
 fn from_mark(bytes: &[u8], marks: u64) -> &[u8] {
     let hit = marks.trailing_zeros() / u8::BITS;
@@ -119,13 +115,13 @@ mod tests {
     use super::super::byte_class::{is_escaped, is_hex};
     use super::{find_either, to_quote};
 
-    /// The position that is found.
+    /// Returns the position that the fast search finds.
     fn fast(bytes: &[u8]) -> Option<usize> {
         let rest = find_either::<b'"', b'\\'>(bytes);
         (!rest.is_empty()).then(|| bytes.len() - rest.len())
     }
 
-    /// What the fast search must agree with.
+    /// Returns the position that it should find.
     fn slow(bytes: &[u8]) -> Option<usize> {
         bytes.iter().position(|&b| b == b'"' || b == b'\\')
     }
@@ -152,7 +148,7 @@ mod tests {
         }
     }
 
-    /// Where the string ends, or what is wrong or not complete begins, one byte after the other.
+    /// Returns the offset of the end of the string, or of an escape that is invalid or incomplete, byte by byte.
     fn end_of_string(bytes: &[u8]) -> usize {
         let mut at = 0;
         loop {
@@ -188,7 +184,7 @@ mod tests {
 
     #[test]
     fn strings_of_any_mixture_end_alike() {
-        // A fixed sequence that looks random. Most fragments may stand in a string, so that it grows long.
+        // A fixed sequence that looks random. Most fragments are valid in a string, so that it grows long.
         let fragments =
             ["a", "n", "\\n", "\\\\", "\\\"", "\\u00e9", "\\t", " plain text of some length ", "\u{e9}", "\"", "\\x"];
         let mut state = 1_u32;

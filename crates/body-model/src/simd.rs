@@ -1,26 +1,26 @@
-//! Looks at many bytes of a string at once, and passes over the escapes that prompts are full of.
+//! Scans strings by blocks of bytes, over the escapes that prompts are full of.
 //!
-//! A search that begins anew behind each line break waits each time for the one before. A block has a fixed size, and
-//! nothing about it depends on where in it the escapes stand, so that the processor has no turn to guess.
+//! A search that restarts after each line break has to wait for the one before. A block has a fixed size, and its code does
+//! not depend on the places of escapes in it, so that there is no branch to mispredict.
 
 use wide::u8x16;
 
 use super::byte_class::{is_escaped, is_hex};
 
-/// The bytes that are looked at together.
+/// The bytes of a block.
 const BLOCK: usize = 64;
 
-/// Bytes of one vector. Every x86-64 and every 64-bit ARM processor has vectors of this size.
+/// The bytes of a vector. Every x86-64 and every 64-bit ARM processor has vectors of this size.
 const LANES: usize = 16;
 
-/// After so many blocks without an escape a long run of plain text is expected, such as an image.
+/// The number of blocks without an escape after which a long run of plain text is expected, such as an image.
 const PLAIN_BLOCKS: u64 = 4;
 
-/// Every second bit, beginning with the second.
+/// The odd bits.
 const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
 
-/// Passes over the rest of a string block by block, up to its closing quote, to the backslash of an escape that is
-/// wrong or not complete, or to somewhere in between: to a run of blocks without any escape, or to the last bytes.
+/// Skips the rest of a string block by block, up to its closing quote, to the backslash of an escape that is invalid or
+/// incomplete, or to a place in between: after a run of blocks without escapes, or before the last bytes.
 #[inline]
 pub(super) fn pass_blocks(bytes: &[u8]) -> &[u8] {
     let (mut rest, mut plain, mut carried) = (bytes, 0, 0);
@@ -35,7 +35,7 @@ pub(super) fn pass_blocks(bytes: &[u8]) -> &[u8] {
         while unusual != 0 {
             let at = unusual.trailing_zeros() as usize;
             if !is_escape(rest.get(at..).unwrap_or_default()) {
-                // Its backslash may be the last byte of the block before.
+                // The backslash may be the last byte of the block before.
                 return from_end(bytes, rest.len() - at + 1);
             }
             unusual &= unusual - 1;
@@ -47,11 +47,11 @@ pub(super) fn pass_blocks(bytes: &[u8]) -> &[u8] {
         carried = escapes >> (BLOCK - 1);
         rest = rest.get(BLOCK..).unwrap_or_default();
     }
-    // An escape that was begun is given back.
+    // An escape that is split between blocks is not skipped.
     from_end(bytes, rest.len() + carried as usize)
 }
 
-/// What follows an escape. `None` if it is wrong or not complete, or none is there.
+/// Skips an escape. Returns `None` if there is none, or it is invalid or incomplete.
 pub(super) fn pass_escape(bytes: &[u8]) -> Option<&[u8]> {
     match bytes {
         [b'\\', escape @ ..] if is_escape(escape) => match escape {
@@ -62,7 +62,7 @@ pub(super) fn pass_escape(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether this begins with what may follow a backslash.
+/// Returns true if this begins with a valid escape, without its backslash.
 #[inline(always)]
 fn is_escape(bytes: &[u8]) -> bool {
     match bytes {
@@ -72,17 +72,17 @@ fn is_escape(bytes: &[u8]) -> bool {
     }
 }
 
-/// The last bytes, so many.
+/// Returns this many of the last bytes.
 #[inline(always)]
 fn from_end(bytes: &[u8], count: usize) -> &[u8] {
     bytes.get(bytes.len().saturating_sub(count)..).unwrap_or_default()
 }
 
-/// Which backslashes begin an escape, and which bytes are the second of one. `carried` is 1 if the first byte of all
-/// is, else 0.
+/// Returns the backslashes that begin an escape, and the bytes that are the second of one. `carried` is 1 if the first byte
+/// is the second of one, else 0.
 ///
-/// A run of backslashes that begins at an even place ends its last escape where subtracting it from the odd places
-/// flips a bit; the carry of the subtraction walks along the run (the way of simdjson).
+/// Subtracting the starts of runs of backslashes from the odd bits flips the bits where escapes end, as the borrow runs
+/// along each run (as in simdjson).
 #[inline(always)]
 fn escapes(backslashes: u64, carried: u64) -> (u64, u64) {
     let begins = backslashes & !carried;
@@ -90,7 +90,7 @@ fn escapes(backslashes: u64, carried: u64) -> (u64, u64) {
     (turns & backslashes, turns ^ (backslashes | carried))
 }
 
-/// One bit for each byte of a block, the lowest for the first: whether it is `BYTE`.
+/// Returns one bit for each byte of a block, the lowest for the first: set if it is `BYTE`.
 #[inline(always)]
 fn marks<const BYTE: u8>(block: &[u8; BLOCK]) -> u64 {
     let (quarters, _) = block.as_chunks::<LANES>();

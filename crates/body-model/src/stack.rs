@@ -1,4 +1,4 @@
-//! Remembers which of the open brackets are objects and which are arrays, in a fixed number of bits.
+//! The stack of open brackets, in a fixed number of bits.
 
 use super::limits::MAX_DEPTH;
 
@@ -8,10 +8,10 @@ const WORDS: usize = MAX_DEPTH / WORD_BITS;
 /// The open brackets, innermost last.
 #[derive(Debug, Clone)]
 pub(super) struct Stack {
-    /// One bit per open bracket: set for an object.
+    /// One bit for each open bracket, set for an object.
     objects: [u64; WORDS],
     depth: usize,
-    /// How many values were closed that stood at the second level: a number for each message of a list.
+    /// The number of values that were closed at the second level, which numbers the messages of a list.
     elements: u32,
 }
 
@@ -20,19 +20,19 @@ impl Stack {
         Self { objects: [0; WORDS], depth: 0, elements: 0 }
     }
 
-    /// How many brackets are open.
+    /// Returns the number of open brackets.
     #[inline]
     pub(super) fn depth(&self) -> usize {
         self.depth
     }
 
-    /// How many values were closed that stood at the second level.
+    /// Returns the number of values that were closed at the second level.
     #[inline]
     pub(super) fn elements(&self) -> u32 {
         self.elements
     }
 
-    /// Opens a bracket; false if that would be too deep.
+    /// Opens a bracket. Returns false if it is too deep.
     #[inline]
     pub(super) fn open(&mut self, object: bool) -> bool {
         let Some(word) = self.objects.get_mut(self.depth / WORD_BITS) else {
@@ -44,7 +44,7 @@ impl Stack {
         true
     }
 
-    /// Closes the innermost bracket; false if it is of the other kind, or none is open.
+    /// Closes the innermost bracket. Returns false if it is of the other kind, or none is open.
     #[inline]
     pub(super) fn close(&mut self, object: bool) -> bool {
         if self.depth == 0 || self.in_object() != object {
@@ -55,7 +55,7 @@ impl Stack {
         true
     }
 
-    /// Whether the innermost open bracket is an object's.
+    /// Returns true if the innermost open bracket is an object's.
     #[inline]
     pub(super) fn in_object(&self) -> bool {
         let at = self.depth.wrapping_sub(1);

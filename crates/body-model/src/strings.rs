@@ -1,27 +1,27 @@
-//! The two kinds of string whose content matters: top-level keys, and the value of `model`.
+//! The strings whose content matters: top-level keys, and the value of `model`.
 
 use std::sync::Arc;
 
 use super::error::{AmbiguousModel, FindError, InvalidModel};
 use super::limits::MODEL_MAX_BYTES;
 
-/// The key, and the name of the form part, that carries the model.
+/// The key, or the name of the form part, of the model.
 pub(super) const MODEL: &str = "model";
 
-/// What a top-level key or the name of a form part is.
+/// The kind of a top-level key or of a form part's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyKind {
     Model,
     Other,
 }
 
-/// One byte more than the key that is looked for: enough to know that a key is longer.
+/// One byte more than [`MODEL`]: enough to know that a key is longer.
 const KEY_KEPT: usize = MODEL.len() + 1;
 
-/// Compares a key with `model` as it is read; keeps no more than [`KEY_KEPT`] bytes of it.
+/// A key that is compared with `model` as it is read; it keeps no more than [`KEY_KEPT`] bytes.
 ///
-/// Characters that are not printable ASCII are left out of the comparison and remembered: a reader that drops them
-/// would see another key than one that keeps them. A NUL ends the key, as it does for readers with C strings.
+/// Characters that are not printable ASCII are left out of the comparison and noted: a parser that drops them sees another
+/// key than one that keeps them. A NUL ends the key, as it does for parsers with C strings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Key {
     kept: [u8; KEY_KEPT],
@@ -31,7 +31,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Adds one UTF-16 unit or one byte of UTF-8, unescaped.
+    /// Adds an unescaped UTF-16 unit or byte of UTF-8.
     pub(super) fn push(&mut self, unit: u16) {
         match u8::try_from(unit) {
             _ if self.ended => {}
@@ -49,7 +49,7 @@ impl Key {
         }
     }
 
-    /// Decides what a whole key is that has no escapes.
+    /// Returns the kind of a complete key without escapes.
     pub(super) fn kind_of_plain(text: &[u8]) -> Result<KeyKind, FindError> {
         if is_clearly_other(text) {
             return Ok(KeyKind::Other);
@@ -59,7 +59,7 @@ impl Key {
         key.kind()
     }
 
-    /// Decides what the complete key is.
+    /// Returns the kind of the key, once it is complete.
     pub(super) fn kind(&self) -> Result<KeyKind, FindError> {
         let kept = self.kept.get(..self.len).unwrap_or_default();
         if !kept.eq_ignore_ascii_case(MODEL.as_bytes()) {
@@ -74,23 +74,23 @@ impl Key {
     }
 }
 
-/// Whether a printable character tells a key from `model`, before any that is left out of the comparison.
+/// Returns true if a key differs from `model` in a printable character, before any that is left out of the comparison.
 fn is_clearly_other(key: &[u8]) -> bool {
     let differs = |(byte, letter): (&u8, u8)| !byte.eq_ignore_ascii_case(&letter);
     let first = key.iter().zip(MODEL.bytes()).find(|pair| differs(*pair));
     first.is_some_and(|(byte, _)| matches!(byte, b' '..=b'~'))
 }
 
-/// The value of `model` as it is read: at most [`MODEL_MAX_BYTES`] are kept.
+/// The value of `model` as it is read, of at most [`MODEL_MAX_BYTES`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Value {
     bytes: Vec<u8>,
-    /// The first half of a surrogate pair, waiting for the second.
+    /// The first half of a surrogate pair that waits for the second.
     high: Option<u16>,
 }
 
 impl Value {
-    /// Adds bytes of UTF-8; not empty, for a half pair that waits must not be passed over.
+    /// Adds bytes of UTF-8.
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), InvalidModel> {
         self.no_half()?;
         self.extend(bytes)
@@ -121,7 +121,7 @@ impl Value {
         Ok(())
     }
 
-    /// Checks the complete value. `ascii_only`: the body's charset makes other bytes mean different things.
+    /// Returns the complete value. With `ascii_only`, other bytes are ambiguous in the charset of the body.
     pub(super) fn name(&self, ascii_only: bool) -> Result<Arc<str>, InvalidModel> {
         self.no_half()?;
         plain_name(&self.bytes, ascii_only)
@@ -135,7 +135,7 @@ impl Value {
     }
 }
 
-/// Checks a whole value that has no escapes. `ascii_only`: the body's charset makes other bytes mean different things.
+/// Returns a complete value without escapes. With `ascii_only`, other bytes are ambiguous in the charset of the body.
 pub(super) fn plain_name(text: &[u8], ascii_only: bool) -> Result<Arc<str>, InvalidModel> {
     if ascii_only && !text.is_ascii() {
         return Err(InvalidModel::NotAscii);

@@ -1,4 +1,4 @@
-//! Request bodies whose model stands last, after prompts of the kinds that cost most.
+//! Request bodies with the model last, after prompts of the costliest kinds.
 
 /// The kinds of body, by name.
 #[allow(dead_code)]
@@ -8,7 +8,7 @@ pub const KINDS: [&str; 8] =
 /// The boundary of the `form` body.
 pub const BOUNDARY: &str = "5f8e2d1c9b7a40368d2f1e0c9b8a7d65";
 
-/// A body of about `size` bytes of one of the [`KINDS`].
+/// Returns a body of about `size` bytes of one of the [`KINDS`].
 pub fn body(kind: &str, size: usize) -> Vec<u8> {
     match kind {
         // Short messages, an escape every 60 characters or so.
@@ -67,7 +67,7 @@ fn messages(size: usize, contents: &[&str]) -> String {
     text
 }
 
-/// Much structure and white space, few letters: tool descriptions, indented.
+/// Returns much structure and white space with few letters: tool descriptions, indented.
 fn pretty(size: usize) -> String {
     let tool = "\n    {\n      \"type\": \"function\",\n      \"strict\": true,\n      \"index\": 12,\n      \
                 \"required\": [\n        \"a\",\n        \"b\"\n      ]\n    }";

@@ -1,4 +1,4 @@
-//! How fast the model finder passes over prompts that stand before the model.
+//! The speed of the model finder over prompts before the model.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 mod bodies;
@@ -6,7 +6,7 @@ mod bodies;
 use body_model::ModelFinder;
 use divan::counter::BytesCount;
 
-/// The size of a chunk as the server hands them over.
+/// The size of the chunks of the server.
 const CHUNK: usize = 16 * 1024;
 
 fn main() {

@@ -1,22 +1,22 @@
-//! Makes JSON bodies that are valid, or nearly so, in many spellings, from numbers that a caller draws.
+//! Random JSON bodies that are valid, or nearly so, in many spellings.
 
-/// A source of numbers: each call draws one below the bound.
+/// A source of random numbers.
 pub trait Draw {
-    /// A number from 0 up to, not including, `bound`.
+    /// Draws a number from 0 up to, not including, `bound`.
     fn below(&mut self, bound: usize) -> usize;
 
-    /// True once in so many times.
+    /// Returns true once in this many times.
     fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// One of the choices.
+    /// Draws one of the choices.
     fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
         choices[self.below(choices.len())]
     }
 }
 
-/// SplitMix64: the same numbers for the same seed, everywhere.
+/// SplitMix64, with the same numbers for the same seed everywhere.
 pub struct Seeded(pub u64);
 
 impl Draw for Seeded {
@@ -35,7 +35,7 @@ const ODD_KEYS: [&str; 6] = ["Model", "MODEL", "model", "model\0", "mo\u{200b}de
 
 const NAMES: [&str; 9] = ["m", "org/name-7b", "gpt 4", "模型", "\u{e9}\u{1f600}", "a\"b\\c", "", "\u{1}", "x:latest"];
 
-/// How many of the first names are sane.
+/// The number of valid names, which come first.
 const SANE_NAMES: usize = 6;
 
 const TEXTS: [&str; 7] = [
@@ -50,7 +50,7 @@ const TEXTS: [&str; 7] = [
 
 const NUMBERS: [&str; 8] = ["0", "-1", "1.5e+10", "123456789012345678901234567890", "true", "false", "null", "-0.0"];
 
-/// Writes a whole body. `odd` allows keys and values that the finder refuses.
+/// Returns a body. `odd` allows keys and values that the finder rejects.
 pub fn body(draw: &mut impl Draw, odd: bool) -> String {
     let mut out = String::new();
     space(draw, &mut out);
@@ -146,7 +146,7 @@ fn value(draw: &mut impl Draw, depth: usize) -> String {
     }
 }
 
-/// Writes a string literal; each character in one of the ways that JSON has.
+/// Returns a string literal, with each character in one of the spellings that JSON has.
 fn string(draw: &mut impl Draw, text: &str) -> String {
     let spelling = draw.below(4);
     let mut out = String::from("\"");
@@ -178,7 +178,7 @@ fn space(draw: &mut impl Draw, out: &mut String) {
     }
 }
 
-/// Spoils a body: takes out, doubles, swaps or changes bytes, in few places.
+/// Spoils a body: removes, doubles, swaps or changes bytes in a few places.
 pub fn spoil(draw: &mut impl Draw, body: &str) -> Vec<u8> {
     let mut bytes = body.as_bytes().to_vec();
     for _ in 0..=draw.below(2) {

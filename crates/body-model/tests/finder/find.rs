@@ -1,8 +1,8 @@
-//! Asks the finder about a body, cut into chunks in different ways.
+//! Runs the finder on a body that is split into chunks in different ways.
 
 use body_model::{FindError, ModelFinder};
 
-/// The model, or the error, of a body that arrives in these chunks.
+/// Returns the model or the error of a body in these chunks.
 pub fn in_chunks<'a>(mut finder: ModelFinder, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<String, FindError> {
     for chunk in chunks {
         if let Err(error) = finder.feed(chunk) {
@@ -16,7 +16,7 @@ pub fn in_chunks<'a>(mut finder: ModelFinder, chunks: impl IntoIterator<Item = &
     Ok(finder.model().expect("finish checked it").to_string())
 }
 
-/// The answer for a body, after checking that it is the same however the body is cut.
+/// Returns the model or the error of a body, which has to be the same for all chunk sizes.
 pub fn find(finder: &ModelFinder, body: &[u8]) -> Result<String, FindError> {
     let whole = in_chunks(finder.clone(), [body]);
     for size in [1, 2, 3, 7, 8, 31] {
@@ -26,7 +26,7 @@ pub fn find(finder: &ModelFinder, body: &[u8]) -> Result<String, FindError> {
     whole
 }
 
-/// The model, or the code of the error.
+/// Returns the model, or the code of the error.
 pub fn model_or_code(finder: &ModelFinder, body: &[u8]) -> String {
     find(finder, body).unwrap_or_else(|error| format!("<{}>", error.code()))
 }

@@ -1,4 +1,4 @@
-//! Named multipart forms and what must be found in them.
+//! Multipart forms and their results.
 
 use body_model::{BOUNDARY_MAX_BYTES, ModelFinder, PART_HEADERS_MAX_BYTES};
 
@@ -71,7 +71,7 @@ fn a_boundary_in_the_middle_of_a_preambles_line_is_refused() {
     finds(format!("{}\r\n{MODEL}m\r\n--b--", "x".repeat(PART_HEADERS_MAX_BYTES + 1)), "<invalid_body>");
 }
 
-/// The model of a form whose file has these parameters beside its name.
+/// Checks the result of a form whose file has these parameters beside its name.
 #[track_caller]
 fn with_file(params: &str, expected: &str) {
     let file = format!("--b\r\nContent-Disposition: form-data; {params}\r\n\r\nRIFF");

@@ -1,4 +1,4 @@
-//! Generated bodies: the finder agrees with `serde_json`, and chunks make no difference.
+//! Generated bodies: the finder agrees with `serde_json`, whatever the chunks.
 
 use body_model::ModelFinder;
 use proptest::prelude::*;
@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use crate::bodies::{Seeded, body, spoil};
 use crate::find::in_chunks;
 
-/// The model as `serde_json` sees it: `None` if it refuses the body or finds no string. The last key wins.
-pub fn judged(body: &[u8]) -> Option<String> {
+/// Returns the model by `serde_json`; `None` if it rejects the body or finds no string. The last key wins.
+pub fn expected(body: &[u8]) -> Option<String> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
     Some(value.get("model")?.as_str()?.to_owned())
 }
 
-/// Cuts a body at these places.
+/// Splits a body at these places.
 fn cut<'a>(body: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
     let mut places: Vec<usize> = places.iter().map(|p| p % (body.len() + 1)).collect();
     places.extend([0, body.len()]);
@@ -31,7 +31,7 @@ proptest! {
     fn a_sane_body_gives_the_model_that_serde_json_finds(seed: u64, places in places()) {
         let body = body(&mut Seeded(seed), false);
         let found = in_chunks(ModelFinder::json(), cut(body.as_bytes(), &places));
-        prop_assert_eq!(found.ok(), judged(body.as_bytes()), "{}", body);
+        prop_assert_eq!(found.ok(), expected(body.as_bytes()), "{}", body);
     }
 
     #[test]
@@ -43,7 +43,7 @@ proptest! {
             let found = in_chunks(ModelFinder::json(), cut(body, &places));
             let accepted = serde_json::from_slice::<serde_json::Value>(body).is_ok();
             if let (Ok(found), true) = (found, accepted) {
-                prop_assert_eq!(Some(found), judged(body), "{}", body.escape_ascii());
+                prop_assert_eq!(Some(found), expected(body), "{}", body.escape_ascii());
             }
         }
     }
@@ -99,7 +99,7 @@ proptest! {
     }
 }
 
-/// What forms are made of, whole and broken.
+/// Fragments of forms, whole and broken.
 const FRAGMENTS: [&str; 16] = [
     "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n",
     "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n",

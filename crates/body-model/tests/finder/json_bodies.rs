@@ -1,4 +1,4 @@
-//! Named JSON bodies and what must be found in them.
+//! JSON bodies and their results.
 
 use body_model::{MAX_DEPTH, ModelFinder};
 

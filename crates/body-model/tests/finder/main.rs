@@ -1,4 +1,4 @@
-//! The model finder, seen from outside: tables of bodies, generated bodies, and other parsers as judges.
+//! The model finder from outside: tables of bodies, generated bodies, and other parsers as oracles.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bodies;

@@ -1,4 +1,4 @@
-//! The parsers of Python and Node as judges: what they accept gives their model, or an error.
+//! The parsers of Python and Node as oracles: for what they accept, the finder returns their model, or an error.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use body_model::ModelFinder;
 use crate::bodies::{Seeded, body, spoil};
 use crate::find::in_chunks;
 
-/// How many bodies are judged, and from which seed they are made.
+/// The number of bodies, and their seed.
 const BODIES: usize = 8_000;
 const SEED: u64 = 20_260_422;
 
@@ -23,7 +23,7 @@ fn node_finds_the_same_model() {
     compare("node", "oracle.js");
 }
 
-/// Half of the bodies are well formed, the others are spoiled.
+/// Returns the bodies, half of them spoiled.
 fn bodies() -> Vec<Vec<u8>> {
     let mut draw = Seeded(SEED);
     (0..BODIES)
@@ -47,17 +47,17 @@ fn compare(program: &str, script: &str) {
     }
     let bodies = bodies();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/finder").join(script);
-    let answers = judge(program, &script, &bodies);
-    let answers: Vec<&str> = answers.lines().collect();
-    assert_eq!(answers.len(), bodies.len(), "one answer for each body");
+    let verdicts = run_oracle(program, &script, &bodies);
+    let verdicts: Vec<&str> = verdicts.lines().collect();
+    assert_eq!(verdicts.len(), bodies.len(), "one verdict for each body");
 
     let mut agreed = 0;
-    for (body, answer) in bodies.iter().zip(answers) {
+    for (body, verdict) in bodies.iter().zip(verdicts) {
         let found = in_chunks(ModelFinder::json(), [&body[..]]);
         let ours = found.as_deref().map(|name| format!("model {}", hex(name.as_bytes())));
         match ours {
-            Ok(ours) if answer != "refused" => {
-                assert_eq!(ours, answer, "{program}: {}", body.escape_ascii());
+            Ok(ours) if verdict != "refused" => {
+                assert_eq!(ours, verdict, "{program}: {}", body.escape_ascii());
                 agreed += 1;
             }
             _ => {}
@@ -68,8 +68,8 @@ fn compare(program: &str, script: &str) {
     println!("{program} and the finder agree on {agreed} of {BODIES} bodies; the others are refused by one of them");
 }
 
-/// Lets the script judge all bodies in one run.
-fn judge(program: &str, script: &Path, bodies: &[Vec<u8>]) -> String {
+/// Runs the script once over all bodies.
+fn run_oracle(program: &str, script: &Path, bodies: &[Vec<u8>]) -> String {
     let file = Scratch::new(program);
     let lines: String = bodies.iter().map(|body| base64(body) + "\n").collect();
     std::fs::write(&file.0, lines).unwrap();
@@ -78,7 +78,7 @@ fn judge(program: &str, script: &Path, bodies: &[Vec<u8>]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A file that goes when the test ends.
+/// A file that is removed when the test ends.
 struct Scratch(PathBuf);
 
 impl Scratch {

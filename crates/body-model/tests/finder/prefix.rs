@@ -1,4 +1,4 @@
-//! How a prompt begins: what counts, what does not, and that it does not depend on how the body is cut.
+//! Prefixes of prompts: what counts, what does not, and that chunks make no difference.
 
 use body_model::{ModelFinder, PREFIX_MAX_BYTES, Prefix};
 use serde_json::{Value, json};
