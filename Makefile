@@ -7,7 +7,7 @@ IMAGE ?= lw-inference-proxy:latest
 # The image that the Dockerfile compiles in. If it cannot be pulled, the binary is compiled outside.
 BUILDER ?= rust:1.95-slim-trixie
 
-.PHONY: help build run demo test scale soak storm bench bench-count fuzz venv llama mock docker compose fmt lint doc deny unused dev clean
+.PHONY: help build run demo test scale soak storm bench bench-count bench-replicas fuzz venv llama mock docker compose fmt lint doc deny unused dev clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -44,6 +44,10 @@ bench: ## Compare with nginx and others, 10 minutes; ARGS=--write
 bench-count: ## Count instructions and calls; ARGS=--short, ARGS=--write
 	cargo build --profile dist --locked --bin lw-inference-proxy
 	cargo run --locked --package bench -- count $(ARGS)
+
+bench-replicas: ## Share replicas' requests, 8 minutes; MEMBERS=4, KINDS, SEED
+	cargo build --profile dist --locked --bin lw-inference-proxy
+	cargo run --release --locked --package bench -- replicas --members "$(MEMBERS)" --kinds "$(KINDS)" --seed "$(or $(SEED),1)" $(ARGS)
 
 fuzz: ## Run each fuzzer for SECONDS_EACH=60; ARGS=labels picks one
 	@fuzz/run.sh $(ARGS)

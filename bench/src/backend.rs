@@ -159,7 +159,7 @@ async fn serve(mut socket: TcpStream, model: &str, state: &State) -> io::Result<
 }
 
 /// What the routers ask for before they route.
-fn about(head: &str, model: &str) -> String {
+pub fn about(head: &str, model: &str) -> String {
     match head.split(' ').nth(1).unwrap_or_default() {
         path if path.contains("/models") => {
             format!("{{\"object\":\"list\",\"data\":[{{\"id\":\"{model}\",\"object\":\"model\",\"created\":1}}]}}")
@@ -170,7 +170,7 @@ fn about(head: &str, model: &str) -> String {
 }
 
 /// Reads up to the end of a head and says how long it is; `None` when the other end closed.
-async fn read_head(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<usize>> {
+pub async fn read_head(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<usize>> {
     loop {
         if let Some(at) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             return Ok(Some(at + 4));
@@ -184,12 +184,31 @@ async fn read_head(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<O
     }
 }
 
+/// Reads a body to its end. With a length, as all have that the bench or a router sends here; one in chunks is an error.
+pub async fn read_body(socket: &mut TcpStream, buffer: &mut Vec<u8>, head: &str) -> io::Result<Vec<u8>> {
+    let Some(length) = header(head, "content-length:").and_then(|length| length.parse().ok()) else {
+        return match header(head, "transfer-encoding:") {
+            None => Ok(Vec::new()),
+            Some(coding) => Err(io::Error::other(format!("a body without a length: {coding}"))),
+        };
+    };
+    while buffer.len() < length {
+        if socket.read_buf(buffer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(buffer.drain(..length).collect())
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
 async fn drain_body(socket: &mut TcpStream, buffer: &mut Vec<u8>, head: &str) -> io::Result<()> {
-    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    if header("transfer-encoding:").is_some_and(|coding| coding.contains("chunked")) {
+    if header(head, "transfer-encoding:").is_some_and(|coding| coding.contains("chunked")) {
         return drain_chunked(socket, buffer).await;
     }
-    let mut left: usize = header("content-length:").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut left: usize = header(head, "content-length:").and_then(|length| length.parse().ok()).unwrap_or(0);
     let here = left.min(buffer.len());
     buffer.drain(..here);
     left -= here;

@@ -101,7 +101,7 @@ pub fn compare(asked: &Asked) -> Result<(), Failure> {
     let section = report::section(&findings);
     println!("{section}");
     if asked.write {
-        report::write(Path::new("BENCHMARKS.md"), &section)?;
+        report::write(Path::new("BENCHMARKS.md"), report::TARGET, &section)?;
         fs::write("bench/figure.svg", figure::svg(&findings))?;
     }
     Ok(())

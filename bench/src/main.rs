@@ -1,4 +1,5 @@
 //! What the proxy costs: `compare` measures it beside other proxies, `count` counts instructions and system calls.
+//! What it gains: `replicas` shares requests among mock members, beside other routers.
 
 mod backend;
 mod callgrind;
@@ -10,6 +11,7 @@ mod load;
 mod machine;
 mod peers;
 mod process;
+mod replicas;
 mod report;
 mod scenario;
 mod stats;
@@ -38,10 +40,19 @@ struct Asked {
     scenarios: Vec<String>,
     /// Where callgrind's files are kept, for `callgrind_annotate`.
     keep: Option<PathBuf>,
+    /// The kinds of traffic for replicas; empty means all.
+    kinds: Vec<String>,
+    /// How many replicas there are, one run after the other; empty means as usual.
+    members: Vec<usize>,
+    /// The first seed of the traffic for replicas.
+    seed: u64,
+    /// How many seeds there are; `None` means as usual.
+    seeds: Option<u64>,
 }
 
-const USAGE: &str = "bench compare|count [--short] [--write] [--proxy PATH] [--keep DIR] \
-                     [--beside PATH] [--only PEER]… [--scenario NAME]…";
+const USAGE: &str = "bench compare|count|replicas [--short] [--write] [--proxy PATH] [--keep DIR] \
+                     [--beside PATH] [--only PEER]… [--scenario NAME]… \
+                     [--kinds 'NAME…'] [--members 'COUNT…'] [--seed NUMBER] [--seeds COUNT]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -49,6 +60,7 @@ fn main() -> ExitCode {
     let done = asked(arguments).and_then(|asked| match command.as_str() {
         "compare" => compare::compare(&asked),
         "count" => count::count(&asked),
+        "replicas" => replicas::replicas(&asked),
         _ => Err(USAGE.into()),
     });
     match done {
@@ -62,8 +74,19 @@ fn main() -> ExitCode {
 
 fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, Failure> {
     let proxy = PathBuf::from("target/dist/lw-inference-proxy");
-    let (only, scenarios) = (Vec::new(), Vec::new());
-    let mut asked = Asked { short: false, write: false, proxy, beside: None, only, scenarios, keep: None };
+    let mut asked = Asked {
+        short: false,
+        write: false,
+        proxy,
+        beside: None,
+        only: Vec::new(),
+        scenarios: Vec::new(),
+        keep: None,
+        kinds: Vec::new(),
+        members: Vec::new(),
+        seed: 1,
+        seeds: None,
+    };
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--short" => asked.short = true,
@@ -72,6 +95,14 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, Failure> 
             "--keep" => asked.keep = Some(arguments.next().ok_or(USAGE)?.into()),
             "--beside" => asked.beside = Some(arguments.next().ok_or(USAGE)?.into()),
             "--scenario" => asked.scenarios.push(arguments.next().ok_or(USAGE)?),
+            "--kinds" => asked.kinds.extend(words(arguments.next())?),
+            "--members" => {
+                for count in words(arguments.next())? {
+                    asked.members.push(count.parse()?);
+                }
+            }
+            "--seed" => asked.seed = arguments.next().ok_or(USAGE)?.parse()?,
+            "--seeds" => asked.seeds = Some(arguments.next().ok_or(USAGE)?.parse()?),
             "--only" => asked.only.push(arguments.next().ok_or(USAGE)?),
             _ => return Err(USAGE.into()),
         }
@@ -90,4 +121,10 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, Failure> 
         return Err("a part of the table cannot be written down; leave --scenario or --write away".into());
     }
     Ok(asked)
+}
+
+/// The words of an argument, with spaces or commas between them.
+fn words(argument: Option<String>) -> Result<Vec<String>, Failure> {
+    let argument = argument.ok_or(USAGE)?;
+    Ok(argument.split([' ', ',']).filter(|word| !word.is_empty()).map(str::to_owned).collect())
 }

@@ -10,8 +10,8 @@ use crate::peers::Peer;
 use crate::scenario::{Measured, Scenario};
 use crate::stats::Sample;
 
-const BEGIN: &str = "<!-- written by `make bench ARGS=--write`: begin -->";
-const END: &str = "<!-- written by `make bench ARGS=--write`: end -->";
+/// The command whose table is written.
+pub const TARGET: &str = "make bench";
 /// The order of columns.
 const COLUMNS: [Peer; 7] =
     [Peer::Ours, Peer::Beside, Peer::Nginx, Peer::NginxHolding, Peer::Haproxy, Peer::Sglang, Peer::Direct];
@@ -105,13 +105,15 @@ fn remarks(findings: &Findings, columns: &[(Peer, &Found)]) -> String {
     text
 }
 
-/// Puts the section between its two marks.
+/// Puts the section between the two marks of the command that writes it.
 ///
 /// # Errors
 /// The file cannot be read or written, or has no marks.
-pub fn write(path: &Path, section: &str) -> Result<(), Failure> {
+pub fn write(path: &Path, target: &str, section: &str) -> Result<(), Failure> {
+    let mark = |which| format!("<!-- written by `{target} ARGS=--write`: {which} -->");
+    let (begin, end) = (&*mark("begin"), &*mark("end"));
     let text = fs::read_to_string(path)?;
-    let (before, rest) = text.split_once(BEGIN).ok_or_else(|| format!("{} has no line {BEGIN}", path.display()))?;
-    let (_, behind) = rest.split_once(END).ok_or_else(|| format!("{} has no line {END}", path.display()))?;
-    Ok(fs::write(path, format!("{before}{BEGIN}\n\n{}\n\n{END}{behind}", section.trim()))?)
+    let (before, rest) = text.split_once(begin).ok_or_else(|| format!("{} has no line {begin}", path.display()))?;
+    let (_, behind) = rest.split_once(end).ok_or_else(|| format!("{} has no line {end}", path.display()))?;
+    Ok(fs::write(path, format!("{before}{begin}\n\n{}\n\n{end}{behind}", section.trim()))?)
 }

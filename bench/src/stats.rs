@@ -23,6 +23,11 @@ impl Sample {
         sorted.get((last as f64 * share).round() as usize).copied()
     }
 
+    /// The sum of them over their number.
+    pub fn mean(&self) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.iter().sum::<f64>() / self.0.len() as f64)
+    }
+
     /// The one in the middle.
     pub fn median(&self) -> Option<f64> {
         self.quantile(0.5)
