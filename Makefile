@@ -45,7 +45,7 @@ bench-count: ## Count instructions and calls; ARGS=--short, ARGS=--write
 	cargo build --profile dist --locked --bin lw-inference-proxy
 	cargo run --locked --package bench -- count $(ARGS)
 
-bench-replicas: ## Share replicas' requests, 8 minutes; MEMBERS=4, KINDS, SEED
+bench-replicas: ## Share requests among replicas; SEED, KINDS, MEMBERS=4
 	cargo build --profile dist --locked --bin lw-inference-proxy
 	cargo run --release --locked --package bench -- replicas --members "$(MEMBERS)" --kinds "$(KINDS)" --seed "$(or $(SEED),1)" $(ARGS)
 

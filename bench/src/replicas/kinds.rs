@@ -60,6 +60,15 @@ impl Kind {
         }
     }
 
+    /// How many requests a run sends.
+    pub fn requests(self) -> usize {
+        match self {
+            Self::Tenants => 600,
+            Self::Agents => 360,
+            Self::Chats | Self::Zipf | Self::NoReuse => 480,
+        }
+    }
+
     /// The conversations of a run, in the order in which they begin. Another seed makes other texts and other times.
     pub fn conversations(self, seed: u64, requests: usize) -> Vec<Conversation> {
         let mut chance = Chance::new(seed ^ (self as u64) << 32);

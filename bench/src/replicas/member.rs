@@ -163,10 +163,13 @@ fn messages(body: &[u8]) -> &[u8] {
     rest.get(..rest.iter().position(|byte| *byte == b']').unwrap_or(rest.len())).unwrap_or_default()
 }
 
+/// How many tokens a request asks for, under either name: routers rename it.
 fn max_tokens(body: &[u8]) -> u32 {
-    const NAME: &[u8] = b"\"max_tokens\":";
-    let found = body.windows(NAME.len()).rposition(|window| window == NAME);
-    let digits = body.get(found.unwrap_or(body.len())..).unwrap_or_default().iter().skip(NAME.len());
-    let digits = digits.take_while(|byte| byte.is_ascii_digit()).take(3);
-    digits.fold(0, |number, digit| number * 10 + u32::from(digit - b'0')).clamp(1, EVENTS_MAX)
+    let value = |name: &str| {
+        let at = body.windows(name.len()).rposition(|window| window == name.as_bytes())?;
+        let digits = body.get(at + name.len()..)?.iter().take_while(|byte| byte.is_ascii_digit()).take(3);
+        Some(digits.fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
+    };
+    let found = value("\"max_tokens\":").or_else(|| value("\"max_completion_tokens\":"));
+    found.unwrap_or(1).clamp(1, EVENTS_MAX)
 }

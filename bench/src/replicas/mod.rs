@@ -24,6 +24,10 @@ use crate::{Asked, Failure, report};
 
 /// No round begins later than this.
 const RUN_MAX: Duration = Duration::from_secs(9 * 60);
+/// A short run sends one in so many requests.
+const SHORT_PART: usize = 4;
+/// The kinds of traffic of a short run where none is named.
+const SHORT_KINDS: [Kind; 3] = [Kind::Tenants, Kind::Chats, Kind::NoReuse];
 /// How many members there are where no number is named.
 const MEMBERS: usize = 8;
 
@@ -99,7 +103,10 @@ fn chosen_kinds(asked: &Asked) -> Result<Vec<Kind>, Failure> {
         let known = kinds::ALL.map(Kind::name).join(", ");
         return Err(format!("{unknown} is no kind of traffic; there are {known}").into());
     }
-    let is_chosen = |kind: &Kind| asked.kinds.is_empty() || asked.kinds.iter().any(|name| name == kind.name());
+    let is_chosen = |kind: &Kind| match asked.kinds.is_empty() {
+        true => !asked.short || SHORT_KINDS.contains(kind),
+        false => asked.kinds.iter().any(|name| name == kind.name()),
+    };
     Ok(kinds::ALL.into_iter().filter(is_chosen).collect())
 }
 
@@ -160,7 +167,7 @@ impl Bench<'_> {
         number: usize,
         findings: &mut Findings,
     ) -> Result<BTreeMap<Router, Figures>, Failure> {
-        let requests = if self.asked.short { 300 } else { 600 };
+        let requests = kind.requests() / if self.asked.short { SHORT_PART } else { 1 };
         let conversations: Arc<[Conversation]> = kind.conversations(seed, requests).into();
         let plan = oracle::plan(&conversations, members.ports().len());
         let mut started = Vec::new();
