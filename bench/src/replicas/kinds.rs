@@ -183,3 +183,30 @@ impl Conversation {
         format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_conversations_again() {
+        for kind in ALL {
+            let texts = |seed| {
+                let all = kind.conversations(seed, 60);
+                all.iter().map(|one| one.messages(one.turns.len() - 1)).collect::<Vec<_>>()
+            };
+            assert_eq!(texts(3), texts(3));
+            assert_ne!(texts(3), texts(4));
+            assert_eq!(kind.conversations(3, 60).iter().map(|one| one.turns.len()).sum::<usize>(), 60);
+        }
+    }
+
+    #[test]
+    fn a_later_turn_begins_as_the_one_before() {
+        for conversation in Kind::Agents.conversations(3, 60) {
+            for turn in 1..conversation.turns.len() {
+                assert!(conversation.messages(turn).starts_with(&conversation.messages(turn - 1)));
+            }
+        }
+    }
+}

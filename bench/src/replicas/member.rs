@@ -173,3 +173,17 @@ fn max_tokens(body: &[u8]) -> u32 {
     let found = value("\"max_tokens\":").or_else(|| value("\"max_completion_tokens\":"));
     found.unwrap_or(1).clamp(1, EVENTS_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read_as_they_are_and_as_routers_rewrite_them() {
+        let body = br#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":7,"stream":true}"#;
+        assert_eq!(messages(body), br#"{"role":"user","content":"hi"}"#);
+        assert_eq!(max_tokens(body), 7);
+        assert_eq!(max_tokens(br#"{"max_completion_tokens":12,"skip_special_tokens":true}"#), 12);
+        assert_eq!((max_tokens(b"{}"), messages(b"{}")), (1, &b""[..]));
+    }
+}

@@ -66,3 +66,34 @@ fn block_nanos(conversations: &[Conversation], chosen: &[usize], members: usize)
     }
     (PREFILL_LOAD * last * members as f64 * 1e9 / computed.max(1) as f64) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kinds::{self, Kind};
+    use super::*;
+
+    #[test]
+    fn conversations_are_spread_evenly_and_what_begins_alike_is_together() {
+        for kind in kinds::ALL {
+            let conversations = kind.conversations(7, 400);
+            let plan = plan(&conversations, 8);
+            let mut load = [0; 8];
+            for (conversation, member) in conversations.iter().zip(&plan.members) {
+                load[*member] += conversation.turns.len();
+            }
+            assert_eq!(load.iter().sum::<usize>(), 400);
+            assert!(load.iter().all(|load| (38..=64).contains(load)), "{}: {load:?}", kind.name());
+            assert!(plan.block_nanos > 0);
+        }
+    }
+
+    #[test]
+    fn a_tenant_is_on_one_member() {
+        let conversations = Kind::Tenants.conversations(7, 400);
+        let plan = plan(&conversations, 8);
+        let mut of_group = [None; 150];
+        for (conversation, member) in conversations.iter().zip(&plan.members) {
+            assert_eq!(*of_group[conversation.group].get_or_insert(*member), *member);
+        }
+    }
+}
