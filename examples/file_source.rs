@@ -141,7 +141,7 @@ fn container(line: &str) -> Option<Option<Container>> {
         origin: None,
         service: None,
     };
-    Some(labels::opted_in(label).then_some(container))
+    Some(labels::has_opted_in(label).then_some(container))
 }
 
 #[tokio::main]

@@ -78,7 +78,7 @@ impl Stage for Scripted {
         let get = |wanted: &str| given.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
         let id = ContainerId::new(name);
         self.labels.insert(name.to_owned(), get(labels::PORT).unwrap_or("8000").to_owned());
-        if labels::opted_in(get) {
+        if labels::has_opted_in(get) {
             self.source.put(self.current(&id));
         }
         id

@@ -91,7 +91,7 @@ impl Scene {
     fn fails(&mut self, id: &str, failure: &str) {
         let container = ContainerId::new(id);
         let generation = self.table.entries().find(|(of, _)| **of == container).unwrap().1.generation;
-        self.apply(TableEvent::DiscoveryFailed { container, generation, failure: failure.into(), looks_dead: false });
+        self.apply(TableEvent::DiscoveryFailed { container, generation, failure: failure.into(), unreachable: false });
     }
 
     fn enters(&self, id: &str) {

@@ -29,7 +29,7 @@ type Models = Vec<(String, Arc<str>)>;
 /// Why a backend's models are not known.
 struct Failure {
     why: String,
-    looks_dead: bool,
+    unreachable: bool,
     /// Whether it did answer, with a list of nothing.
     is_empty: bool,
 }
@@ -117,11 +117,11 @@ impl Discovery {
             Ok(models) => return Ok((question.address, models)),
             Err(failure) => failure,
         };
-        if first.looks_dead {
+        if first.unreachable {
             for address in &question.others {
                 match self.ask(question, *address).await {
                     Ok(models) => return Ok((*address, models)),
-                    Err(failure) if failure.looks_dead => {}
+                    Err(failure) if failure.unreachable => {}
                     Err(failure) => return Err(failure),
                 }
             }
@@ -132,12 +132,12 @@ impl Discovery {
     async fn ask(&self, question: &DiscoveryRequest, address: SocketAddr) -> Result<Models, Failure> {
         let _turn = self.at_once.acquire().await;
         let target = Target { address, base_path: question.base_path.clone(), origin: question.origin.clone() };
-        let failed = |why: &str| Failure { why: describe(&target, why), looks_dead: false, is_empty: false };
+        let failed = |why: &str| Failure { why: describe(&target, why), unreachable: false, is_empty: false };
         let listed = match timeout(ASK_AT_MOST, self.upstream.models(&target)).await {
             Ok(Ok(listed)) => listed,
             Ok(Err(error)) => {
-                let (looks_dead, is_empty) = (error.looks_dead(), error == ListModelsError::Empty);
-                return Err(Failure { looks_dead, is_empty, ..failed(&error.to_string()) });
+                let (unreachable, is_empty) = (error.is_unreachable(), error == ListModelsError::Empty);
+                return Err(Failure { unreachable, is_empty, ..failed(&error.to_string()) });
             }
             Err(_) => return Err(failed("it did not answer")),
         };
@@ -164,6 +164,6 @@ fn discovery_failed(question: &DiscoveryRequest, failure: Failure) -> TableEvent
         container: question.container.clone(),
         generation: question.generation,
         failure: Arc::from(failure.why),
-        looks_dead: failure.looks_dead,
+        unreachable: failure.unreachable,
     }
 }

@@ -130,17 +130,17 @@ impl fmt::Display for LabelError {
 }
 
 /// Returns true if a container with these labels is to be served: `inference.enable` is exactly `true`.
-pub fn opted_in<'a>(get: impl Fn(&str) -> Option<&'a str>) -> bool {
+pub fn has_opted_in<'a>(get: impl Fn(&str) -> Option<&'a str>) -> bool {
     get(ENABLE) == Some("true")
 }
 
 /// Returns true if a container with these labels is to be served, or seems to be meant to: the label is there, and does
 /// not plainly opt out.
-pub fn concern_us<'a>(get: impl Fn(&str) -> Option<&'a str>) -> bool {
+pub fn may_have_opted_in<'a>(get: impl Fn(&str) -> Option<&'a str>) -> bool {
     get(ENABLE).is_some_and(|value| !OFF.iter().any(|word| value.trim().eq_ignore_ascii_case(word)))
 }
 
-/// Parses the labels of a container for which [`concern_us`] is true.
+/// Parses the labels of a container for which [`may_have_opted_in`] is true.
 ///
 /// # Errors
 /// Returns `inference.enable` if it is not `true`, or else the first label with an invalid value.
@@ -235,7 +235,7 @@ mod tests {
         for (value, expected) in
             [(Some("true"), true), (Some("True"), false), (Some("1"), false), (Some(" true"), false), (None, false)]
         {
-            assert_eq!(opted_in(|name| value.filter(|_| name == ENABLE)), expected, "{value:?}");
+            assert_eq!(has_opted_in(|name| value.filter(|_| name == ENABLE)), expected, "{value:?}");
         }
     }
 
@@ -243,15 +243,15 @@ mod tests {
     fn what_seems_to_be_meant_to_opt_in_is_named_and_what_says_no_is_left_alone() {
         for value in ["True", "TRUE", "1", "yes", " true", "on", "enabled", "maybe"] {
             let get = |name: &str| Some(value).filter(|_| name == ENABLE);
-            assert!(concern_us(get) && !opted_in(get), "{value:?}");
+            assert!(may_have_opted_in(get) && !has_opted_in(get), "{value:?}");
             let said = super::read(get).map_err(|error| error.to_string());
             assert!(said.is_err_and(|said| said.contains("inference.enable") && said.contains("exactly")), "{value:?}");
         }
         for value in ["", "false", "False", "no", "off", "0", " false "] {
-            assert!(!concern_us(|name| Some(value).filter(|_| name == ENABLE)), "{value:?}");
+            assert!(!may_have_opted_in(|name| Some(value).filter(|_| name == ENABLE)), "{value:?}");
         }
-        assert!(!concern_us(|_| None));
-        assert!(concern_us(|name| Some("true").filter(|_| name == ENABLE)));
+        assert!(!may_have_opted_in(|_| None));
+        assert!(may_have_opted_in(|name| Some("true").filter(|_| name == ENABLE)));
         assert!(super::read(|name| Some("true").filter(|_| name == ENABLE)).is_ok());
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -51,9 +52,9 @@ pub enum BodyError {
     /// It breaks the protocol.
     #[error("the body's framing is invalid: {0}")]
     Malformed(String),
-    /// No byte came for this many seconds.
-    #[error("no byte of the body came for {0} s")]
-    Stalled(u64),
+    /// No byte came for this long.
+    #[error("no byte of the body came for {} s", .0.as_secs_f32())]
+    Stalled(Duration),
     /// The proxy rejects it: the backend must not act on what it has received.
     #[error("{message}")]
     Rejected {
@@ -83,9 +84,9 @@ pub enum SendFailure {
     /// The connection was refused.
     #[error("the connection was refused")]
     ConnectionRefused,
-    /// The connection was not established within this many milliseconds.
-    #[error("no connection within {0} ms")]
-    ConnectTimeout(u64),
+    /// The connection was not established within this time.
+    #[error("no connection within {} s", .0.as_secs_f32())]
+    ConnectTimeout(Duration),
     /// The address cannot be reached, or the attempt failed otherwise.
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
@@ -164,9 +165,9 @@ pub enum ListModelsError {
     /// The address cannot be reached.
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
-    /// The response was not complete within this many seconds.
-    #[error("no response within {0} s")]
-    TimedOut(u64),
+    /// The response was not complete within this time.
+    #[error("no response within {} s", .0.as_secs_f32())]
+    TimedOut(Duration),
     /// The response was truncated, or is not HTTP.
     #[error("the response broke off: {0}")]
     Broken(String),
@@ -194,7 +195,7 @@ pub enum ListModelsError {
 
 impl ListModelsError {
     /// Returns true if the backend seems gone, rather than busy or faulty.
-    pub fn looks_dead(&self) -> bool {
+    pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::ConnectionRefused | Self::Unreachable(_))
     }
 }

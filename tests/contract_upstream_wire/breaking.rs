@@ -1,5 +1,7 @@
 //! Backends that break off.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Request;
 use http_body::Frame;
@@ -91,7 +93,9 @@ async fn a_break_before_the_answer_is_told_as_such_and_nothing_is_sent_twice() {
 
 #[tokio::test]
 async fn a_request_body_that_fails_breaks_the_request_visibly_and_is_not_blamed_on_the_backend() {
-    for error in [BodyError::Broken("client gone".into()), BodyError::Stalled(60), BodyError::ForceClosed] {
+    for error in
+        [BodyError::Broken("client gone".into()), BodyError::Stalled(Duration::from_secs(60)), BodyError::ForceClosed]
+    {
         let backend = RawBackend::once(|mut peer| async move { peer.request().await.map(drop) }).await;
         let body = bodies::frames([Ok(Frame::data(Bytes::from_static(b"some"))), Err(error.clone())]);
         let request = Request::post("/").header("host", "h").body(body).unwrap();

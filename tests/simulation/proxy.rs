@@ -238,7 +238,7 @@ impl Proxy {
         let answered = answering(engine, &question, refresh);
         let Some((truth, address)) = answered.filter(|_| honest || dice.one_in(2)) else {
             let failure = Arc::from("refused");
-            self.apply(TableEvent::DiscoveryFailed { container, generation, failure, looks_dead: dice.one_in(2) });
+            self.apply(TableEvent::DiscoveryFailed { container, generation, failure, unreachable: dice.one_in(2) });
             if !refresh {
                 self.questions.push((question, false)); // asked again and again
             }

@@ -94,7 +94,7 @@ impl Stage for Addresses {
     /// Who opts in is who is in the list.
     async fn run(&mut self, name: &str, given: &[(&str, &str)]) -> ContainerId {
         let url = Self::url(name);
-        if labels::opted_in(|wanted| given.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value)) {
+        if labels::has_opted_in(|wanted| given.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value)) {
             if !self.named.contains(&url) {
                 self.named.push(url.clone());
             }

@@ -139,11 +139,11 @@ pub async fn what_is_no_list_is_said_to_be_none(rig: &dyn Rig) {
     assert!(matches!(answer, Err(ListModelsError::NotAList(_))), "{answer:?}");
 }
 
-pub async fn a_backend_that_refuses_to_be_asked_looks_dead(rig: &dyn Rig) {
+pub async fn a_backend_that_refuses_connections_is_unreachable(rig: &dyn Rig) {
     let scene = rig.listing(Listing::Refused).await;
     let error = scene.client.models(&scene.target).await.unwrap_err();
     assert_eq!(error, ListModelsError::ConnectionRefused);
-    assert!(error.looks_dead());
+    assert!(error.is_unreachable());
 }
 
 pub async fn opening_a_channel_says_nothing_to_the_backend(rig: &dyn Rig) {
@@ -299,7 +299,7 @@ macro_rules! upstream_client_contract {
             an_empty_list_is_an_error,
             a_status_other_than_success_is_named,
             what_is_no_list_is_said_to_be_none,
-            a_backend_that_refuses_to_be_asked_looks_dead,
+            a_backend_that_refuses_connections_is_unreachable,
             opening_a_channel_says_nothing_to_the_backend,
             a_request_arrives_as_it_was_given,
             an_answer_comes_as_it_was_sent,

@@ -165,7 +165,7 @@ impl MultipartFinder {
         self.matched += 1;
         if self.matched == self.delimiter.len() {
             if self.line_start != LineStart::CrLf {
-                return Err(form("a boundary does not stand after CR LF"));
+                return Err(form("a boundary does not follow CR LF"));
             }
             self.state = State::AfterBoundary;
         }
@@ -216,7 +216,7 @@ impl MultipartFinder {
                 State::HeaderLine
             }
             (State::HeaderLf, b'\n') => self.header_line()?,
-            (State::HeaderLf, _) => return Err(form("a CR stands alone in the headers of a part")),
+            (State::HeaderLf, _) => return Err(form("there is a CR without LF in the headers of a part")),
             (State::End, b' ' | b'\t' | b'\r' | b'\n') => State::End,
             (State::End, _) => return Err(form("something follows the last boundary")),
             (State::Content, _) => State::Content,
@@ -233,8 +233,10 @@ impl MultipartFinder {
                 self.line.clear();
                 Ok(State::AfterBoundary)
             }
-            Some(_) => Err(form("the first boundary does not stand at the start of a line")),
-            None if self.line.len() > PREAMBLE_MAX_BYTES => Err(form("much text stands before the first boundary")),
+            Some(_) => Err(form("the first boundary is not at the start of a line")),
+            None if self.line.len() > PREAMBLE_MAX_BYTES => {
+                Err(form("there is too much text before the first boundary"))
+            }
             None => Ok(State::Preamble),
         }
     }
@@ -253,7 +255,7 @@ impl MultipartFinder {
         if !self.line.is_empty() {
             // Servers that split at boundaries before they split lines would end the part here.
             if self.line.starts_with(&self.delimiter) {
-                return Err(form("a boundary stands in the headers of a part"));
+                return Err(form("there is a boundary in the headers of a part"));
             }
             self.headers.line(&self.line)?;
             self.line.clear();

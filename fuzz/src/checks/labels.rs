@@ -15,7 +15,7 @@ pub fn labels(input: &[u8]) {
     let labels: BTreeMap<&str, &str> = text.split('\0').filter_map(|pair| pair.split_once('=')).collect();
     let read = labels::parse(|name| labels.get(name).copied());
     order_changes_nothing(&labels, &read);
-    assert_eq!(labels::opted_in(|name| labels.get(name).copied()), labels.get(ENABLE) == Some(&"true"));
+    assert_eq!(labels::has_opted_in(|name| labels.get(name).copied()), labels.get(ENABLE) == Some(&"true"));
 
     let expected_port = labels.get(PORT).map_or(Some(8000), |value| port(value));
     let expected_path = labels.get(BASE_PATH).map_or(Some("/v1"), |value| path(value));

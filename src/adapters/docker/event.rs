@@ -136,7 +136,7 @@ fn of_container(event: &Event, at: EngineTime) -> Option<EngineEvent> {
     Some(EngineEvent {
         id: ContainerId::new(id.as_str()),
         at,
-        opted_in: labels::concern_us(attribute).then(name),
+        opted_in: labels::may_have_opted_in(attribute).then(name),
         lifecycle,
         needs_inspection,
         network: match action {

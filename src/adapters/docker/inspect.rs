@@ -31,7 +31,7 @@ const HEALTH_OUTPUT_CHARS: usize = 200;
 /// Returns true if the labels opt in, or seem to be meant to, and match the label filter.
 pub fn is_selected(labels: &BTreeMap<String, String>, only: Option<&LabelFilter>) -> bool {
     let chosen = only.is_none_or(|only| labels.get(&only.key) == Some(&only.value));
-    chosen && labels::concern_us(|name| labels.get(name).map(String::as_str))
+    chosen && labels::may_have_opted_in(|name| labels.get(name).map(String::as_str))
 }
 
 /// Converts an inspection. `default_stop_timeout` is that of the engine, if it is known.

@@ -86,7 +86,7 @@ impl IdleTimeout {
     /// Nothing came yet; an error once that has lasted for `limit`.
     pub fn wait(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<BodyError> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        sleep.as_mut().poll(cx).map(|()| BodyError::Stalled(limit.as_secs()))
+        sleep.as_mut().poll(cx).map(|()| BodyError::Stalled(limit))
     }
 }
 

@@ -34,7 +34,7 @@ pub struct ProbeContext {
 struct Failure {
     why: String,
     /// Whether nothing listens there, or the address is unreachable.
-    looks_dead: bool,
+    unreachable: bool,
 }
 
 /// A static backend and its last known state.
@@ -155,13 +155,13 @@ impl Probe {
     pub async fn probe(&mut self) {
         let within = self.settings.probe_timeout;
         let found = timeout(within, self.attempt()).await;
-        let late = || Failure { why: format!("no response within {} s", within.as_secs_f32()), looks_dead: false };
+        let late = || Failure { why: format!("no response within {} s", within.as_secs_f32()), unreachable: false };
         let (before, now) = (self.seen, self.activity());
         let at_work = now.is_progress_since(&before);
         match found.unwrap_or_else(|_| Err(late())) {
             Ok(address) => self.passed(address, at_work),
             // A backend that sends bytes is alive, and one that is busy need not answer a probe.
-            Err(failure) if at_work || (now.in_flight > 0 && !failure.looks_dead) => {
+            Err(failure) if at_work || (now.in_flight > 0 && !failure.unreachable) => {
                 debug!(backend = %self.url, reason = failure.why, "probe failed beside requests in flight");
             }
             Err(failure) => self.failed(failure),
@@ -196,17 +196,17 @@ impl Probe {
                 }
                 Err(error) => {
                     let why = format!("GET {}: {error}", target.models_url());
-                    failure.get_or_insert(Failure { why, looks_dead: error.looks_dead() });
+                    failure.get_or_insert(Failure { why, unreachable: error.is_unreachable() });
                 }
             }
         }
-        Err(failure.unwrap_or_else(|| Failure { why: format!("{} has no address", self.url.host), looks_dead: false }))
+        Err(failure.unwrap_or_else(|| Failure { why: format!("{} has no address", self.url.host), unreachable: false }))
     }
 
     /// Keeps the last known addresses if a name cannot be resolved.
     fn keep_addresses(&self, why: String) -> Result<(), Failure> {
         match self.candidates.is_empty() {
-            true => Err(Failure { why, looks_dead: false }),
+            true => Err(Failure { why, unreachable: false }),
             false => Ok(()),
         }
     }
@@ -225,13 +225,13 @@ impl Probe {
         }
     }
 
-    fn failed(&mut self, Failure { why, looks_dead }: Failure) {
+    fn failed(&mut self, Failure { why, unreachable }: Failure) {
         self.failures = self.failures.saturating_add(1);
         self.container.health_output = Some(Arc::from(why.as_str()));
         if self.failures < self.settings.failures_until_unhealthy {
             return;
         }
-        self.was_gone |= looks_dead;
+        self.was_gone |= unreachable;
         self.container.condition = Condition::Unresponsive;
         if self.last_logged.as_ref() != Some(&why) {
             warn!(backend = %self.url, reason = why, "static backend unreachable, retrying");

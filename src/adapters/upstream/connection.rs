@@ -76,7 +76,7 @@ impl Conn {
     ) -> Result<Self, SendFailure> {
         match tokio::time::timeout(within, connect(to, tls)).await {
             Ok(socket) => Self::on(socket?, may_idle).await,
-            Err(_) => Err(SendFailure::ConnectTimeout(u64::try_from(within.as_millis()).unwrap_or(u64::MAX))),
+            Err(_) => Err(SendFailure::ConnectTimeout(within)),
         }
     }
 

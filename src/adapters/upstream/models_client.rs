@@ -60,7 +60,7 @@ impl ModelsClient {
     fn fault(&self, error: &reqwest::Error) -> ListModelsError {
         if error.is_timeout() {
             let within = if error.is_connect() { CONNECT_TIMEOUT.min(self.within) } else { self.within };
-            return ListModelsError::TimedOut(within.as_secs());
+            return ListModelsError::TimedOut(within);
         }
         match io_kind(error) {
             Some(io::ErrorKind::ConnectionRefused) => ListModelsError::ConnectionRefused,

@@ -28,7 +28,7 @@ pub(super) async fn models(
             Err(error) => Err(fault(error)),
         }
     };
-    tokio::time::timeout(within, asked).await.unwrap_or(Err(ListModelsError::TimedOut(within.as_secs())))
+    tokio::time::timeout(within, asked).await.unwrap_or(Err(ListModelsError::TimedOut(within)))
 }
 
 fn request(target: &Target, user_agent: &HeaderValue) -> Result<Request<BoxBody>, ListModelsError> {
@@ -58,7 +58,7 @@ async fn read(response: Response<BoxBody>) -> Result<Vec<ListedModel>, ListModel
 fn fault(error: SendError) -> ListModelsError {
     match error.failure {
         SendFailure::ConnectionRefused => ListModelsError::ConnectionRefused,
-        SendFailure::ConnectTimeout(millis) => ListModelsError::TimedOut(Duration::from_millis(millis).as_secs()),
+        SendFailure::ConnectTimeout(within) => ListModelsError::TimedOut(within),
         SendFailure::Unreachable(why) => ListModelsError::Unreachable(why),
         other => ListModelsError::Broken(other.to_string()),
     }

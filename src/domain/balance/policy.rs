@@ -128,7 +128,7 @@ impl Usable {
 /// The sums over the members.
 struct Totals {
     count: f32,
-    /// The members that did not just join.
+    /// The number of members that are not new.
     settled: f32,
     settled_waiting: f32,
     settled_in_flight: f32,
@@ -163,7 +163,7 @@ impl Totals {
         totals
     }
 
-    /// The load of a member: where it is new, at least the average of those that are not.
+    /// Returns the load of a member; if it is new, at least the average of those that are not.
     fn load(&self, member: &Member) -> (f32, f32) {
         let (waiting, in_flight) = (member.waiting as f32, member.in_flight as f32);
         match member.is_new && self.settled > 0.0 {
@@ -175,9 +175,9 @@ impl Totals {
     }
 }
 
-/// The member with the least load. Where all weigh the same: the fewest that wait, then the fewest in flight, ties by
-/// chance. Else each is taken for a queue that is served at the rate of its weight, with a random length to come: so the
-/// shares follow the weights whether the pool is busy or not.
+/// Returns the member with the least load. If all weigh the same, that is the fewest that wait, then the fewest in flight,
+/// with ties broken by chance. Otherwise each counts as a queue that is served at the rate of its weight, with a random
+/// length to come, so that the shares follow the weights whether the pool is busy or not.
 fn least<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: &Totals, chance: u64) -> Option<usize> {
     let cost = |member: &Member| {
         let ((waiting, in_flight), luck) = (totals.load(member), mix(chance ^ member.id));

@@ -1,4 +1,4 @@
-//! What choices must hold.
+//! Properties of choices.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -65,7 +65,7 @@ fn shares_follow_the_weights_whether_the_pool_is_busy_or_not() {
         let mut random = numbers(3);
         for _ in 0..100_000 {
             if running.len() == at_once {
-                // Who serves at the rate of its weight finishes in proportion to it.
+                // A member that serves at the rate of its weight finishes in proportion to it.
                 let at = random.next().unwrap() as usize % running.len();
                 let index: usize = running.swap_remove_back(at).unwrap();
                 members[index].waiting -= 1;

@@ -190,19 +190,19 @@ impl<L: Clone> RoutingTable<L> {
         id: &ContainerId,
         generation: Generation,
         failure: Arc<str>,
-        looks_dead: bool,
+        unreachable: bool,
         now: Instant,
         out: &mut Transitions<L>,
     ) {
         let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.generation == generation) else { return };
         let State::Discovering(discovering) = &mut entry.state else {
-            return self.refresh_failed(id, failure, looks_dead, now, out);
+            return self.refresh_failed(id, failure, unreachable, now, out);
         };
         let failed_before = discovering.failure.replace(Arc::clone(&failure)).is_some();
         let order = discovering.order;
         // It accepts connections and only its list fails: that is no reason to keep out a run that has served.
-        let serves = !looks_dead && failed_before && entry.known_of_this_run().is_some();
-        let elsewhere = looks_dead && entry.has_untried_address();
+        let serves = !unreachable && failed_before && entry.known_of_this_run().is_some();
+        let elsewhere = unreachable && entry.has_untried_address();
         self.warn(id, Warning::DiscoveryFailed(failure), out);
         if serves {
             out.push(Transition::Abandon(id.clone()));
@@ -217,17 +217,17 @@ impl<L: Clone> RoutingTable<L> {
         &mut self,
         id: &ContainerId,
         failure: Arc<str>,
-        looks_dead: bool,
+        unreachable: bool,
         now: Instant,
         out: &mut Transitions<L>,
     ) {
         let refresh_at = now + self.rules.refresh_every;
         let Some(Entry { state: State::Ready(ready), .. }) = self.entries.get_mut(id) else { return };
         ready.refresh_at = refresh_at;
-        ready.failures = if looks_dead { ready.failures.saturating_add(1) } else { 0 };
+        ready.failures = if unreachable { ready.failures.saturating_add(1) } else { 0 };
         if ready.failures >= FAILURES_UNTIL_EJECTED {
             self.eject(id, LeaveReason::Ejected(failure.to_string()), now, out);
-        } else if !looks_dead {
+        } else if !unreachable {
             self.mark_stale(id, failure, now, out);
         }
     }

@@ -59,7 +59,7 @@ pub enum TableEvent<L> {
         /// The cause, in words.
         failure: Arc<str>,
         /// Whether the backend seems gone, rather than busy or faulty.
-        looks_dead: bool,
+        unreachable: bool,
     },
     /// The last request of a draining backend ended.
     DrainFinished(Registration),

@@ -1,4 +1,4 @@
-//! Ids that tell sources and jobs apart.
+//! The ids of sources and of jobs.
 
 /// The container source that a container comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

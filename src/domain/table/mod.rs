@@ -265,8 +265,8 @@ impl<L: Clone> RoutingTable<L> {
             TableEvent::Refreshed { container, generation, models } => {
                 self.refreshed(&container, generation, models, now, &mut out);
             }
-            TableEvent::DiscoveryFailed { container, generation, failure, looks_dead } => {
-                self.discovery_failed(&container, generation, failure, looks_dead, now, &mut out);
+            TableEvent::DiscoveryFailed { container, generation, failure, unreachable } => {
+                self.discovery_failed(&container, generation, failure, unreachable, now, &mut out);
             }
             TableEvent::DrainFinished(registration) => self.drain_finished(registration, now, &mut out),
             TableEvent::Ejected { registration, why } => self.eject_registration(registration, why, now, &mut out),

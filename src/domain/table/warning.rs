@@ -78,7 +78,7 @@ impl fmt::Display for Warning {
             Self::NoAddress(why) => write!(f, "it is left out: {why}"),
             Self::OtherProject(why) => write!(f, "it is left alone: {why}"),
             Self::NotHealthy(why) => f.write_str(why),
-            Self::DiscoveryFailed(why) => write!(f, "its models are not known yet, it is asked again: {why}"),
+            Self::DiscoveryFailed(why) => write!(f, "its models are not known yet, retrying: {why}"),
             Self::NotRefreshed(why) => {
                 write!(f, "its models could not be listed again; what it listed before is served: {why}")
             }

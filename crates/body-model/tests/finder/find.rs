@@ -20,8 +20,8 @@ pub fn in_chunks<'a>(mut finder: ModelFinder, chunks: impl IntoIterator<Item = &
 pub fn find(finder: &ModelFinder, body: &[u8]) -> Result<String, FindError> {
     let whole = in_chunks(finder.clone(), [body]);
     for size in [1, 2, 3, 7, 8, 31] {
-        let cut = in_chunks(finder.clone(), body.chunks(size));
-        assert_eq!(cut, whole, "chunks of {size}: {}", body.escape_ascii());
+        let split = in_chunks(finder.clone(), body.chunks(size));
+        assert_eq!(split, whole, "chunks of {size}: {}", body.escape_ascii());
     }
     whole
 }

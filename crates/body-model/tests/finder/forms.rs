@@ -63,7 +63,7 @@ fn the_first_boundary_may_follow_a_preamble() {
 
 #[test]
 fn a_boundary_in_the_middle_of_a_preambles_line_is_refused() {
-    // llama.cpp's server takes the first boundary wherever it stands.
+    // llama.cpp's server takes the first boundary anywhere.
     for start in ["x", "x\r\ny", "-", "--", "--a--", "\r\n-", " "] {
         finds(format!("{start}{MODEL}b\r\n{MODEL}a\r\n--b--"), "<invalid_body>");
     }

@@ -13,7 +13,7 @@ pub fn expected(body: &[u8]) -> Option<String> {
 }
 
 /// Splits a body at these places.
-fn cut<'a>(body: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
+fn split<'a>(body: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
     let mut places: Vec<usize> = places.iter().map(|p| p % (body.len() + 1)).collect();
     places.extend([0, body.len()]);
     places.sort_unstable();
@@ -30,7 +30,7 @@ proptest! {
     #[test]
     fn a_sane_body_gives_the_model_that_serde_json_finds(seed: u64, places in places()) {
         let body = body(&mut Seeded(seed), false);
-        let found = in_chunks(ModelFinder::json(), cut(body.as_bytes(), &places));
+        let found = in_chunks(ModelFinder::json(), split(body.as_bytes(), &places));
         prop_assert_eq!(found.ok(), expected(body.as_bytes()), "{}", body);
     }
 
@@ -40,7 +40,7 @@ proptest! {
         let good = body(draw, true);
         let bad = spoil(draw, &good);
         for body in [good.as_bytes(), &bad] {
-            let found = in_chunks(ModelFinder::json(), cut(body, &places));
+            let found = in_chunks(ModelFinder::json(), split(body, &places));
             let accepted = serde_json::from_slice::<serde_json::Value>(body).is_ok();
             if let (Ok(found), true) = (found, accepted) {
                 prop_assert_eq!(Some(found), expected(body), "{}", body.escape_ascii());
@@ -54,7 +54,7 @@ proptest! {
         let good = body(draw, true);
         let body = spoil(draw, &good);
         let whole = in_chunks(ModelFinder::json(), [&body[..]]);
-        prop_assert_eq!(&in_chunks(ModelFinder::json(), cut(&body, &places)), &whole);
+        prop_assert_eq!(&in_chunks(ModelFinder::json(), split(&body, &places)), &whole);
         prop_assert_eq!(&in_chunks(ModelFinder::json(), body.chunks(1)), &whole);
     }
 
@@ -63,7 +63,7 @@ proptest! {
         for start in [&b""[..], b"{\"", b"{\"a\":[[\""] {
             let body = [start, &body].concat();
             let whole = in_chunks(ModelFinder::json(), [&body[..]]);
-            prop_assert_eq!(in_chunks(ModelFinder::json(), cut(&body, &places)), whole);
+            prop_assert_eq!(in_chunks(ModelFinder::json(), split(&body, &places)), whole);
         }
     }
 
@@ -75,7 +75,7 @@ proptest! {
         let body = fragments.concat();
         let finder = ModelFinder::multipart("b").unwrap();
         let whole = in_chunks(finder.clone(), [body.as_bytes()]);
-        prop_assert_eq!(&in_chunks(finder.clone(), cut(body.as_bytes(), &places)), &whole);
+        prop_assert_eq!(&in_chunks(finder.clone(), split(body.as_bytes(), &places)), &whole);
         prop_assert_eq!(&in_chunks(finder, body.as_bytes().chunks(1)), &whole);
     }
 
@@ -86,7 +86,7 @@ proptest! {
         first: bool,
         places in places(),
     ) {
-        // A client chooses a boundary that stands in none of its fields.
+        // A client chooses a boundary that is in none of its fields.
         prop_assume!(!name.trim().is_empty() && !name.contains("--b"));
         prop_assume!(!file.windows(3).any(|w| w == b"--b"));
         let model = format!("--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{name}\r\n").into_bytes();
@@ -94,7 +94,7 @@ proptest! {
         let file = [&head[..], &file, b"\r\n"].concat();
         let (one, two) = if first { (model, file) } else { (file, model) };
         let body = [one, two, b"--b--\r\n".to_vec()].concat();
-        let found = in_chunks(ModelFinder::multipart("b").unwrap(), cut(&body, &places));
+        let found = in_chunks(ModelFinder::multipart("b").unwrap(), split(&body, &places));
         prop_assert_eq!(found, Ok(name));
     }
 }

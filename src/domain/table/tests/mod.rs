@@ -252,9 +252,9 @@ impl Scene {
         self.fails(id, "refused", true)
     }
 
-    fn fails(&mut self, id: &str, failure: &str, looks_dead: bool) -> &mut Self {
+    fn fails(&mut self, id: &str, failure: &str, unreachable: bool) -> &mut Self {
         let (container, generation) = (ContainerId::new(id), self.generation(id));
-        self.apply(TableEvent::DiscoveryFailed { container, generation, failure: failure.into(), looks_dead })
+        self.apply(TableEvent::DiscoveryFailed { container, generation, failure: failure.into(), unreachable })
     }
 
     /// Brings a container into service with these models.

@@ -15,7 +15,7 @@ fn it_is_discovered_at_each_address_in_order_and_serves_where_it_responded() {
     scene.lists_at(TWO.into(), generation, "a", &["m"]);
     assert_eq!(scene.backend("a").address, (TWO, 8000).into());
     scene.inspects(container("a").at_any([ONE, TWO]));
-    assert_eq!(scene.reported, NONE, "it stays where it answered");
+    assert_eq!(scene.reported, NONE, "it stays where it responded");
 }
 
 #[test]

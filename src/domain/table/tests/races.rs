@@ -111,7 +111,7 @@ fn a_failure_of_an_earlier_generation_is_void() {
     let (container, generation) = (ContainerId::new("a"), Generation(0));
     for _ in 0..5 {
         let (container, failure) = (container.clone(), "refused".into());
-        scene.apply(TableEvent::DiscoveryFailed { container, generation, failure, looks_dead: true });
+        scene.apply(TableEvent::DiscoveryFailed { container, generation, failure, unreachable: true });
         assert_eq!((scene.reported.len(), scene.state("a")), (0, "ready".into()));
     }
 }
