@@ -77,6 +77,11 @@ impl Tries {
         self.backends.len() < MAX_ATTEMPTS && self.backends.iter().all(|b| b.registration != backend.registration)
     }
 
+    /// Returns true if the request was tried at this container already.
+    fn has_tried(&self, backend: &Backend) -> bool {
+        self.backends.iter().any(|tried| tried.container == backend.container)
+    }
+
     /// The error of a request that nobody took and somebody failed.
     fn failure(&self) -> ProxyError {
         self.invalid.clone().map_or(ProxyError::Unreachable, ProxyError::InvalidResponse)
@@ -308,9 +313,18 @@ impl Proxy {
                 let lease = match members {
                     [only] => take(only),
                     members => {
+                        // A container that refused the request gets it again only if no other one takes it, though it
+                        // may be registered anew meanwhile.
+                        let is_other = |backend: &Backend| tries.allow(backend) && !tries.has_tried(backend);
                         let may = |backend: &Backend| tries.allow(backend);
-                        let chance = self.routes.chance();
-                        match replicas::lease(members, prefix, may, cancel, &self.routes.clock, chance) {
+                        let (clock, chance) = (&self.routes.clock, self.routes.chance());
+                        let chosen = match replicas::lease(members, prefix, is_other, cancel, clock, chance) {
+                            Chosen::None if !tries.backends.is_empty() => {
+                                replicas::lease(members, prefix, may, cancel, clock, chance)
+                            }
+                            chosen => chosen,
+                        };
+                        match chosen {
                             Chosen::Lease(lease) => Some(lease),
                             Chosen::Busy => return Err(ProxyError::AllBusy),
                             Chosen::None => None,

@@ -56,6 +56,9 @@ pub(super) fn lease(
     let since = now.saturating_duration_since(clock.0);
     let key = keys.filter(|_| policy == Policy::PrefixAffinity);
     let key = key.map(|keys| pool.hot_keys().count(keys, members.len(), since));
+    for claim in members.iter().filter(|claim| claim.backend.replica.load.outlier.is_due()) {
+        eject("it fails or is silent", &claim.backend, members, millis);
+    }
     let state = |claim: &Claim<Link>| {
         let (backend, inside) = (&claim.backend, claim.backend.gate.inside());
         let may_take = inside.is_some() && may(backend);
@@ -72,7 +75,8 @@ pub(super) fn lease(
         };
         let Some(choice) = choice else { break };
         let lease = members.get(choice.index).and_then(|claim| Lease::take(&claim.backend, cancel));
-        if let Some(lease) = lease {
+        if let Some(mut lease) = lease {
+            lease.watch(now);
             if key.is_some() {
                 pool.keyed.fetch_add(1, Ordering::Relaxed);
                 pool.spilled.fetch_add(u32::from(choice.spilled), Ordering::Relaxed);
@@ -93,13 +97,15 @@ pub(super) fn is_declined(status: StatusCode) -> bool {
 
 /// Notes that a request failed at a replica. One that fails again and again while others do not is ejected for a while.
 pub(super) fn note_failure(why: &str, backend: &Backend, members: &[Claim<Link>], clock: &Clock) {
-    let outlier = &backend.replica.load.outlier;
-    if !outlier.failed() {
-        return;
+    if backend.replica.load.outlier.failed() {
+        eject(why, backend, members, clock.millis(now()));
     }
+}
+
+fn eject(why: &str, backend: &Backend, members: &[Claim<Link>], now_millis: u64) {
     let is_other = |claim: &&Claim<Link>| claim.backend.registration != backend.registration;
     let others = members.iter().filter(is_other).map(|claim| &claim.backend.replica.load.outlier);
-    if let Some(length) = outlier.eject(others, clock.millis(now())) {
+    if let Some(length) = backend.replica.load.outlier.eject(others, now_millis) {
         let (pool, seconds) = (&backend.replica.pool.id, length.as_secs());
         warn!(container = %backend.name, id = %backend.container, %pool, seconds, reason = why,
             "replica ejected, it fails while others do not");

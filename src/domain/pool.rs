@@ -112,6 +112,7 @@ pub struct Replica {
 #[derive(Debug, Default)]
 pub struct Load {
     waiting: AtomicU32,
+    first_bytes: AtomicU32,
     /// Its failures.
     pub outlier: Outlier,
 }
@@ -125,6 +126,16 @@ impl Load {
     /// Counts a request that waits no longer.
     pub fn end_waiting(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a first byte that came.
+    pub fn note_first_byte(&self) {
+        self.first_bytes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many first bytes have come. The count wraps.
+    pub fn first_bytes(&self) -> u32 {
+        self.first_bytes.load(Ordering::Relaxed)
     }
 
     /// Returns the number of requests that wait for their first byte.

@@ -286,3 +286,42 @@ async fn a_long_body_that_names_its_model_first_is_not_held_whole() {
     client.send("\"}]}").await;
     assert_eq!(client.answer().await.unwrap().status, 200);
 }
+
+#[tokio::test]
+async fn a_member_that_accepts_and_never_answers_is_ejected_when_its_clients_give_up() {
+    let silent = RawBackend::start(|mut peer| async move {
+        peer.request().await?;
+        peer.ended().await;
+        Ok(())
+    })
+    .await;
+    let other = RawBackend::answering(OK).await;
+    let stage = pool(Policy::PrefixAffinity, &[silent.address(), other.address()], plain).await;
+    let mut waiting = Vec::new();
+    let mut number = 0;
+    while waiting.len() < EJECT_AFTER_FAILURES as usize {
+        let mut client = stage.client().await;
+        client.send(chat("s", &number.to_string())).await;
+        number += 1;
+        let before = waiting.len();
+        stage
+            .until("it to be at a member", |_| {
+                stage.in_flight_of("b0") > before || other.requests().len() + before >= number
+            })
+            .await;
+        if stage.in_flight_of("b0") > before {
+            waiting.push(client);
+        }
+    }
+    // Long enough that no client is merely impatient.
+    let nothing = tokio::time::timeout(Duration::from_millis(2100), waiting[0].next_chunk()).await;
+    assert!(nothing.is_err(), "it answered");
+    drop(waiting);
+    stage.until("the clients to be gone", |_| stage.in_flight_of("b0") == 0).await;
+    let before = silent.requests().len();
+    for n in 0..20 {
+        assert_eq!(stage.ask(chat("t", &n.to_string())).await.status, 200);
+    }
+    assert_eq!(silent.requests().len(), before);
+    assert_eq!(stage.shared.report().containers[0].state, "ejected");
+}

@@ -35,6 +35,12 @@ impl Outlier {
         self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= u64::from(EJECT_AFTER_FAILURES)
     }
 
+    /// Returns true if it has failed often enough to be ejected.
+    #[inline]
+    pub fn is_due(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= u64::from(EJECT_AFTER_FAILURES)
+    }
+
     /// Returns true if its last request failed.
     fn has_failed(&self) -> bool {
         self.failures.load(Ordering::Relaxed) > 0
