@@ -1,4 +1,5 @@
 //! The events that the table takes in, and the transitions that follow.
+#![allow(missing_docs, reason = "most fields are named after their types")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,9 +22,7 @@ pub enum TableEvent<L> {
     Source(SourceId, ContainerEvent),
     /// A backend listed its models.
     Discovered {
-        /// The container.
         container: ContainerId,
-        /// The generation of the request.
         generation: Generation,
         /// The address that responded.
         address: SocketAddr,
@@ -34,27 +33,21 @@ pub enum TableEvent<L> {
     },
     /// The link to a backend that resumes service with the models it listed before; see [`Transition::Resume`].
     Resumed {
-        /// The container.
         container: ContainerId,
-        /// The generation of the request.
         generation: Generation,
         /// The application's link to the backend.
         link: L,
     },
     /// A backend in service listed its models again.
     Refreshed {
-        /// The container.
         container: ContainerId,
-        /// The generation of the request.
         generation: Generation,
         /// The listed models: id and description, unchanged.
         models: Vec<(String, Arc<str>)>,
     },
     /// A backend did not list its models.
     DiscoveryFailed {
-        /// The container.
         container: ContainerId,
-        /// The generation of the request.
         generation: Generation,
         /// The cause, in words.
         failure: Arc<str>,
@@ -65,7 +58,6 @@ pub enum TableEvent<L> {
     DrainFinished(Registration),
     /// A request could not reach a backend, or the connection broke before a response.
     Ejected {
-        /// The registration.
         registration: Registration,
         /// The cause, in words.
         why: String,
@@ -92,7 +84,6 @@ pub enum Transition<L> {
     Registered(Arc<Backend<L>>, Arc<[OfferedModel]>),
     /// The models of a backend in service changed.
     ModelsChanged {
-        /// The backend.
         backend: Arc<Backend<L>>,
         /// The models that are new in its list.
         added: Vec<ModelName>,
@@ -101,20 +92,16 @@ pub enum Transition<L> {
     },
     /// A backend in service lists its models again.
     ListsAgain {
-        /// The backend.
         backend: Arc<Backend<L>>,
         /// How long its list had failed.
         after: Duration,
     },
     /// A backend left service: close its gate. The drain says what becomes of its requests in flight.
     LeftService {
-        /// The backend.
         backend: Arc<Backend<L>>,
-        /// Its models.
         models: Arc<[ModelName]>,
         /// Why it left.
         reason: LeaveReason,
-        /// The drain.
         drain: Drain,
     },
     /// Fail the requests that wait for a byte of this dead backend.
@@ -123,18 +110,14 @@ pub enum Transition<L> {
     ForceClose(Arc<Backend<L>>),
     /// The last request of a draining backend ended.
     Removed {
-        /// The backend.
         backend: Arc<Backend<L>>,
-        /// The models that it served.
         models: Arc<[ModelName]>,
-        /// Why it left service.
         reason: LeaveReason,
         /// How long the drain took.
         after: Duration,
     },
     /// Two backends claim one model.
     Collision {
-        /// The model.
         model: ModelName,
         /// The backend that serves it.
         winner: Arc<Backend<L>>,
@@ -142,19 +125,11 @@ pub enum Transition<L> {
         displaced: Arc<Backend<L>>,
     },
     /// A displaced backend serves a model again.
-    TookOver {
-        /// The model.
-        model: ModelName,
-        /// The backend.
-        backend: Arc<Backend<L>>,
-    },
+    TookOver { model: ModelName, backend: Arc<Backend<L>> },
     /// A run of a container ended. Emitted once for each run whose end is seen.
     RunEnded {
-        /// The container.
         container: ContainerId,
-        /// The container's name.
         name: Arc<str>,
-        /// How it ended.
         end: RunEnd,
         /// How often the restart policy had restarted the container by then.
         restarts: u64,
@@ -162,14 +137,7 @@ pub enum Transition<L> {
         crashed: bool,
     },
     /// A warning about a container. Emitted once per change.
-    Warn {
-        /// The container.
-        container: ContainerId,
-        /// The container's name.
-        name: Arc<str>,
-        /// The warning.
-        warning: Warning,
-    },
+    Warn { container: ContainerId, name: Arc<str>, warning: Warning },
     /// A source is disconnected, for this reason.
     SourceLost(SourceId, String),
     /// A source synced: its snapshot has this many containers.
@@ -179,17 +147,14 @@ pub enum Transition<L> {
 /// A request for the list of a container's models.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiscoveryRequest {
-    /// The container.
     pub container: ContainerId,
     /// The container's name, for logs.
     pub name: Arc<str>,
-    /// The generation of the request.
     pub generation: Generation,
     /// The address to connect to.
     pub address: SocketAddr,
     /// Further addresses, in order, for when no connection is accepted there.
     pub others: Vec<SocketAddr>,
-    /// The prefix of the API.
     pub base_path: BasePath,
     /// The scheme and authority, if the backend is named by a URL.
     pub origin: Option<Arc<Origin>>,
