@@ -85,7 +85,7 @@ impl Watch {
                 Err(reason) if self.lost.as_ref() == Some(&reason) => {}
                 Err(reason) => {
                     (self.seen, self.lost) = (None, Some(reason.clone()));
-                    self.waiting.push_back(ContainerEvent::Lost(reason));
+                    self.waiting.push_back(ContainerEvent::Disconnected(reason));
                 }
             }
         }

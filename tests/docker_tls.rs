@@ -98,7 +98,7 @@ async fn an_engine_whose_certificate_is_of_another_authority_is_not_believed() {
     let folder = folder("strange", &ours, &theirs);
     let source = DockerSource::new(over_tls(&engine, port, &folder)).unwrap();
     let event = Heard::new(source.watch()).next().await;
-    assert!(matches!(&event, ContainerEvent::Lost(reason) if reason.contains("certificate")), "{event:?}");
+    assert!(matches!(&event, ContainerEvent::Disconnected(reason) if reason.contains("certificate")), "{event:?}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 

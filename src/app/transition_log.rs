@@ -88,7 +88,7 @@ impl TransitionLog {
             Transition::Warn { container, name, warning } => {
                 warn!(container = %name, id = %container, reason = %warning, "container needs attention");
             }
-            Transition::SourceLost(source, reason) => {
+            Transition::SourceDisconnected(source, reason) => {
                 let source = sources.get(usize::from(source.0)).map_or("", |source| source.name());
                 warn!(source, reason, "containers are out of sight; the table stays as it is, trying again");
             }

@@ -208,7 +208,7 @@ impl Watcher {
                 let cut = backend.link.cut();
                 self.journal.cut(&backend, cut);
             }
-            Transition::SourceLost(source, reason) => {
+            Transition::SourceDisconnected(source, reason) => {
                 self.set_source_state(source, SourceState::Disconnected, Some(&reason))
             }
             Transition::SourceSynced(source, _) => self.set_source_state(source, SourceState::Synced, None),

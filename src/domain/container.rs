@@ -284,7 +284,7 @@ pub enum ContainerEvent {
         event: LifecycleEvent,
     },
     /// The source is disconnected, for this reason. Its containers keep their last known state until the next snapshot.
-    Lost(String),
+    Disconnected(String),
 }
 
 /// The addresses that a container lost with a network.

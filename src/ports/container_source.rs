@@ -55,11 +55,11 @@ pub trait ContainerSource: Send + Sync {
     /// Starts to watch.
     ///
     /// - The first event is a `Snapshot`, even if there is no container. Before the source has synced there is no event
-    ///   but `Lost`, once per reason.
+    ///   but `Disconnected`, once per reason.
     /// - Deltas follow. No change after the snapshot is lost; one may be reported twice.
     /// - A `Lifecycle` event is reported as soon as it is known, without a request to the engine.
     /// - An `Inspected` shows a container as it was after all of its lifecycle events that were reported before.
-    /// - When the source is disconnected there is one `Lost`, and as soon as it is back, a `Snapshot`. In between there
+    /// - When the source is disconnected there is one `Disconnected`, and as soon as it is back, a `Snapshot`. In between there
     ///   are at most lifecycle events of known containers. A disconnected source never reports an empty snapshot in place
     ///   of one that it could not take.
     /// - A container that cannot be inspected delays nothing: it is reported as such, in the snapshot or in an

@@ -232,7 +232,7 @@ pub async fn a_look_at_what_is_gone_is_a_removal<S: Stage>(mut stage: S) {
 pub async fn a_source_that_is_not_there_is_lost_once_and_then_tells_a_snapshot<S: Stage>(_: S) {
     let mut stage = S::set_up_absent().await;
     let mut heard = Heard::new(stage.source().watch());
-    let ContainerEvent::Lost(reason) = heard.next().await else { panic!("not lost: {:?}", heard.all) };
+    let ContainerEvent::Disconnected(reason) = heard.next().await else { panic!("not lost: {:?}", heard.all) };
     assert!(!reason.is_empty());
     if let Err(event) = heard.silent_for(SILENCE).await {
         panic!("told again: {event:?}");
@@ -254,7 +254,7 @@ pub async fn a_loss_is_told_and_followed_by_a_snapshot_of_the_truth<S: Stage>(mu
         all.keys().collect::<Vec<_>>(),
         [&stays, &comes].into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
     );
-    let between = heard.all.iter().skip_while(|event| !matches!(event, ContainerEvent::Lost(_)));
+    let between = heard.all.iter().skip_while(|event| !matches!(event, ContainerEvent::Disconnected(_)));
     // Edges may come before it: they take containers out of service, and wait for nothing.
     let looks = between.filter(|event| matches!(event, ContainerEvent::Inspected(_)));
     assert_eq!(looks.count(), 0, "no look before the snapshot: {:#?}", heard.all);

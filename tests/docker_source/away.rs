@@ -114,7 +114,7 @@ async fn an_engine_that_answers_rubbish_never_empties_the_list() {
         heard
             .silent_for(Duration::from_millis(300))
             .await
-            .unwrap_or_else(|e| assert!(matches!(e, ContainerEvent::Lost(_)), "{e:?}"));
+            .unwrap_or_else(|e| assert!(matches!(e, ContainerEvent::Disconnected(_)), "{e:?}"));
         engine.mood(Mood::Well);
         assert!(heard.until_snapshot().await.contains_key(&id), "{mood:?}");
         let empty = heard

@@ -115,7 +115,7 @@ impl Engine {
         match dice.up_to(60) {
             0 => {
                 self.queue.retain(|(of, _)| *of != source);
-                self.push(source, ContainerEvent::Lost("the stream ended".into()));
+                self.push(source, ContainerEvent::Disconnected("the stream ended".into()));
                 self.lost.push(source);
             }
             1..=3 => self.show(source),

@@ -135,7 +135,7 @@ impl Proxy {
             Transition::RunEnded { .. }
             | Transition::ListsAgain { .. }
             | Transition::TookOver { .. }
-            | Transition::SourceLost(..)
+            | Transition::SourceDisconnected(..)
             | Transition::SourceSynced(..) => {}
         }
     }
@@ -173,7 +173,7 @@ impl Proxy {
             }
             ContainerEvent::Inspected(container) => self.note_look(container),
             ContainerEvent::Lifecycle { id, at, event: edge } => self.note_edge(id, *at, edge),
-            ContainerEvent::InspectionFailed(_) | ContainerEvent::Lost(_) => {}
+            ContainerEvent::InspectionFailed(_) | ContainerEvent::Disconnected(_) => {}
         }
         self.apply(TableEvent::Source(source, event));
     }

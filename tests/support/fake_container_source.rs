@@ -95,7 +95,7 @@ impl FakeContainerSource {
     pub fn lose(&self, reason: &str) {
         let mut inner = self.inner.lock().unwrap();
         inner.away = Some(reason.to_owned());
-        inner.say(ContainerEvent::Lost(reason.to_owned()));
+        inner.say(ContainerEvent::Disconnected(reason.to_owned()));
     }
 
     /// The source is back.
@@ -148,7 +148,7 @@ impl ContainerSource for FakeContainerSource {
         let mut inner = self.inner.lock().unwrap();
         let (watch, items) = mpsc::unbounded_channel();
         let first = match &inner.away {
-            Some(reason) => ContainerEvent::Lost(reason.clone()),
+            Some(reason) => ContainerEvent::Disconnected(reason.clone()),
             None => inner.snapshot(),
         };
         watch.send(first).unwrap();

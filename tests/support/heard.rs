@@ -70,8 +70,8 @@ impl Heard {
 
     /// Waits for a loss, and gives its reason.
     pub async fn until_lost(&mut self) -> String {
-        match self.until(|event| matches!(event, ContainerEvent::Lost(_))).await {
-            ContainerEvent::Lost(reason) => reason,
+        match self.until(|event| matches!(event, ContainerEvent::Disconnected(_))).await {
+            ContainerEvent::Disconnected(reason) => reason,
             _ => unreachable!(),
         }
     }
@@ -139,7 +139,9 @@ impl Belief {
                     *condition = None;
                 }
             }
-            ContainerEvent::Lifecycle { .. } | ContainerEvent::InspectionFailed(_) | ContainerEvent::Lost(_) => {}
+            ContainerEvent::Lifecycle { .. }
+            | ContainerEvent::InspectionFailed(_)
+            | ContainerEvent::Disconnected(_) => {}
         }
     }
 }

@@ -82,7 +82,7 @@ async fn check_source(source: &dyn ContainerSource) -> (Severity, String, Option
             let line = format!("{name} answers: it lists containers, {shows} and sends events; {count} opted in");
             (Severity::Good, line, Some(ContainerEvent::Snapshot(snapshot)))
         }
-        Ok(Some(ContainerEvent::Lost(reason))) => (Severity::Wrong, format!("{name}: {reason}"), None),
+        Ok(Some(ContainerEvent::Disconnected(reason))) => (Severity::Wrong, format!("{name}: {reason}"), None),
         Ok(_) | Err(_) => {
             let seconds = SOURCE_TIMEOUT.as_secs();
             (Severity::Wrong, format!("{name} has not shown its containers within {seconds} s"), None)

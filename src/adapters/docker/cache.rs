@@ -159,7 +159,7 @@ impl ContainerCache {
     /// Returns the event for a loss, unless the same reason was sent since the last snapshot.
     pub fn loss(&mut self, reason: String) -> Option<ContainerEvent> {
         let is_new = self.reasons.len() < REASONS_MAX && self.reasons.insert(reason.clone());
-        is_new.then_some(ContainerEvent::Lost(reason))
+        is_new.then_some(ContainerEvent::Disconnected(reason))
     }
 
     pub fn snapshot_sent(&mut self) {

@@ -24,7 +24,7 @@ fn chosen(members: &[Member], policy: Policy, key: Option<u64>, chance: u64) -> 
     chosen
 }
 
-/// Numbers that look random and are the same in every run.
+/// Returns pseudo-random numbers, the same in every run.
 fn numbers(seed: u64) -> impl Iterator<Item = u64> {
     (0..).map(move |n| mix(seed ^ mix(n)))
 }

@@ -139,7 +139,7 @@ pub enum Transition<L> {
     /// A warning about a container. Emitted once per change.
     Warn { container: ContainerId, name: Arc<str>, warning: Warning },
     /// A source is disconnected, for this reason.
-    SourceLost(SourceId, String),
+    SourceDisconnected(SourceId, String),
     /// A source synced: its snapshot has this many containers.
     SourceSynced(SourceId, usize),
 }

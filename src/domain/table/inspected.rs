@@ -39,7 +39,7 @@ impl<L: Clone> RoutingTable<L> {
             ContainerEvent::InspectionFailed(one) => self.inspection_failed(source, one, out),
             ContainerEvent::Inspected(container) => self.inspected(source, container, now, out),
             ContainerEvent::Lifecycle { id, at, event } => self.lifecycle_reported(&id, at, event, now, out),
-            ContainerEvent::Lost(reason) => out.push(Transition::SourceLost(source, reason)),
+            ContainerEvent::Disconnected(reason) => out.push(Transition::SourceDisconnected(source, reason)),
         }
     }
 

@@ -85,8 +85,8 @@ fn a_recreated_container_inherits_what_is_expected_of_its_name() {
     assert_eq!((scene.state("old"), scene.request("m")), ("unknown".into(), "unavailable".into()));
 }
 
-/// Compose makes the new container first, under a passing name; then it stops and removes the old one, gives the new
-/// one its name, and starts it.
+/// Compose creates the new container first, under a temporary name; then it stops and removes the old one, renames the
+/// new one, and starts it.
 #[test]
 fn a_container_that_compose_recreates_inherits_though_it_was_made_before_the_old_one_stopped() {
     for by_event in [true, false] {

@@ -1,4 +1,4 @@
-//! Bounds: what is over is left out with a warning, and room that is given up is found again.
+//! Limits: models and containers beyond them are left out with a warning, and use the room that is freed.
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn the_first_names_are_those_of_a_sorted_list() {
     assert_eq!(first(0), (String::new(), 5));
 }
 
-/// Fills the table but for `room` claims.
+/// Returns a table that has room for this many claims.
 fn full_but_for(room: usize) -> Scene {
     let mut scene = Scene::new();
     let backends = MAX_CLAIMS / MAX_MODELS_PER_BACKEND;

@@ -1,4 +1,4 @@
-//! From container to route: what has to come together before a model is served, and what ends it.
+//! The life of a route: the conditions for service, and the events that end it.
 
 use super::*;
 

@@ -82,7 +82,7 @@ impl From {
     }
 }
 
-/// What happens in each state, as a function from the state to the word for the next one.
+/// Checks the effect of an event in each state. `next` returns the word for the next state.
 fn after(event: &LifecycleEvent, next: impl Fn(From) -> &'static str) {
     for from in ALL {
         let mut scene = from.scene();

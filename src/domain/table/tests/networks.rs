@@ -1,4 +1,4 @@
-//! Several addresses: which one is used, and what becomes of a backend whose networks come and go.
+//! Containers with several addresses, and networks that come and go.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Snapshots: both ways, per source, after a loss.
+//! Snapshots: what they add and remove, per source, and after a disconnection.
 
 use super::*;
 use crate::container::{Snapshot, Uninspected};
@@ -35,7 +35,7 @@ fn a_snapshot_speaks_for_its_own_source_only() {
 #[test]
 fn while_the_source_is_lost_the_last_known_table_serves() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).source(0, ContainerEvent::Lost("engine gone".into()));
+    scene.serving(container("a"), &["m"]).source(0, ContainerEvent::Disconnected("engine gone".into()));
     assert_eq!(scene.reported, ["lost source 0"]);
     assert_eq!((scene.request("m"), scene.state("a")), ("served by a".into(), "ready".into()));
 }
@@ -43,7 +43,7 @@ fn while_the_source_is_lost_the_last_known_table_serves() {
 #[test]
 fn what_died_while_the_source_was_lost_is_found_dead_by_the_snapshot() {
     let mut scene = Scene::new();
-    scene.serving(container("a"), &["m"]).source(0, ContainerEvent::Lost("engine gone".into()));
+    scene.serving(container("a"), &["m"]).source(0, ContainerEvent::Disconnected("engine gone".into()));
     scene.snapshot([container("a").exited()]);
     assert_eq!((scene.state("a"), scene.table.active()), ("ended".into(), 0));
 }

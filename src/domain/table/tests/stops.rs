@@ -1,4 +1,4 @@
-//! Stop signals: which of them count, what follows, and how a container that ignored one comes back.
+//! Stop signals: which of them count, what follows, and how a container that ignored one is readmitted.
 
 use super::*;
 

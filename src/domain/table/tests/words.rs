@@ -74,7 +74,7 @@ pub(super) fn transition<L>(transition: &Transition<L>) -> String {
         }
         Transition::TookOver { model, backend } => format!("{} took over {model}", backend.container),
         Transition::Warn { container, warning, .. } => format!("warn of {container}: {}", subject(warning)),
-        Transition::SourceLost(source, _) => format!("lost source {}", source.0),
+        Transition::SourceDisconnected(source, _) => format!("lost source {}", source.0),
         Transition::SourceSynced(source, count) => format!("saw {count} of source {}", source.0),
     }
 }
