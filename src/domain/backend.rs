@@ -48,7 +48,8 @@ pub struct Backend<L> {
     pub address: SocketAddr,
     /// The prefix of its API.
     pub base_path: BasePath,
-    /// The scheme and authority, if the backend is named by a URL. `None`: plain HTTP, with the `Host` that clients send.
+    /// The scheme and authority, if the backend is named by a URL. `None`: plain HTTP, with the `Host` that clients
+    /// send.
     pub origin: Option<Arc<Origin>>,
     /// The gate that counts its requests in flight.
     pub gate: Arc<Gate>,

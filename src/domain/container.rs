@@ -61,8 +61,8 @@ pub struct EngineTime(pub u64);
 const INSPECTION_AHEAD_NANOS: u64 = 10_000_000_000;
 
 impl EngineTime {
-    /// Returns true if this time is shortly before the start of a run, so that it belongs to the run before. A time that
-    /// seems much older comes from a clock that went back, and belongs to the present run.
+    /// Returns true if this time is shortly before the start of a run, so that it belongs to the run before. A time
+    /// that seems much older comes from a clock that went back, and belongs to the present run.
     pub fn is_just_before(self, started: Self) -> bool {
         self < started && started.0 - self.0 <= INSPECTION_AHEAD_NANOS
     }
@@ -318,7 +318,8 @@ pub enum LifecycleEvent {
     },
     /// It was removed.
     Removed,
-    /// The kernel killed a process in it for lack of memory. Its end follows, or an inspection that shows that it goes on.
+    /// The kernel killed a process in it for lack of memory. Its end follows, or an inspection that shows that it goes
+    /// on.
     OutOfMemory,
     /// It was paused.
     Paused,

@@ -79,8 +79,8 @@ pub enum Drain {
     Within(Duration),
     /// They are kept for as long as they take: the container may finish them.
     Kept,
-    /// The backend is dead: requests that wait for it fail after [`WAITING_GRACE`]; those that still receive bytes may go
-    /// on within this time.
+    /// The backend is dead: requests that wait for it fail after [`WAITING_GRACE`]; those that still receive bytes may
+    /// go on within this time.
     WaitingFailed(Duration),
 }
 
@@ -89,7 +89,8 @@ pub enum Drain {
 pub struct DrainPolicy {
     /// The longest drain.
     pub timeout: Duration,
-    /// How long after its stop should have been over a container that ignored its stop signal, and is healthy, is readmitted.
+    /// How long after its stop should have been over a container that ignored its stop signal, and is healthy, is
+    /// readmitted.
     pub readmit_after: Duration,
 }
 
@@ -114,8 +115,8 @@ impl DrainPolicy {
         }
     }
 
-    /// Returns how long after its stop signal a container that ignored it is readmitted: not before its stop timeout and
-    /// the drain are over, as until then it may be in the middle of a proper stop.
+    /// Returns how long after its stop signal a container that ignored it is readmitted: not before its stop timeout
+    /// and the drain are over, as until then it may be in the middle of a proper stop.
     pub fn readmit_after(&self, stop_timeout: Option<Duration>) -> Duration {
         stop_timeout.unwrap_or_default().max(LEAST_STOP_TIMEOUT).max(self.timeout).saturating_add(self.readmit_after)
     }

@@ -7,8 +7,8 @@ const DRAINING: usize = 1 << (usize::BITS - 1);
 
 /// A counter of requests in flight that can be closed once.
 ///
-/// One word holds the count and the flag, so that no request can enter after the gate was closed, and exactly one is the
-/// last to leave. A closed gate never opens again: a container that returns is a new backend with a new gate.
+/// One word holds the count and the flag, so that no request can enter after the gate was closed, and exactly one is
+/// the last to leave. A closed gate never opens again: a container that returns is a new backend with a new gate.
 #[derive(Debug, Default)]
 pub struct Gate {
     word: AtomicUsize,

@@ -66,8 +66,8 @@ impl Signal {
     /// SIGTERM, which `docker stop` sends unless the image names another one.
     pub const TERM: Self = Self(15);
 
-    /// Parses a signal as Docker writes it: `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3`; empty means SIGTERM. Returns `None` if
-    /// the text names no signal.
+    /// Parses a signal as Docker writes it: `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3`; empty means SIGTERM. Returns `None`
+    /// if the text names no signal.
     pub fn parse(text: &str) -> Option<Self> {
         let upper = text.trim().to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);

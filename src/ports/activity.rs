@@ -27,7 +27,8 @@ pub trait ServerActivity: Send + Sync {
     /// Returns the activity at this address.
     fn at(&self, address: SocketAddr) -> Activity;
 
-    /// Waits until no request is in flight at this address, or none has received a byte for so long that a probe is due.
+    /// Waits until no request is in flight at this address, or none has received a byte for so long that a probe is
+    /// due.
     async fn until_idle(&self, address: SocketAddr);
 }
 

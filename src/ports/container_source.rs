@@ -35,7 +35,9 @@ pub type ContainerEvents = Pin<Box<dyn Stream<Item = ContainerEvent> + Send>>;
 ///     fn watch(&self) -> ContainerEvents {
 ///         let (containers, refreshes) = (self.containers.clone(), self.refreshes.subscribe());
 ///         let snapshot = ContainerEvent::Snapshot(containers.clone().into());
-///         let requests = stream::unfold(refreshes, |mut refreshes| async { Some((refreshes.recv().await, refreshes)) });
+///         let requests = stream::unfold(refreshes, |mut refreshes| async {
+///             Some((refreshes.recv().await, refreshes))
+///         });
 ///         let inspections = requests.filter_map(move |request| {
 ///             let found = request.ok().and_then(|id| containers.iter().find(|one| one.id == id).cloned());
 ///             async { found.map(ContainerEvent::Inspected) }
@@ -59,9 +61,9 @@ pub trait ContainerSource: Send + Sync {
     /// - Deltas follow. No change after the snapshot is lost; one may be reported twice.
     /// - A `Lifecycle` event is reported as soon as it is known, without a request to the engine.
     /// - An `Inspected` shows a container as it was after all of its lifecycle events that were reported before.
-    /// - When the source is disconnected there is one `Disconnected`, and as soon as it is back, a `Snapshot`. In between there
-    ///   are at most lifecycle events of known containers. A disconnected source never reports an empty snapshot in place
-    ///   of one that it could not take.
+    /// - When the source is disconnected there is one `Disconnected`, and as soon as it is back, a `Snapshot`. In
+    ///   between there are at most lifecycle events of known containers. A disconnected source never reports an empty
+    ///   snapshot in place of one that it could not take.
     /// - A container that cannot be inspected delays nothing: it is reported as such, in the snapshot or in an
     ///   `InspectionFailed`, once per reason, and its inspection is retried. Its last inspection still holds.
     /// - The stream never ends, and dropping it stops everything that was started for it.

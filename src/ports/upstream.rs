@@ -71,8 +71,8 @@ pub enum BodyError {
 /// How far a request that failed may have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// No byte reached a live backend, and the body was not touched: the request is in its slot again, and may be sent to
-    /// another backend.
+    /// No byte reached a live backend, and the body was not touched: the request is in its slot again, and may be sent
+    /// to another backend.
     NotSent,
     /// The backend may have begun to process it: it must not be sent again.
     MaybeSent,
@@ -121,8 +121,8 @@ impl std::fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// A request that waits for a connection. A channel takes it when it has one, so the backend has not seen a request that
-/// is still in its slot, and another backend may take it.
+/// A request that waits for a connection. A channel takes it when it has one, so the backend has not seen a request
+/// that is still in its slot, and another backend may take it.
 pub struct RequestSlot(Mutex<Option<BoxRequest>>);
 
 impl RequestSlot {
@@ -238,8 +238,8 @@ pub trait UpstreamClient: Send + Sync {
     /// Lists the models of a backend: `GET {base_path}/models`.
     ///
     /// - A list is an object whose `data` is an array of objects with a string `id`; entries without one are left out.
-    /// - There is one attempt at most, bounded in time and size; redirects are not followed, and the environment's proxies
-    ///   are not used.
+    /// - There is one attempt at most, bounded in time and size; redirects are not followed, and the environment's
+    ///   proxies are not used.
     /// - Ids are in the backend's order, unescaped, each once; objects are as the backend wrote them.
     ///
     /// # Errors
@@ -259,20 +259,21 @@ pub trait Channel: Send + Sync {
     ///   only its framing is added.
     /// - Request and response are sent at the same time: an early response arrives while the body is still being sent.
     /// - The response body yields bytes as they arrive. It ends with an error if the backend breaks off.
-    /// - The request stays in its slot until there is a connection for it. Until then, dropping the future leaves it there,
-    ///   untouched.
+    /// - The request stays in its slot until there is a connection for it. Until then, dropping the future leaves it
+    ///   there, untouched.
     /// - Dropping the future or the response body closes the connection at once, unless the exchange is complete.
-    /// - A connection is reused only after a complete exchange that neither side declared to be the last, and only if the
-    ///   backend has shown that it keeps connections open after such a response.
-    /// - A request is sent at most once, with one exception: if an idle connection turns out to be closed, it is sent on a
-    ///   new one, provided that none of it can have been read and its body was not touched.
+    /// - A connection is reused only after a complete exchange that neither side declared to be the last, and only if
+    ///   the backend has shown that it keeps connections open after such a response.
+    /// - A request is sent at most once, with one exception: if an idle connection turns out to be closed, it is sent
+    ///   on a new one, provided that none of it can have been read and its body was not touched.
     /// - An unsolicited switch of protocols, contradictory framing, and anything malformed is `InvalidResponse`.
     ///
     /// # Errors
-    /// Returns [`SendError`], with `NotSent` only if no live backend can have read a byte; then the request is in its slot.
+    /// Returns [`SendError`], with `NotSent` only if no live backend can have read a byte; then the request is in its
+    /// slot.
     async fn send(&self, request: &RequestSlot) -> Result<UpstreamResponse, SendError>;
 
-    /// Closes idle connections, and every other one as soon as its exchange is over. New requests still work, each on its
-    /// own connection.
+    /// Closes idle connections, and every other one as soon as its exchange is over. New requests still work, each on
+    /// its own connection.
     fn retire(&self);
 }

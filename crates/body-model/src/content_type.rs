@@ -34,8 +34,8 @@ impl BodyKind {
 
 const FORM: &[u8] = b"multipart/form-data";
 
-/// Returns the boundary, if every server that accepts the form reads the same one. It needs no quotes, even if the grammar
-/// requires them for `=`, `/` and `:`; servers that insist on the grammar reject the form.
+/// Returns the boundary, if every server that accepts the form reads the same one. It needs no quotes, even if the
+/// grammar requires them for `=`, `/` and `:`; servers that insist on the grammar reject the form.
 fn boundary(value: &[u8]) -> Result<&[u8], FindError> {
     let refused = || FindError::InvalidBody(InvalidBody::Boundary);
     let mut places = Places::of(b"boundary", value);

@@ -1,5 +1,5 @@
-//! The fast path over nested values, skipped strings, and members of the top level that are complete in one chunk and have
-//! no escapes in their keys.
+//! The fast path over nested values, skipped strings, and members of the top level that are complete in one chunk and
+//! have no escapes in their keys.
 //!
 //! It follows the rules of [`super::json`] and stops before the first byte that it cannot handle: an error, or a token
 //! that goes on in the next chunk. The byte-by-byte path then returns the error, or keeps the state.
@@ -51,8 +51,8 @@ impl JsonFinder {
         }
     }
 
-    /// Skips one member of the top level after the opening quote of its key: all of it if its value is a string, a number
-    /// or a word, else up to its value. Returns `None`, and changes nothing, if it needs the byte-by-byte path.
+    /// Skips one member of the top level after the opening quote of its key: all of it if its value is a string, a
+    /// number or a word, else up to its value. Returns `None`, and changes nothing, if it needs the byte-by-byte path.
     #[inline]
     fn top_member<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let (key, after) = plain_text(bytes)?;

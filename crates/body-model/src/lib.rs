@@ -1,7 +1,7 @@
 //! Finds the model that a request body names, while the body arrives in chunks.
 //!
-//! For every body that a backend's parser accepts, the result is the model that this parser finds, or an error. Only the
-//! model itself is allocated; a body of any size takes a few hundred bytes.
+//! For every body that a backend's parser accepts, the result is the model that this parser finds, or an error. Only
+//! the model itself is allocated; a body of any size takes a few hundred bytes.
 //!
 //! ```
 //! use body_model::ModelFinder;
@@ -151,8 +151,8 @@ impl ModelFinder {
     ///
     /// # Errors
     ///
-    /// Returns [`FindError::MissingModel`] if there is no model, [`FindError::InvalidBody`] if the body is truncated, or the
-    /// error of an earlier call.
+    /// Returns [`FindError::MissingModel`] if there is no model, [`FindError::InvalidBody`] if the body is truncated,
+    /// or the error of an earlier call.
     pub fn finish(&mut self) -> Result<(), FindError> {
         self.live()?;
         let result = match &mut self.format {

@@ -1,7 +1,7 @@
 //! The finder for `multipart/form-data` (RFC 2046, section 5.1; RFC 7578).
 //!
-//! Servers differ on malformed forms: line ends without CR, spaces after a boundary, text after the last one. Such forms
-//! are errors.
+//! Servers differ on malformed forms: line ends without CR, spaces after a boundary, text after the last one. Such
+//! forms are errors.
 
 use std::sync::Arc;
 
@@ -224,8 +224,8 @@ impl MultipartFinder {
         Ok(())
     }
 
-    /// Reads one byte before the end of the first boundary. Some servers accept it anywhere, others only at the start of a
-    /// line.
+    /// Reads one byte before the end of the first boundary. Some servers accept it anywhere, others only at the start
+    /// of a line.
     fn preamble(&mut self, byte: u8) -> Result<State, FindError> {
         self.line.push(byte);
         match self.line.strip_suffix(&*self.delimiter) {

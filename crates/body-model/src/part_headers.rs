@@ -67,8 +67,8 @@ impl PartHeaders {
         }
     }
 
-    /// Parses `form-data; name="model"`. A part that is the model in no reading of the header may have any header; one that is
-    /// the model in some reading has to be in all of them.
+    /// Parses `form-data; name="model"`. A part that is the model in no reading of the header may have any header; one
+    /// that is the model in some reading has to be in all of them.
     fn disposition(&mut self, value: &[u8]) -> Result<(), FindError> {
         if self.is_model.is_some() {
             return Err(form("a part has two Content-Disposition headers"));
@@ -123,8 +123,8 @@ impl PartHeaders {
     }
 }
 
-/// Returns true if the name of a part is `model`. A name that some servers turn into `model` (percent escapes, backslashes,
-/// white space, brackets as in `model[]`, a NUL, another case, the encoded words of RFC 2047) is an error.
+/// Returns true if the name of a part is `model`. A name that some servers turn into `model` (percent escapes,
+/// backslashes, white space, brackets as in `model[]`, a NUL, another case, the encoded words of RFC 2047) is an error.
 fn is_model(name: &[u8]) -> Result<bool, FindError> {
     if name == MODEL.as_bytes() {
         return Ok(true);

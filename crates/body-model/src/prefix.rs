@@ -204,8 +204,8 @@ impl PrefixHasher {
         self.settled = true;
     }
 
-    /// Returns true if the rest of the body cannot change the prefix. A system prompt or a cache key may follow the messages,
-    /// so it changes until the end.
+    /// Returns true if the rest of the body cannot change the prefix. A system prompt or a cache key may follow the
+    /// messages, so it changes until the end.
     pub(super) fn is_settled(&self) -> bool {
         self.settled
     }

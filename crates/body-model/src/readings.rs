@@ -1,8 +1,8 @@
 //! The places where any server may see a header parameter.
 //!
-//! Servers split headers in different ways: some take a backslash in quotes for an escape and some do not, some split at
-//! every `;`, also within quotes, some allow white space around `=`, and some search for the parameter as a substring. All
-//! of these readings have in common the name of the parameter with a `=` after it.
+//! Servers split headers in different ways: some take a backslash in quotes for an escape and some do not, some split
+//! at every `;`, also within quotes, some allow white space around `=`, and some search for the parameter as a
+//! substring. All of these readings have in common the name of the parameter with a `=` after it.
 
 /// A place at which some parser may see the parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

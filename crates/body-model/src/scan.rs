@@ -14,8 +14,8 @@ const TOPS: u64 = u64::from_le_bytes([0x80; WORD]);
 
 const SPACES: u64 = u64::from_le_bytes([b' '; WORD]);
 
-/// Skips the rest of a string up to its closing quote. If the result does not begin with a quote, it is empty, or begins
-/// with a backslash whose escape is invalid or incomplete in this chunk.
+/// Skips the rest of a string up to its closing quote. If the result does not begin with a quote, it is empty, or
+/// begins with a backslash whose escape is invalid or incomplete in this chunk.
 ///
 /// Most strings are keys and other short words, so the first word is checked inline.
 #[inline(always)]
@@ -93,8 +93,8 @@ pub(super) fn find_either<const A: u8, const B: u8>(bytes: &[u8]) -> &[u8] {
     bytes.get(hit..).unwrap_or_default()
 }
 
-/// Marks the bytes of a word that are `A` or `B`, which are ASCII, with their top bit. The lowest mark is correct; higher
-/// ones may not be, because the subtraction borrows upwards.
+/// Marks the bytes of a word that are `A` or `B`, which are ASCII, with their top bit. The lowest mark is correct;
+/// higher ones may not be, because the subtraction borrows upwards.
 #[inline(always)]
 fn marks<const A: u8, const B: u8>(word: [u8; WORD]) -> u64 {
     let word = u64::from_le_bytes(word);

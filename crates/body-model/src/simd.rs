@@ -1,7 +1,7 @@
 //! Scans strings by blocks of bytes, over the escapes that prompts are full of.
 //!
-//! A search that restarts after each line break has to wait for the one before. A block has a fixed size, and its code does
-//! not depend on the places of escapes in it, so that there is no branch to mispredict.
+//! A search that restarts after each line break has to wait for the one before. A block has a fixed size, and its code
+//! does not depend on the places of escapes in it, so that there is no branch to mispredict.
 
 use wide::u8x16;
 
@@ -78,8 +78,8 @@ fn from_end(bytes: &[u8], count: usize) -> &[u8] {
     bytes.get(bytes.len().saturating_sub(count)..).unwrap_or_default()
 }
 
-/// Returns the backslashes that begin an escape, and the bytes that are the second of one. `carried` is 1 if the first byte
-/// is the second of one, else 0.
+/// Returns the backslashes that begin an escape, and the bytes that are the second of one. `carried` is 1 if the first
+/// byte is the second of one, else 0.
 ///
 /// Subtracting the starts of runs of backslashes from the odd bits flips the bits where escapes end, as the borrow runs
 /// along each run (as in simdjson).

@@ -20,8 +20,8 @@ const KEY_KEPT: usize = MODEL.len() + 1;
 
 /// A key that is compared with `model` as it is read; it keeps no more than [`KEY_KEPT`] bytes.
 ///
-/// Characters that are not printable ASCII are left out of the comparison and noted: a parser that drops them sees another
-/// key than one that keeps them. A NUL ends the key, as it does for parsers with C strings.
+/// Characters that are not printable ASCII are left out of the comparison and noted: a parser that drops them sees
+/// another key than one that keeps them. A NUL ends the key, as it does for parsers with C strings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Key {
     kept: [u8; KEY_KEPT],

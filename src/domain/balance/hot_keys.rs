@@ -29,8 +29,8 @@ pub struct PrefixKeys {
     pub conversation: u64,
 }
 
-/// The number of recent requests of a pool by key, decaying over about a minute. Its size is fixed, and counting takes no
-/// lock: two requests at the same moment may count as one.
+/// The number of recent requests of a pool by key, decaying over about a minute. Its size is fixed, and counting takes
+/// no lock: two requests at the same moment may count as one.
 #[derive(Debug)]
 pub struct HotKeys {
     total: AtomicU64,
@@ -53,8 +53,8 @@ impl Default for HotKeys {
 }
 
 impl HotKeys {
-    /// Counts a request and returns the key that routes it: the shared one, unless it has more requests than one of this
-    /// many members should get. `now` is the time since any fixed moment.
+    /// Counts a request and returns the key that routes it: the shared one, unless it has more requests than one of
+    /// this many members should get. `now` is the time since any fixed moment.
     ///
     /// A key is hot from half of a member's fair share on, and until it is under a quarter of it, so that traffic near
     /// the threshold does not move between members all the time.

@@ -1,7 +1,7 @@
 //! Load balancing: the choice of the replica that takes a request.
 //!
-//! A choice is a function of the load of the members, the key of the request, the time and a random number. Proxies that
-//! see the same members choose alike for a key, without sharing any state.
+//! A choice is a function of the load of the members, the key of the request, the time and a random number. Proxies
+//! that see the same members choose alike for a key, without sharing any state.
 
 mod hot_keys;
 mod outlier;

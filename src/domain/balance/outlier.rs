@@ -56,9 +56,9 @@ impl Outlier {
         Some(self.until.load(Ordering::Relaxed)).filter(|until| *until > now)
     }
 
-    /// Ejects a member that has failed often enough, unless more than half of its pool would be ejected or the others fail
-    /// as well: then this member is not at fault. `others` are the outliers of the other members. Returns the length of
-    /// the ejection.
+    /// Ejects a member that has failed often enough, unless more than half of its pool would be ejected or the others
+    /// fail as well: then this member is not at fault. `others` are the outliers of the other members. Returns the
+    /// length of the ejection.
     pub fn eject<'a>(&self, others: impl Iterator<Item = &'a Self>, now: u64) -> Option<Duration> {
         let (mut count, mut ejected, mut well) = (1, 0, false);
         for other in others {

@@ -2,7 +2,8 @@
 
 use super::mix;
 
-/// The factor by which the waiting requests of a member may exceed its share before a request with a key goes elsewhere.
+/// The factor by which the waiting requests of a member may exceed its share before a request with a key goes
+/// elsewhere.
 const BOUND_FACTOR: f32 = 1.5;
 /// The number of waiting requests that a member may have beyond that, so that small pools do not spill at once.
 const BOUND_SLACK: f32 = 6.0;
@@ -83,8 +84,8 @@ pub fn choose(members: &[Member], policy: Policy, key: Option<u64>, chance: u64)
     }
 }
 
-/// Chooses as [`choose`] does without a key, in one pass, if all members weigh the same, and all or none have just joined.
-/// Returns `None` otherwise, or if no member has room.
+/// Chooses as [`choose`] does without a key, in one pass, if all members weigh the same, and all or none have just
+/// joined. Returns `None` otherwise, or if no member has room.
 pub fn choose_among_equals(members: impl Iterator<Item = Member>, chance: u64) -> Option<usize> {
     let (mut best, mut first): (Option<(u64, u64, usize)>, _) = (None, None);
     for (index, member) in members.enumerate() {
@@ -175,9 +176,9 @@ impl Totals {
     }
 }
 
-/// Returns the member with the least load. If all weigh the same, that is the fewest that wait, then the fewest in flight,
-/// with ties broken by chance. Otherwise each counts as a queue that is served at the rate of its weight, with a random
-/// length to come, so that the shares follow the weights whether the pool is busy or not.
+/// Returns the member with the least load. If all weigh the same, that is the fewest that wait, then the fewest in
+/// flight, with ties broken by chance. Otherwise each counts as a queue that is served at the rate of its weight, with
+/// a random length to come, so that the shares follow the weights whether the pool is busy or not.
 fn least<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: &Totals, chance: u64) -> Option<usize> {
     let cost = |member: &Member| {
         let ((waiting, in_flight), luck) = (totals.load(member), mix(chance ^ member.id));
@@ -193,8 +194,8 @@ fn least<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: &Totals
     costs.min_by(|(_, a), (_, b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)).map(|(index, _)| index)
 }
 
-/// Returns the first member in the order of the key (weighted rendezvous hashing) that has no more than its share of the
-/// waiting requests, within a bound.
+/// Returns the first member in the order of the key (weighted rendezvous hashing) that has no more than its share of
+/// the waiting requests, within a bound.
 fn first_by_key<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: &Totals, key: u64) -> Option<Choice> {
     let rank = |member: &Member| -unit(mix(key ^ member.id)).ln() / f32::from(member.weight);
     let within = |member: &Member| {

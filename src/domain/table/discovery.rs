@@ -53,7 +53,8 @@ impl<L: Clone> RoutingTable<L> {
         }
     }
 
-    /// Registers a backend that is back in the same run, with the models that it listed before. They are refreshed at once.
+    /// Registers a backend that is back in the same run, with the models that it listed before. They are refreshed at
+    /// once.
     pub(super) fn resumed(
         &mut self,
         id: &ContainerId,
@@ -273,8 +274,8 @@ impl<L: Clone> RoutingTable<L> {
         self.eject(&id, LeaveReason::Ejected(why), now, out);
     }
 
-    /// Takes a backend out of service until it has listed its models again, and has its container inspected. It keeps its
-    /// rank among those that turned healthy.
+    /// Takes a backend out of service until it has listed its models again, and has its container inspected. It keeps
+    /// its rank among those that turned healthy.
     pub(super) fn eject(&mut self, id: &ContainerId, reason: LeaveReason, now: Instant, out: &mut Transitions<L>) {
         let Some(entry) = self.entries.get(id) else { return };
         let State::Ready(Ready { order, .. }) = entry.state else { return };
@@ -283,8 +284,8 @@ impl<L: Clone> RoutingTable<L> {
         self.discover(id, order, now, out);
     }
 
-    /// Returns the models that may be claimed (valid names, each once, not too many), and the names of those that are too
-    /// many. A model that is claimed already stays, however the list is ordered.
+    /// Returns the models that may be claimed (valid names, each once, not too many), and the names of those that are
+    /// too many. A model that is claimed already stays, however the list is ordered.
     fn usable(
         &mut self,
         id: &ContainerId,

@@ -28,8 +28,8 @@ pub struct Entry<L> {
     pub state: State<L>,
     /// When the state was entered.
     pub since: Instant,
-    /// The models that it has served, or that the container of this name before it has: requests for them find them "not
-    /// ready" rather than "not known".
+    /// The models that it has served, or that the container of this name before it has: requests for them find them
+    /// "not ready" rather than "not known".
     pub served: Arc<[ModelName]>,
     /// The generation of its jobs.
     pub generation: Generation,
@@ -253,8 +253,8 @@ impl<L> Entry<L> {
         self.history.has_served(self.container.started_at)
     }
 
-    /// Returns true if the event may change a container in this state. One that is stopping or has ended is out of service
-    /// already.
+    /// Returns true if the event may change a container in this state. One that is stopping or has ended is out of
+    /// service already.
     pub(super) fn is_affected_by(&self, event: &LifecycleEvent) -> bool {
         match event {
             LifecycleEvent::Ended { .. } | LifecycleEvent::Removed | LifecycleEvent::Renamed(_) => true,

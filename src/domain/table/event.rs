@@ -71,8 +71,8 @@ pub enum TableEvent<L> {
 pub enum Transition<L> {
     /// List the models of this container, and retry until it responds or a later transition supersedes this one.
     Discover(DiscoveryRequest),
-    /// Open the link to this backend and apply [`TableEvent::Resumed`] before publishing: the same run is back and serves
-    /// the models that it listed before.
+    /// Open the link to this backend and apply [`TableEvent::Resumed`] before publishing: the same run is back and
+    /// serves the models that it listed before.
     Resume(DiscoveryRequest),
     /// List the models of this backend once.
     RefreshModels(DiscoveryRequest),

@@ -97,8 +97,8 @@ impl<L: Clone> RoutingTable<L> {
 }
 
 impl<L> RoutingTable<L> {
-    /// Returns true for a signal that was handled before: a stream that is resumed replays the past. Remembers any other
-    /// signal.
+    /// Returns true for a signal that was handled before: a stream that is resumed replays the past. Remembers any
+    /// other signal.
     fn is_replayed(&mut self, id: &ContainerId, at: EngineTime, event: &LifecycleEvent) -> bool {
         match (self.entries.get_mut(id), event) {
             (Some(entry), LifecycleEvent::Signal(signal)) => !entry.signals.insert(at, *signal),

@@ -194,7 +194,8 @@ impl<L: Clone> RoutingTable<L> {
     ///
     /// ```
     /// # use std::time::{Duration, Instant};
-    /// # use lw_inference_proxy_domain::container::{Condition, Container, ContainerEvent, ContainerId, EngineTime, Reach};
+    /// # use lw_inference_proxy_domain::container::{Condition, Container, ContainerEvent, ContainerId};
+    /// # use lw_inference_proxy_domain::container::{EngineTime, Reach};
     /// # use lw_inference_proxy_domain::drain::DrainPolicy;
     /// # use lw_inference_proxy_domain::labels::InferenceLabels;
     /// # use lw_inference_proxy_domain::signal::Signal;

@@ -51,8 +51,8 @@ impl<L> RoutingTable<L> {
         of_it.filter_map(order).min().unwrap_or(u64::MAX)
     }
 
-    /// Returns the policy by which backends are chosen; if there are several, the one that needs more of a request. `None`
-    /// if no model has more than one backend to choose from.
+    /// Returns the policy by which backends are chosen; if there are several, the one that needs more of a request.
+    /// `None` if no model has more than one backend to choose from.
     pub fn choice(&self) -> Option<Policy> {
         let choices = self.claims.values().filter(|claims| members(claims) > 1).filter_map(|claims| claims.first());
         let mut policies = choices.map(|claim| claim.backend.replica.policy);

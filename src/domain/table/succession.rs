@@ -45,9 +45,9 @@ impl<L: Clone> RoutingTable<L> {
 }
 
 impl<L> RoutingTable<L> {
-    /// Lets a container that has served nothing yet inherit what is expected of its name: a recreated container is the same
-    /// service to its clients. Compose creates it under another name and renames it only when the old one is gone, so a
-    /// new name counts like a new container.
+    /// Lets a container that has served nothing yet inherit what is expected of its name: a recreated container is the
+    /// same service to its clients. Compose creates it under another name and renames it only when the old one is gone,
+    /// so a new name counts like a new container.
     pub(super) fn inherit(&mut self, id: &ContainerId) {
         let Some(heir) = self.entries.get(id).filter(|entry| entry.served.is_empty()) else { return };
         let ended_before = |entry: &&Entry<L>| {
@@ -61,8 +61,8 @@ impl<L> RoutingTable<L> {
         }
     }
 
-    /// Ends what is expected of the container that had this one's name before, once this one is in service: its own list
-    /// settles which models there are.
+    /// Ends what is expected of the container that had this one's name before, once this one is in service: its own
+    /// list settles which models there are.
     pub(super) fn succeed(&mut self, id: &ContainerId) {
         let Some(Entry { state: State::Ready(_), source, container, .. }) = self.entries.get(id) else { return };
         let replaced = |entry: &Entry<L>| {

@@ -277,7 +277,8 @@ impl Scene {
         self.apply(TableEvent::Ejected { registration, why: "refused".into() })
     }
 
-    /// Lets time pass, with a tick at each wake of the table. The transitions on the way are kept, each with its second.
+    /// Lets time pass, with a tick at each wake of the table. The transitions on the way are kept, each with its
+    /// second.
     fn passes(&mut self, time: Duration) -> &mut Self {
         let (start, end) = (self.now, self.now + time);
         let mut reported = Vec::new();

@@ -1,4 +1,5 @@
-//! The return of the same run: it resumes at once with the models that it listed before, and its requests in flight go on.
+//! The return of the same run: it resumes at once with the models that it listed before, and its requests in flight go
+//! on.
 
 use super::*;
 
