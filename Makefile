@@ -10,7 +10,7 @@ BUILDER ?= rust:1.95-slim-trixie
 .PHONY: help build run demo test scale soak storm bench bench-count bench-replicas fuzz venv llama mock docker compose fmt lint doc deny unused dev clean
 
 help: ## List these targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 build: ## Compile the proxy for use: bin/lw-inference-proxy
 	cargo build --profile dist --locked --bin lw-inference-proxy
