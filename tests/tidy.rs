@@ -76,6 +76,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("tests/contract_upstream_wire/keeping.rs", "how long a connection was idle is its subject"),
     ("tests/contract_upstream_wire/flowing.rs", "looks, with a bound, whether an upload stands still"),
     ("tests/contract_upstream_wire/framing.rs", "gives stray bytes time to come first; it holds in either order"),
+    ("tests/use_cases/stage.rs", "its clock is paused, so time passes at once"),
     ("tests/tidy.rs", "names what it looks for"),
 ];
 

@@ -1,0 +1,92 @@
+//! How a backend leaves service, and what becomes of its requests.
+
+use domain::container::LifecycleEvent;
+use domain::signal::Signal;
+use ports::telemetry::{Outcome, TableAction};
+use ports::upstream::BodyError;
+use testkit::{bodies, channels};
+
+use super::log::Log;
+use super::stage::{DRAIN, Stage};
+
+const STOP: LifecycleEvent = LifecycleEvent::Signal(Signal::TERM);
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_is_told_to_stop_gets_no_new_request_and_finishes_those_in_flight() {
+    let (body, response) = bodies::written();
+    let stage = Stage::before([channels::responding_once(response)]).await;
+    let mut client = stage.ask().response().await.unwrap();
+    stage.happens(1, STOP).await;
+    assert!(stage.ask().response().await.is_err());
+    assert!(stage.changes(TableAction::Removed).is_empty());
+    body.send(Ok("late")).unwrap();
+    drop(body);
+    assert_eq!(client.read().await, Some(Ok("late".to_owned())));
+    assert_eq!(client.read().await, None);
+    stage.settle().await;
+    assert_eq!(stage.changes(TableAction::Removed).len(), 1);
+    assert_eq!(stage.attempts(), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_backend_that_is_told_to_stop_is_removed_at_once() {
+    let stage = Stage::before([channels::refusing()]).await;
+    stage.happens(1, STOP).await;
+    assert_eq!(stage.changes(TableAction::Removed).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_drain_timeout_force_closes_what_is_in_flight_and_counts_it() {
+    let (log, _guard) = Log::capture();
+    let stage = Stage::before([channels::silent()]).await;
+    let clients = [stage.ask(), stage.ask()];
+    stage.settle().await;
+    stage.happens(1, STOP).await;
+    stage.pass(DRAIN - std::time::Duration::from_secs(1)).await;
+    assert!(clients.iter().all(super::stage::Client::is_waiting));
+    stage.pass(std::time::Duration::from_secs(2)).await;
+    assert_eq!(stage.outcomes(), [(Outcome::ForceClosed, Some(503)); 2]);
+    assert_eq!(log.with("requests", "2").len(), 1);
+    assert_eq!(stage.changes(TableAction::Removed).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_the_backend_breaks_while_it_drains_are_counted_as_broken() {
+    let (log, _guard) = Log::capture();
+    let (body, response) = bodies::written();
+    let stage = Stage::before([channels::responding_once(response)]).await;
+    let mut client = stage.ask().response().await.unwrap();
+    stage.happens(1, STOP).await;
+    body.send(Err(BodyError::Broken("reset".to_owned()))).unwrap();
+    assert!(client.read().await.unwrap().is_err());
+    stage.settle().await;
+    assert_eq!(log.with("broken", "1").len(), 1);
+    assert_eq!(stage.outcomes(), [(Outcome::BackendBroke, Some(200))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_ends_well_while_its_backend_drains_is_not_counted_as_broken() {
+    let (log, _guard) = Log::capture();
+    let (body, response) = bodies::written();
+    let stage = Stage::before([channels::responding_once(response)]).await;
+    let mut client = stage.ask().response().await.unwrap();
+    stage.happens(1, STOP).await;
+    drop(body);
+    assert_eq!(client.read().await, None);
+    stage.settle().await;
+    assert_eq!(stage.changes(TableAction::Removed).len(), 1);
+    assert!(log.with("broken", "").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_for_a_dead_backend_fail_after_two_seconds() {
+    let stage = Stage::before([channels::silent()]).await;
+    let client = stage.ask();
+    stage.settle().await;
+    stage.happens(1, LifecycleEvent::Ended { exit_code: Some(137) }).await;
+    stage.pass(std::time::Duration::from_millis(1_900)).await;
+    assert!(client.is_waiting());
+    stage.pass(std::time::Duration::from_millis(200)).await;
+    assert!(!client.is_waiting());
+    assert_eq!(stage.outcomes(), [(Outcome::BackendBroke, Some(503))]);
+}
