@@ -7,7 +7,7 @@ use ports::telemetry::TableAction;
 use ports::upstream::ListModelsError;
 use testkit::{bodies, channels};
 
-use super::log::Log;
+use super::log;
 use super::stage::{REFRESH, Stage, address, container};
 
 #[tokio::test(start_paused = true)]
@@ -23,15 +23,14 @@ async fn a_backend_that_fails_is_asked_again_with_a_wait_that_doubles_up_to_fift
 
 #[tokio::test(start_paused = true)]
 async fn the_reason_of_a_failure_is_reported_once_until_it_changes() {
-    let (log, _guard) = Log::capture();
     let stage = Stage::start();
     stage.lists(address(1), Err(ListModelsError::Status(503)));
     stage.sees(vec![container(1).build()]);
     stage.pass(Duration::from_secs(20)).await;
-    assert_eq!(log.with("reason", "503").len(), 1);
+    assert_eq!(log::with("reason", "503").len(), 1);
     stage.lists(address(1), Err(ListModelsError::Status(500)));
     stage.pass(Duration::from_secs(40)).await;
-    assert_eq!((log.with("reason", "503").len(), log.with("reason", "500").len()), (1, 1));
+    assert_eq!((log::with("reason", "503").len(), log::with("reason", "500").len()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,15 +68,14 @@ async fn the_models_are_refreshed_on_the_timer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_fails_keeps_the_models_and_the_recovery_is_reported() {
-    let (log, _guard) = Log::capture();
     let stage = Stage::before([channels::refusing()]).await;
     stage.lists(address(1), Err(ListModelsError::Status(500)));
     stage.pass(REFRESH * 2 + Duration::from_secs(1)).await;
     assert!(matches!(stage.routes.load().table.resolve("m"), Resolution::Claimed(_)));
-    assert_eq!(log.with("reason", "500").len(), 1, "two failures for one reason");
+    assert_eq!(log::with("reason", "500").len(), 1, "two failures for one reason");
     stage.lists(address(1), Ok(vec!["m"]));
     stage.pass(REFRESH).await;
-    assert_eq!(log.with("after_s", "600").len(), 1, "it had failed for two intervals");
+    assert_eq!(log::with("after_s", "600").len(), 1, "it had failed for two intervals");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use ports::telemetry::{Outcome, TableAction};
 use ports::upstream::BodyError;
 use testkit::{bodies, channels};
 
-use super::log::Log;
+use super::log;
 use super::stage::{DRAIN, Stage};
 
 const STOP: LifecycleEvent = LifecycleEvent::Signal(Signal::TERM);
@@ -37,7 +37,6 @@ async fn an_idle_backend_that_is_told_to_stop_is_removed_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_drain_timeout_force_closes_what_is_in_flight_and_counts_it() {
-    let (log, _guard) = Log::capture();
     let stage = Stage::before([channels::silent()]).await;
     let clients = [stage.ask(), stage.ask()];
     stage.settle().await;
@@ -46,13 +45,12 @@ async fn the_drain_timeout_force_closes_what_is_in_flight_and_counts_it() {
     assert!(clients.iter().all(super::stage::Client::is_waiting));
     stage.pass(std::time::Duration::from_secs(2)).await;
     assert_eq!(stage.outcomes(), [(Outcome::ForceClosed, Some(503)); 2]);
-    assert_eq!(log.with("requests", "2").len(), 1);
+    assert_eq!(log::with("requests", "2").len(), 1);
     assert_eq!(stage.changes(TableAction::Removed).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_the_backend_breaks_while_it_drains_are_counted_as_broken() {
-    let (log, _guard) = Log::capture();
     let (body, response) = bodies::written();
     let stage = Stage::before([channels::responding_once(response)]).await;
     let mut client = stage.ask().response().await.unwrap();
@@ -60,13 +58,12 @@ async fn requests_that_the_backend_breaks_while_it_drains_are_counted_as_broken(
     body.send(Err(BodyError::Broken("reset".to_owned()))).unwrap();
     assert!(client.read().await.unwrap().is_err());
     stage.settle().await;
-    assert_eq!(log.with("broken", "1").len(), 1);
+    assert_eq!(log::with("broken", "1").len(), 1);
     assert_eq!(stage.outcomes(), [(Outcome::BackendBroke, Some(200))]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_ends_well_while_its_backend_drains_is_not_counted_as_broken() {
-    let (log, _guard) = Log::capture();
     let (body, response) = bodies::written();
     let stage = Stage::before([channels::responding_once(response)]).await;
     let mut client = stage.ask().response().await.unwrap();
@@ -75,7 +72,7 @@ async fn a_request_that_ends_well_while_its_backend_drains_is_not_counted_as_bro
     assert_eq!(client.read().await, None);
     stage.settle().await;
     assert_eq!(stage.changes(TableAction::Removed).len(), 1);
-    assert!(log.with("broken", "").is_empty());
+    assert!(log::with("broken", "").is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,35 +1,39 @@
-//! A subscriber that keeps what this thread logs.
+//! What this test logs. There is one subscriber for the whole process, set before anything is logged: `tracing` caches
+//! whether anybody listens, so that one for each thread would miss what another thread logged first.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Metadata, Subscriber};
 
 /// The fields of one event, with `message` among them.
 pub type Line = BTreeMap<&'static str, String>;
 
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<Line>>>);
-
-impl Log {
-    /// Keeps what is logged until the guard is dropped.
-    pub fn capture() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        (log.clone(), tracing::subscriber::set_default(log))
-    }
-
-    /// The events whose field contains this text.
-    pub fn with(&self, field: &str, text: &str) -> Vec<Line> {
-        let lines = self.0.lock().unwrap();
-        lines.iter().filter(|line| line.get(field).is_some_and(|value| value.contains(text))).cloned().collect()
-    }
+thread_local! {
+    /// Each test has a thread of its own, and all its tasks run there.
+    static LINES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Subscriber for Log {
+/// Listens from here on, for the whole process. What this thread logged before is forgotten.
+pub fn listen() {
+    static SET: Once = Once::new();
+    SET.call_once(|| tracing::subscriber::set_global_default(PerThread).unwrap());
+    LINES.with_borrow_mut(Vec::clear);
+}
+
+/// The events of this test whose field contains this text.
+pub fn with(field: &str, text: &str) -> Vec<Line> {
+    let matches = |line: &&Line| line.get(field).is_some_and(|value| value.contains(text));
+    LINES.with_borrow(|lines| lines.iter().filter(matches).cloned().collect())
+}
+
+struct PerThread;
+
+impl Subscriber for PerThread {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -45,7 +49,7 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields(Line::new());
         event.record(&mut fields);
-        self.0.lock().unwrap().push(fields.0);
+        LINES.with_borrow_mut(|lines| lines.push(fields.0));
     }
 
     fn enter(&self, _: &Id) {}

@@ -34,6 +34,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::log;
+
 /// How long requests in flight may take when their backend is told to stop.
 pub const DRAIN: Duration = Duration::from_secs(60);
 /// How often a backend in service is asked for its models.
@@ -82,6 +84,7 @@ pub fn container(number: u8) -> ContainerBuilder {
 impl Stage {
     /// Starts the application. No source has been heard yet.
     pub fn start() -> Self {
+        log::listen();
         let rules = TableRules {
             drain: DrainPolicy { timeout: DRAIN, readmit_after: Duration::from_secs(30) },
             refresh_every: REFRESH,
