@@ -90,3 +90,13 @@ async fn a_backend_at_work_is_refreshed_only_once_it_is_idle() {
     stage.settle().await;
     assert_eq!(stage.asked(address(1)).len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_refuses_two_refreshes_in_a_row_is_ejected() {
+    let stage = Stage::before([channels::refusing()]).await;
+    stage.lists(address(1), Err(ListModelsError::ConnectionRefused));
+    stage.pass(REFRESH + Duration::from_secs(1)).await;
+    assert!(stage.changes(TableAction::Draining).is_empty(), "one may be chance");
+    stage.pass(REFRESH).await;
+    assert_eq!(stage.changes(TableAction::Draining).len(), 1);
+}

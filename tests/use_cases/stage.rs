@@ -38,6 +38,8 @@ use super::log;
 
 /// How long requests in flight may take when their backend is told to stop.
 pub const DRAIN: Duration = Duration::from_secs(60);
+/// How long after the drain a backend that ignored its stop signal is readmitted.
+pub const READMIT_AFTER: Duration = Duration::from_secs(30);
 /// How often a backend in service is asked for its models.
 pub const REFRESH: Duration = Duration::from_secs(300);
 
@@ -86,7 +88,7 @@ impl Stage {
     pub fn start() -> Self {
         log::listen();
         let rules = TableRules {
-            drain: DrainPolicy { timeout: DRAIN, readmit_after: Duration::from_secs(30) },
+            drain: DrainPolicy { timeout: DRAIN, readmit_after: READMIT_AFTER },
             refresh_every: REFRESH,
             replicas: Replicas::Off,
             balance: Policy::LeastRequests,
