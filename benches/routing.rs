@@ -1,17 +1,15 @@
 //! How long choosing a backend for a model takes, by how many models there are.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::container::{Condition, Container, ContainerEvent, ContainerId, EngineTime, Reach};
+use domain::container::{Container, ContainerEvent, ContainerId, EngineTime};
 use domain::drain::DrainPolicy;
-use domain::labels;
-use domain::signal::Signal;
 use domain::table::{
     Generation, MAX_CLAIMS, MAX_MODELS_PER_BACKEND, Resolution, RoutingTable, SourceId, TableEvent, TableRules,
 };
+use testkit::container::ContainerBuilder;
 
 /// The last one is as many as the table takes.
 const MODELS: [usize; 3] = [1, 100, MAX_CLAIMS];
@@ -72,18 +70,7 @@ fn container(number: usize) -> Container {
     let started_at = u64::try_from(number).unwrap() + 1;
     Container {
         id: ContainerId::new(format!("{number:064x}")),
-        name: format!("backend-{number}").into(),
         started_at: EngineTime(started_at),
-        condition: Condition::Healthy,
-        labels: labels::parse(|_| None),
-        reach: Reach::At(IpAddr::from([10, 0, 0, 1]).into()),
-        stop_signal: Signal(15),
-        stop_timeout: Some(Duration::from_secs(10)),
-        health_output: None,
-        health_check_took: None,
-        last_end: None,
-        origin: None,
-        service: None,
-        restarts: 0,
+        ..ContainerBuilder::new(&format!("backend-{number}")).at([[10, 0, 0, 1].into()]).build()
     }
 }

@@ -15,9 +15,10 @@ use domain::container::{
     Condition, Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, Reach, Uninspected, Unreachable,
 };
 use domain::drain::DrainPolicy;
-use domain::labels::{self, InferenceLabels};
+use domain::labels;
 use domain::signal::Signal;
 use domain::table::{RoutingTable, SourceId, State, TableEvent, TableRules};
+use testkit::container::ContainerBuilder;
 
 /// A table, and its clock.
 struct Scene {
@@ -26,22 +27,8 @@ struct Scene {
 }
 
 fn container(name: &str, condition: Condition) -> Container {
-    Container {
-        id: ContainerId::new(name),
-        name: name.into(),
-        started_at: EngineTime(1),
-        condition,
-        labels: Ok(InferenceLabels::default()),
-        reach: Reach::At(IpAddr::from([172, 20, 0, 3]).into()),
-        stop_signal: Signal::TERM,
-        stop_timeout: Some(Duration::from_secs(90)),
-        health_output: None,
-        health_check_took: None,
-        restarts: 0,
-        last_end: None,
-        origin: None,
-        service: None,
-    }
+    let container = ContainerBuilder::new(name).at([[172, 20, 0, 3].into()]).condition(condition).build();
+    Container { stop_timeout: Some(Duration::from_secs(90)), ..container }
 }
 
 impl Scene {

@@ -20,7 +20,6 @@ async fn rule_19_a_refused_connection_sends_the_request_to_the_next_backend() {
     let answer = stage.ask(post("/v1/x", MODEL)).await;
     assert_eq!((answer.status, alive.requests().len()), (200, 1));
     assert_eq!(alive.requests()[0].body, MODEL.as_bytes(), "the body is whole");
-    assert!(stage.source.asked().contains(&ContainerId::new("b1")), "the dead one is looked at");
 }
 
 /// Why a backend leaves service.
@@ -46,7 +45,6 @@ async fn rule_19_a_request_that_waits_for_a_connection_goes_elsewhere_when_its_b
         assert_eq!(client.answer().await.unwrap().status, 200, "{edge:?}");
         assert!(since.elapsed() < Duration::from_secs(1), "{edge:?}: {:?}", since.elapsed());
         assert_eq!(alive.requests()[0].body, MODEL.as_bytes(), "the body is whole");
-        assert!(!stage.source.asked().contains(&ContainerId::new("b1")), "nothing failed there");
     }
 }
 

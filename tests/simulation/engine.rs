@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use domain::container::{
     Addresses, Condition, Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, LostAddresses, Reach,
@@ -11,6 +10,7 @@ use domain::container::{
 use domain::labels::InferenceLabels;
 use domain::signal::Signal;
 use domain::table::SourceId;
+use testkit::container::ContainerBuilder;
 
 use super::dice::Dice;
 
@@ -137,7 +137,6 @@ impl Engine {
         self.made += 1;
         let id = ContainerId::new(format!("{name}-{}", self.made));
         let container = Container {
-            id: id.clone(),
             name: name.into(),
             started_at: EngineTime(0),
             condition: Condition::NotRunning,
@@ -148,14 +147,8 @@ impl Engine {
                 ..InferenceLabels::default()
             }),
             reach: Reach::Nowhere(Unreachable { theirs: Vec::new(), ours: Vec::new(), other_project: None }),
-            stop_signal: Signal::TERM,
-            stop_timeout: Some(Duration::from_secs(10)),
-            health_output: None,
-            health_check_took: None,
-            restarts: 0,
-            last_end: None,
-            origin: None,
             service: (!dice.one_in(3)).then(|| format!("pool-{}", dice.up_to(2)).into()),
+            ..ContainerBuilder::new(id.as_str()).build()
         };
         let source = SourceId(dice.up_to(2) as u8);
         self.containers.insert(id.clone(), Truth { container, models: models(dice), source });

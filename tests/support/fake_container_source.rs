@@ -2,37 +2,19 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use domain::container::{Condition, Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, Reach};
-use domain::labels::InferenceLabels;
-use domain::signal::Signal;
+use domain::container::{Container, ContainerEvent, ContainerId, EngineTime, LifecycleEvent};
 use futures_core::Stream;
 use ports::container_source::{ContainerEvents, ContainerSource};
+use testkit::container::ContainerBuilder;
 use tokio::sync::mpsc;
 
 /// A container that runs, is healthy, and is reached on the loopback interface.
 pub fn container(id: &str) -> Container {
-    Container {
-        id: ContainerId::new(id),
-        name: Arc::from(id),
-        started_at: EngineTime(1),
-        condition: Condition::Healthy,
-        labels: Ok(InferenceLabels::default()),
-        reach: Reach::At(IpAddr::from([127, 0, 0, 1]).into()),
-        stop_signal: Signal::TERM,
-        stop_timeout: Some(Duration::from_secs(10)),
-        health_output: None,
-        health_check_took: None,
-        restarts: 0,
-        last_end: None,
-        origin: None,
-        service: None,
-    }
+    ContainerBuilder::new(id).build()
 }
 
 #[derive(Default)]
