@@ -55,7 +55,7 @@ pub(super) fn lease(
     let millis = clock.millis(now);
     let since = now.saturating_duration_since(clock.0);
     let key = keys.filter(|_| policy == Policy::PrefixAffinity);
-    let key = key.map(|keys| pool.hot_keys().count(keys, members.len(), since));
+    let key = key.map(|keys| pool.recent_keys().look_up(pool.hot_keys().count(keys, members.len(), since)));
     for claim in members.iter().filter(|claim| claim.backend.replica.load.outlier.is_due()) {
         eject("it fails or is silent", &claim.backend, members, millis);
     }
@@ -70,14 +70,17 @@ pub(super) fn lease(
             Some(_) => None,
         };
         let choice = match quick {
-            Some(index) => Some(Choice { index, spilled: false }),
+            Some(index) => Some(Choice { index, spilled: false, is_home: false }),
             None => choose(&members.iter().map(state).collect::<Vec<_>>(), policy, key, chance),
         };
         let Some(choice) = choice else { break };
         let lease = members.get(choice.index).and_then(|claim| Lease::take(&claim.backend, cancel));
         if let Some(mut lease) = lease {
             lease.watch(now);
-            if key.is_some() {
+            if let Some(key) = key {
+                if choice.is_home {
+                    pool.recent_keys().remember(key.key, lease.backend().replica.id, since);
+                }
                 pool.keyed.fetch_add(1, Ordering::Relaxed);
                 pool.spilled.fetch_add(u32::from(choice.spilled), Ordering::Relaxed);
             }

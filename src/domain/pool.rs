@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::atomic::{AtomicU32, Ordering};
-use super::balance::{HotKeys, Member, Outlier, Policy};
+use super::balance::{HotKeys, Member, Outlier, Policy, RecentKeys};
 use super::container::{Container, ContainerId};
 
 /// How long a backend that came into service counts as averagely loaded, so that it is not flooded.
@@ -73,17 +73,30 @@ pub struct Pool {
     /// The number of those that went to another member than the first of their key.
     pub spilled: AtomicU32,
     hot_keys: OnceLock<HotKeys>,
+    recent_keys: OnceLock<RecentKeys>,
 }
 
 impl Pool {
     /// Returns a pool without members.
     pub fn new(id: PoolId, order: u64) -> Self {
-        Self { id, order, keyed: AtomicU32::new(0), spilled: AtomicU32::new(0), hot_keys: OnceLock::new() }
+        Self {
+            id,
+            order,
+            keyed: AtomicU32::new(0),
+            spilled: AtomicU32::new(0),
+            hot_keys: OnceLock::new(),
+            recent_keys: OnceLock::new(),
+        }
     }
 
     /// Returns the counts of the keys of its requests, which are allocated at the first call.
     pub fn hot_keys(&self) -> &HotKeys {
         self.hot_keys.get_or_init(HotKeys::default)
+    }
+
+    /// Returns where the keys of its requests went. They take no memory before they are used.
+    pub fn recent_keys(&self) -> &RecentKeys {
+        self.recent_keys.get_or_init(RecentKeys::default)
     }
 }
 

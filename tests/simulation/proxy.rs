@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::backend::{Backend, Registration};
-use domain::balance::{Choice, Policy, choose};
+use domain::balance::{Choice, KeyState, Policy, choose};
 use domain::container::{Condition, ContainerEvent, ContainerId, EngineTime, LifecycleEvent, Reach};
 use domain::drain::DrainPolicy;
 use domain::gate::Closed;
@@ -275,7 +275,7 @@ impl Proxy {
             .iter()
             .map(|claim| claim.backend.replica.member(claim.backend.gate.in_flight(), true, self.now, 1))
             .collect();
-        let key = dice.one_in(2).then(|| dice.up_to(1000));
+        let key = dice.one_in(2).then(|| KeyState::new(dice.up_to(1000)));
         match choose(&states, Policy::PrefixAffinity, key, dice.up_to(1000)) {
             None => assert!(states.iter().all(|member| !member.has_room), "a member with room is passed over"),
             Some(Choice { index, .. }) => {

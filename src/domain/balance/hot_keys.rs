@@ -14,8 +14,8 @@ const BUCKETS: usize = 512;
 const HALF_LIFE_SECONDS: f32 = 41.6;
 /// The count below which a key gives its place to another one.
 const FORGOTTEN: f32 = 0.5;
-/// The number of recent requests below which no key is hot: there is no load to spread.
-const LEAST_TRAFFIC: f32 = 16.0;
+/// The number of recent requests below which a key is not hot: there is no load to spread.
+const LEAST_COUNT: f32 = 3.0;
 
 const TAG_BITS: u32 = 15;
 const SECOND_BITS: u32 = 16;
@@ -56,8 +56,8 @@ impl HotKeys {
     /// Counts a request and returns the key that routes it: the shared one, unless it has more requests than one of
     /// this many members should get. `now` is the time since any fixed moment.
     ///
-    /// A key is hot from half of a member's fair share on, and until it is under a quarter of it, so that traffic near
-    /// the threshold does not move between members all the time.
+    /// A key is hot from a member's fair share on, and until it is under half of it, so that traffic near the threshold
+    /// does not move between members all the time.
     pub fn count(&self, keys: PrefixKeys, members: usize, now: Duration) -> u64 {
         let second = now.as_secs() as u16;
         let total = Count::of(self.total.load(Ordering::Relaxed)).one_more(second);
@@ -68,7 +68,7 @@ impl HotKeys {
         let place = self.place(keys.shared, second);
         let mut count = place.map_or_else(|| Count::new(keys.shared, second), |(_, count)| count).one_more(second);
         let part = count.value / total.value * members as f32;
-        count.is_hot = total.value >= LEAST_TRAFFIC && part >= if count.is_hot { 0.25 } else { 0.5 };
+        count.is_hot = count.value >= LEAST_COUNT && part >= if count.is_hot { 0.5 } else { 1.0 };
         if let Some((place, _)) = place {
             place.store(count.word(), Ordering::Relaxed);
         }

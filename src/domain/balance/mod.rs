@@ -6,12 +6,14 @@
 mod hot_keys;
 mod outlier;
 mod policy;
+mod recent_keys;
 #[cfg(test)]
 mod tests;
 
 pub use hot_keys::{HotKeys, PrefixKeys};
 pub use outlier::{EJECT_AFTER_FAILURES, Outlier};
 pub use policy::{Choice, Member, Policy, choose, choose_among_equals};
+pub use recent_keys::{KeyState, RecentKeys, short_id};
 
 /// Spreads the bits of a number (the finalizer of SplitMix64), so that similar numbers become dissimilar.
 pub fn mix(number: u64) -> u64 {

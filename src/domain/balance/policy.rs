@@ -1,12 +1,15 @@
 //! The balancing policies: fewest requests, and affinity to a prefix.
 
 use super::mix;
+use super::recent_keys::{KeyState, short_id};
 
 /// The factor by which the waiting requests of a member may exceed its share before a request with a key goes
 /// elsewhere.
 const BOUND_FACTOR: f32 = 1.5;
-/// The number of waiting requests that a member may have beyond that, so that small pools do not spill at once.
-const BOUND_SLACK: f32 = 6.0;
+/// The number of waiting requests that the home of a key may have beyond that: a hit in its cache is worth a wait.
+const HOME_SLACK: f32 = 8.0;
+/// The same for a new key, which nothing is lost by sending elsewhere.
+const NEW_SLACK: f32 = 1.5;
 /// The number of requests in flight that weigh as much as one that waits for its first byte: prefill queues, decoding
 /// hardly does.
 const DECODES_PER_PREFILL: f32 = 64.0;
@@ -67,20 +70,45 @@ pub struct Choice {
     pub index: usize,
     /// Whether the request had a key and its first member was too busy.
     pub spilled: bool,
+    /// Whether later requests with the key should go there, too.
+    pub is_home: bool,
 }
 
-/// Chooses the member that takes a request. `key` is the hash of the prefix, `chance` is a random number.
+/// Chooses the member that takes a request. `key` is what is known of its prefix, `chance` is a random number.
+///
+/// A key that earlier requests had goes where they went, unless too many requests wait there. A new key goes to its first
+/// member in the order of weighted rendezvous hashing, so that proxies which do not know of each other choose alike,
+/// unless that member has more to do than the others; then, and if hardly any request of the pool begins as another
+/// did, to the least loaded.
 ///
 /// Returns `None` if no member has room.
-pub fn choose(members: &[Member], policy: Policy, key: Option<u64>, chance: u64) -> Option<Choice> {
-    let by_key = key.filter(|_| policy == Policy::PrefixAffinity);
+pub fn choose(members: &[Member], policy: Policy, key: Option<KeyState>, chance: u64) -> Option<Choice> {
     let usable = Usable::among(members)?;
     let usable_members = members.iter().enumerate().filter(move |(_, member)| usable.has(member));
     let totals = Totals::of(usable_members.clone().map(|(_, member)| member));
-    match by_key {
-        Some(key) => first_by_key(usable_members.clone(), &totals, key)
-            .or_else(|| least(usable_members, &totals, chance).map(|index| Choice { index, spilled: true })),
-        None => least(usable_members, &totals, chance).map(|index| Choice { index, spilled: false }),
+    let least = |spilled, is_home| {
+        least(usable_members.clone(), &totals, chance).map(|index| Choice { index, spilled, is_home })
+    };
+    let Some(KeyState { key, home, is_reused }) = key.filter(|_| policy == Policy::PrefixAffinity) else {
+        return least(false, false);
+    };
+    // A member that is gone is nobody's home.
+    let home = home.filter(|home| members.iter().any(|member| short_id(member.id) == *home));
+    match home {
+        Some(home) => {
+            let at_home = usable_members.clone().find(|(_, member)| short_id(member.id) == home);
+            match at_home.filter(|(_, member)| totals.is_within(member, HOME_SLACK)) {
+                Some((index, _)) => Some(Choice { index, spilled: false, is_home: false }),
+                None => first_by_key(usable_members.clone(), &totals, key, HOME_SLACK)
+                    .map(|(index, _)| Choice { index, spilled: true, is_home: false })
+                    .or_else(|| least(true, false)),
+            }
+        }
+        None if !is_reused => least(false, true),
+        None => match first_by_key(usable_members.clone(), &totals, key, NEW_SLACK) {
+            Some((index, true)) => Some(Choice { index, spilled: false, is_home: true }),
+            _ => least(true, true),
+        },
     }
 }
 
@@ -164,6 +192,12 @@ impl Totals {
         totals
     }
 
+    /// Returns true if a member has no more than its share of the waiting requests, within a bound.
+    fn is_within(&self, member: &Member, slack: f32) -> bool {
+        let share = (self.waiting + 1.0) * f32::from(member.weight) / self.weight;
+        self.load(member).0 + 1.0 <= BOUND_FACTOR * share + slack
+    }
+
     /// Returns the load of a member; if it is new, at least the average of those that are not.
     fn load(&self, member: &Member) -> (f32, f32) {
         let (waiting, in_flight) = (member.waiting as f32, member.in_flight as f32);
@@ -195,22 +229,23 @@ fn least<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: &Totals
 }
 
 /// Returns the first member in the order of the key (weighted rendezvous hashing) that has no more than its share of
-/// the waiting requests, within a bound.
-fn first_by_key<'a>(members: impl Iterator<Item = (usize, &'a Member)>, totals: &Totals, key: u64) -> Option<Choice> {
+/// the waiting requests, within a bound, and whether it is the first of all.
+fn first_by_key<'a>(
+    members: impl Iterator<Item = (usize, &'a Member)>,
+    totals: &Totals,
+    key: u64,
+    slack: f32,
+) -> Option<(usize, bool)> {
     let rank = |member: &Member| -unit(mix(key ^ member.id)).ln() / f32::from(member.weight);
-    let within = |member: &Member| {
-        let share = (totals.waiting + 1.0) * f32::from(member.weight) / totals.weight;
-        totals.load(member).0 + 1.0 <= BOUND_FACTOR * share + BOUND_SLACK
-    };
     let (mut first, mut best): (Option<f32>, Option<(f32, usize)>) = (None, None);
     for (index, member) in members {
         let rank = rank(member);
         first = Some(first.map_or(rank, |first| first.min(rank)));
-        if best.is_none_or(|(least, _)| rank < least) && within(member) {
+        if best.is_none_or(|(least, _)| rank < least) && totals.is_within(member, slack) {
             best = Some((rank, index));
         }
     }
-    best.map(|(rank, index)| Choice { index, spilled: first.is_some_and(|first| first < rank) })
+    best.map(|(rank, index)| (index, first.is_none_or(|first| first >= rank)))
 }
 
 /// Returns a number above 0 and up to 1 from random bits.

@@ -13,6 +13,7 @@ fn pool(count: u64) -> Vec<Member> {
 }
 
 fn chosen(members: &[Member], policy: Policy, key: Option<u64>, chance: u64) -> Option<usize> {
+    let key = key.map(KeyState::new);
     let chosen = choose(members, policy, key, chance).map(|choice| choice.index);
     let quick = choose_among_equals(members.iter().copied(), chance);
     if quick.is_some() && (policy == Policy::LeastRequests || key.is_none()) {
@@ -137,24 +138,56 @@ fn a_member_that_leaves_moves_only_the_keys_that_it_had() {
 }
 
 #[test]
-fn a_member_that_has_more_than_its_share_waiting_is_passed_over() {
+fn a_key_stays_at_its_home_until_too_many_requests_wait_there() {
     let mut members = pool(4);
-    let key = 11;
-    let first = choose(&members, Policy::PrefixAffinity, Some(key), 0).unwrap();
-    assert!(!first.spilled);
+    let choose = |members: &[Member], key, chance| choose(members, Policy::PrefixAffinity, Some(key), chance).unwrap();
+    let first = choose(&members, KeyState::new(11), 0);
+    assert!(!first.spilled && first.is_home);
+    let known = KeyState { home: Some(short_id(members[first.index].id)), ..KeyState::new(11) };
     members[first.index].waiting = 8;
     members[first.index].in_flight = 8;
-    let stays = choose(&members, Policy::PrefixAffinity, Some(key), 0).unwrap();
-    assert_eq!(stays.index, first.index, "1.5 times the average and six more");
+    assert_eq!(choose(&members, known, 0).index, first.index, "1.5 times the average and eight more");
+    let new = choose(&members, KeyState::new(11), 0);
+    assert!(new.index != first.index && new.spilled && new.is_home, "a new key has nothing to gain there");
     members[first.index].waiting = 30;
-    let next = choose(&members, Policy::PrefixAffinity, Some(key), 0).unwrap();
-    assert!(next.spilled && next.index != first.index);
-    let again = choose(&members, Policy::PrefixAffinity, Some(key), 99).unwrap();
-    assert_eq!(next, again, "the next in the order of the key, not any");
+    let next = choose(&members, known, 0);
+    assert!(next.spilled && next.index != first.index && !next.is_home);
+    assert_eq!(next, choose(&members, known, 99), "the next in the order of the key, not any");
     members[first.index].waiting = 0;
     members[first.index].in_flight = 500;
-    let decoding = choose(&members, Policy::PrefixAffinity, Some(key), 0).unwrap();
-    assert_eq!(decoding.index, first.index, "what streams already does not count");
+    assert_eq!(choose(&members, known, 0).index, first.index, "what streams already does not count");
+    members.remove(first.index);
+    assert!(choose(&members, known, 0).is_home, "its home is gone: it gets another");
+}
+
+#[test]
+fn where_nothing_is_reused_the_least_loaded_takes_a_new_key() {
+    let mut members = pool(4);
+    members.iter_mut().for_each(|member| member.waiting = 1);
+    members[3].waiting = 0;
+    for key in numbers(10).take(100) {
+        let key = KeyState { is_reused: false, ..KeyState::new(key) };
+        assert_eq!(choose(&members, Policy::PrefixAffinity, Some(key), 0).unwrap().index, 3);
+    }
+}
+
+#[test]
+fn recent_keys_are_remembered_and_the_oldest_give_way() {
+    let (recent, now) = (RecentKeys::default(), Duration::from_secs(7));
+    let member = stable_hash("member-1");
+    assert_eq!(recent.look_up(5).home, None);
+    recent.remember(5, member, now);
+    assert_eq!(recent.look_up(5).home, Some(short_id(member)));
+    for key in numbers(11).take(20_000) {
+        recent.remember(key, stable_hash("other"), now + Duration::from_secs(60));
+    }
+    assert_eq!(recent.look_up(5).home, None, "its size is fixed");
+    let known = numbers(11).take(20_000).filter(|key| recent.look_up(*key).home.is_some()).count();
+    assert!((2000..=4096).contains(&known), "{known}");
+    for key in numbers(12).take(200) {
+        recent.look_up(key);
+    }
+    assert!(!recent.look_up(1).is_reused, "nothing was known for long");
 }
 
 #[test]
@@ -200,8 +233,8 @@ fn a_key_near_the_threshold_does_not_move_all_the_time() {
     for _ in 0..20_000 {
         now += Duration::from_millis(5);
         let number = random.next().unwrap();
-        // An eighth of the traffic of four members: right at the threshold.
-        let shared = if number % 8 == 0 { 1 } else { mix(number) };
+        // A quarter of the traffic of four members: right at the threshold.
+        let shared = if number % 4 == 0 { 1 } else { mix(number) };
         let is_hot = hot.count(PrefixKeys { shared, conversation: number | 1 << 63 }, 4, now) != shared;
         if shared == 1 {
             moves += u32::from(is_hot != last);
