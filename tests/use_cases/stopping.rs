@@ -16,6 +16,9 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 const DELAY: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// How long a signal may take.
+const SIGNAL_BOUND: std::time::Duration = std::time::Duration::from_secs(10);
+
 async fn begin(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
     stage.sees(Vec::new());
     stage.settle().await;
@@ -25,10 +28,17 @@ async fn begin(stage: &Stage) -> (Arc<Stop>, JoinHandle<()>) {
     let task = tokio::spawn(async move { conducted.conduct(&routes).await });
     stage.settle().await;
     signal("-TERM");
-    while !stage.routes.is_stopping() {
+    until(|| stage.routes.is_stopping()).await;
+    (stop, task)
+}
+
+/// Waits for what a real signal brings about. The clock of the runtime is paused, so the bound is one of real time.
+async fn until(holds: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < SIGNAL_BOUND, "the signal has no effect");
         tokio::task::yield_now().await;
     }
-    (stop, task)
 }
 
 fn signal(name: &str) {
@@ -69,9 +79,7 @@ async fn a_second_signal_aborts_at_once() {
     let stage = Stage::start();
     let (stop, task) = begin(&stage).await;
     signal("-INT");
-    while !stop.abort.is_cancelled() {
-        tokio::task::yield_now().await;
-    }
+    until(|| stop.abort.is_cancelled()).await;
     task.await.unwrap();
     assert!(stop.stop_accepting.is_cancelled());
     assert!(stage.elapsed() < DELAY);
