@@ -18,7 +18,7 @@ async fn a_failing_list_is_asked_for_again_and_each_reason_is_logged_once() {
     let mock = script.container(&engine, script.port).await;
     for (status, body, said) in [
         ("HTTP/1.1 500 Internal Server Error", "{}", "500"),
-        ("HTTP/1.1 200 OK", "<html>", "no list of models"),
+        ("HTTP/1.1 200 OK", "<html>", "not a list of models"),
         ("HTTP/1.1 200 OK", r#"{"object":"list","data":[]}"#, "lists no model"),
     ] {
         script.answer(status, body);
