@@ -281,9 +281,13 @@ async fn with_budget<T>(units: usize, future: impl Future<Output = T>) -> T {
 #[tokio::test]
 async fn a_response_is_not_missed_where_the_task_has_used_up_its_budget() {
     let stream = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
-    for answer in [OK, stream, "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n"] {
-        for (units, whole) in (1..=12).flat_map(|units| [(units, true), (units, false)]) {
-            // On the head alone: nothing then is left to be done on the connection.
+    let bare = "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n";
+    // With this one the connection is over in the same turn in which the response came.
+    let last = "HTTP/1.1 401 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    for answer in [OK, stream, bare, last] {
+        let ways = [(true, false), (false, false), (true, true), (false, true)];
+        for (units, (whole, closes)) in (1..=12).flat_map(|units| ways.map(|way| (units, way))) {
+            // Not whole is on the head alone: nothing then is left to be done on the connection.
             let backend = RawBackend::start(move |mut peer| async move {
                 loop {
                     let head = peer.head_unrecorded().await?;
@@ -291,6 +295,9 @@ async fn a_response_is_not_missed_where_the_task_has_used_up_its_budget() {
                         peer.rest(head).await?;
                     }
                     peer.send(answer).await?;
+                    if closes {
+                        return Ok(());
+                    }
                 }
             })
             .await;
@@ -303,7 +310,7 @@ async fn a_response_is_not_missed_where_the_task_has_used_up_its_budget() {
             let exchange = async move { text(respond(&channel, request).await).await };
             // A task of its own: the clock that bounds the wait must not wake it.
             let exchange = tokio::spawn(with_budget(units, exchange));
-            soon(&format!("an answer with {units} units"), exchange).await.unwrap();
+            soon(&format!("an answer with {units} units, closed: {closes}"), exchange).await.unwrap();
         }
     }
 }

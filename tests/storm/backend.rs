@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bytes;
 use super::plan::{Begins, Body, Ending, How, RequestTracker, Server};
-use super::play::{Arrived, NOTICED, Play, Registry, Step, reaches};
+use super::play::{Arrived, NOTICED, Play, Registry, Step};
 use super::support::dice::Dice;
 use super::support::raw_backend::{Peer, RawBackend};
 use super::{lasting, tunnel};
@@ -157,7 +157,13 @@ impl<'a> Reply<'a> {
                     whole.extend(bytes::framed(self.body, &step.response_body, step.seed));
                 }
                 self.write(peer, &whole, step.seed).await?;
-                Ok(self.then(step.seed))
+                let then = self.then(step.seed);
+                if matches!(then, Then::CloseSoon(_, How::Reset)) {
+                    // A reset takes along what the other end has not read yet, and that would cut the response.
+                    let body = if self.is_bodiless { 0 } else { step.response_body.len() };
+                    step.has_read_or_left(1 + body).await;
+                }
+                Ok(then)
             }
             Ending::BrokenInHead(count, how) => {
                 peer.send(&head.as_bytes()[..count.min(head.len() - 4)]).await?;
@@ -165,11 +171,7 @@ impl<'a> Reply<'a> {
             }
             Ending::BrokenAt(count, how) => {
                 self.begin(peer, head, count, step).await?;
-                let mut done = step.client_is_done.subscribe();
-                arrived.was_held_back = !tokio::select! {
-                    read = reaches(&step.read, 1 + count, NOTICED) => read,
-                    _ = done.wait_for(|done| *done) => true,
-                };
+                arrived.was_held_back = !step.has_read_or_left(1 + count).await;
                 Ok(Then::Break(how))
             }
             Ending::WaitsAt(count) => {
@@ -222,8 +224,10 @@ impl<'a> Reply<'a> {
             Server::Old => Then::Close,
             Server::OldKeeps if self.connection.is_none() => Then::Close,
             Server::ClosesAfterStreams if streamed => Then::CloseSoon(soon, How::Fin),
-            // A reset takes along what the client has not been sent yet, so it stands behind small bodies only.
-            Server::Closes if self.body.letters() < RESETS_BELOW && dice.one_in(4) => Then::CloseSoon(soon, How::Reset),
+            // Not behind a chunked body: that its end was read cannot be known here.
+            Server::Closes if !streamed && self.body.letters() < RESETS_BELOW && dice.one_in(4) => {
+                Then::CloseSoon(soon, How::Reset)
+            }
             Server::Closes => Then::CloseSoon(soon, How::Fin),
             _ => Then::Keep,
         }

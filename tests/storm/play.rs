@@ -122,6 +122,15 @@ impl Play {
 }
 
 impl Step {
+    /// Waits for the client to have so much of the response, see [`Step::read`], or to be done; returns whether it was.
+    pub async fn has_read_or_left(&self, least: usize) -> bool {
+        let mut done = self.client_is_done.subscribe();
+        tokio::select! {
+            read = reaches(&self.read, least, NOTICED) => read,
+            _ = done.wait_for(|done| *done) => true,
+        }
+    }
+
     pub fn arrive(&self, arrived: Arrived) {
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner).push(arrived);
         self.overs.send_modify(|count| *count += 1);

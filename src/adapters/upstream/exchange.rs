@@ -39,20 +39,18 @@ pub(super) async fn carry(conn: &mut PooledConn, request: BoxRequest) -> Result<
         let ended = driven == Progress::Closed;
         // Only driving the connection can bring the answer, and that was just done: no need to be woken for it.
         let mut unheard = Context::from_waker(Waker::noop());
-        match answer.as_mut().poll(&mut unheard) {
-            Poll::Pending if ended => {
-                // A request that still waits in the connection comes back when that is gone.
-                link.close();
-                answer.as_mut().poll(&mut unheard)
-            }
-            Poll::Pending if !has_budget_remaining() => {
-                // The task has used up its turn: the answer may be there and not be given out, and the waker that is to
-                // be woken for that is the one above.
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            other => other,
+        let mut polled = answer.as_mut().poll(&mut unheard);
+        if polled.is_pending() && ended {
+            // A request that still waits in the connection comes back when that is gone.
+            link.close();
+            polled = answer.as_mut().poll(&mut unheard);
         }
+        if polled.is_pending() && !has_budget_remaining() {
+            // The task has used up its turn: the answer may be there and not be given out, and the waker that is to be
+            // woken for that is the one above. It is so where the connection has ended as well.
+            cx.waker().wake_by_ref();
+        }
+        polled
     })
     .await;
     answered.map_err(|mut refused| match refused.take_message() {
