@@ -133,7 +133,7 @@ fn came(case: &Case, field: &str, answer: Option<&RawAnswer>, ended: &str) -> Re
     Err(format!("{field}: {seen}, and not {:?}: {answer:?}", case.field(field)))
 }
 
-#[allow(clippy::disallowed_methods, reason = "how the test is run is no setting of the proxy")]
+#[allow(clippy::disallowed_methods, reason = "how the test is run is not a setting of the proxy")]
 fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some()
 }

@@ -156,7 +156,7 @@ fn one_that_is_still_starting_says_for_how_long_and_what_its_health_check_said()
     let said =
         "its health check has not passed yet, for 42 s; its health check last said: curl: (7) Failed to connect[0m";
     assert_eq!(line.line, said);
-    assert!(scene.report().is_well(), "starting is no fault");
+    assert!(scene.report().is_well(), "starting is not a fault");
 }
 
 #[test]

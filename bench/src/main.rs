@@ -115,7 +115,7 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked, Failure> 
     let is_known = |name: &&String| scenario::ALL.iter().any(|scenario| scenario.name() == **name);
     if let Some(unknown) = asked.scenarios.iter().find(|name| !is_known(name)) {
         let known = scenario::ALL.map(|scenario| scenario.name()).join(", ");
-        return Err(format!("{unknown} is no scenario; there are {known}").into());
+        return Err(format!("{unknown} is not a scenario; there are {known}").into());
     }
     if asked.write && !asked.scenarios.is_empty() {
         return Err("a part of the table cannot be written down; leave --scenario or --write away".into());

@@ -28,7 +28,7 @@ pub enum ProxyError {
     AllBusy,
     /// The backend did not answer.
     Unreachable,
-    /// What the backend sent is no answer by the rules of the protocol: why.
+    /// What the backend sent is not a valid response: why.
     InvalidResponse(String),
     /// The drain deadline came before the answer; why the backend went, if that is still known.
     Cut(Option<LeaveReason>),

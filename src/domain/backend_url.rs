@@ -53,9 +53,9 @@ pub enum BackendUrlError {
     Credentials,
     /// It names no host, or an invalid one.
     Host,
-    /// Its port is no number from 1 to 65535.
+    /// Its port is not a number from 1 to 65535.
     Port,
-    /// Its path is no prefix of an API: it has a query, a fragment, a dot segment or an escape.
+    /// Its path cannot be the prefix of an API: it has a query, a fragment, a dot segment or an escape.
     Path,
     /// It is too long.
     TooLong,

@@ -28,7 +28,7 @@ async fn a_list_that_takes_long_holds_no_event_up_and_loses_no_engine() {
     let lists = engine.lists();
     wait_until("a check", || engine.lists() > lists).await;
     // Longer than one request may take.
-    heard.silent_for(2 * engine.settings().request_timeout).await.expect("a slow check is no loss");
+    heard.silent_for(2 * engine.settings().request_timeout).await.expect("a slow check is not a loss");
     a_stop_is_told(&engine, &mut heard, &id).await;
     assert_eq!(engine.subscriptions().len(), 1, "the stream was kept");
 }
@@ -41,7 +41,7 @@ async fn a_list_that_fails_holds_no_event_up_and_loses_no_engine() {
         engine.list_mood(mood);
         let lists = engine.lists();
         wait_until("two checks", || engine.lists() > lists + 1).await;
-        heard.silent_for(Duration::from_millis(300)).await.expect("a failed check is no loss");
+        heard.silent_for(Duration::from_millis(300)).await.expect("a failed check is not a loss");
         a_stop_is_told(&engine, &mut heard, &id).await;
         assert_eq!(engine.subscriptions().len(), 1, "{mood:?}: the stream was kept");
     }

@@ -44,7 +44,7 @@ async fn rule_29_a_soak_ends_where_it_began() {
     soak((time / 5).min(Duration::from_secs(120)), time, LINE_EVERY).await;
 }
 
-#[allow(clippy::disallowed_methods, reason = "how the test is run is no setting of the proxy")]
+#[allow(clippy::disallowed_methods, reason = "how the test is run is not a setting of the proxy")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

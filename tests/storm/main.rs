@@ -50,9 +50,9 @@ async fn a_storm_changes_nothing_and_leaves_nothing_behind() {
 }
 
 /// A number that says how the test is run.
-#[allow(clippy::disallowed_methods, reason = "how the test is run is no setting of the proxy")]
+#[allow(clippy::disallowed_methods, reason = "how the test is run is not a setting of the proxy")]
 fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
 /// A seed that nobody chose.

@@ -122,13 +122,21 @@ impl Play {
 }
 
 impl Step {
-    /// Waits for the client to have so much of the response, see [`Step::read`], or to be done; returns whether it was.
+    /// Waits for the client to have so much of the response, see [`Step::read`], or to be done; returns false where
+    /// neither came and nothing more of the response did for [`NOTICED`].
     pub async fn has_read_or_left(&self, least: usize) -> bool {
         let mut done = self.client_is_done.subscribe();
-        tokio::select! {
-            read = reaches(&self.read, least, NOTICED) => read,
-            _ = done.wait_for(|done| *done) => true,
+        let mut count = self.read.subscribe();
+        while *count.borrow_and_update() < least {
+            tokio::select! {
+                more = tokio::time::timeout(NOTICED, count.changed()) => match more {
+                    Ok(Ok(())) => {}
+                    _ => return false,
+                },
+                _ = done.wait_for(|done| *done) => return true,
+            }
         }
+        true
     }
 
     pub fn arrive(&self, arrived: Arrived) {

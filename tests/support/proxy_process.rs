@@ -233,7 +233,7 @@ pub fn command(by: &[&str]) -> Command {
 }
 
 /// The binary that `LW_PROXY_BIN` names, or the one that was built with the tests.
-#[allow(clippy::disallowed_methods, reason = "which binary is tested is no setting of the proxy")]
+#[allow(clippy::disallowed_methods, reason = "which binary is tested is not a setting of the proxy")]
 fn binary() -> String {
     std::env::var("LW_PROXY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lw-inference-proxy").to_owned())
 }

@@ -101,7 +101,7 @@ fn chosen_kinds(asked: &Asked) -> Result<Vec<Kind>, Failure> {
     let is_known = |name: &&String| kinds::ALL.iter().any(|kind| kind.name() == **name);
     if let Some(unknown) = asked.kinds.iter().find(|name| !is_known(name)) {
         let known = kinds::ALL.map(Kind::name).join(", ");
-        return Err(format!("{unknown} is no kind of traffic; there are {known}").into());
+        return Err(format!("unknown kind of traffic {unknown:?}; there are {known}").into());
     }
     let is_chosen = |kind: &Kind| match asked.kinds.is_empty() {
         true => !asked.short || SHORT_KINDS.contains(kind),

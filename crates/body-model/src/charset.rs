@@ -130,7 +130,7 @@ fn is_numbered(name: &str) -> bool {
     }
 }
 
-/// Returns the letters and digits of a name in lower case, without the year that may follow; `None` if it is no name.
+/// Returns the letters and digits of a name in lower case, without the year that may follow; `None` if it is not a name.
 fn plain(name: &[u8]) -> Option<String> {
     if name.len() > LONGEST {
         return None;

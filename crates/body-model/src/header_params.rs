@@ -20,7 +20,7 @@ pub(super) struct Unclear;
 
 /// An iterator over parameters, each of which begins with `;`.
 ///
-/// White space around `=`, a backslash before a quote (escape or not?), an unquoted value that is no token
+/// White space around `=`, a backslash before a quote (escape or not?), an unquoted value that is not a token
 /// (RFC 9110, section 5.6.6) and anything after a closing quote are [`Unclear`].
 pub(super) struct Params<'a> {
     rest: &'a [u8],

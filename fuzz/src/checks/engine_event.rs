@@ -88,7 +88,7 @@ fn says_what_json_says(value: &Value, read: &Line) {
         _ => None,
     };
     let (Line::Event(event), Some(id)) = (read, id) else {
-        assert!(!matches!(read, Line::Event(_)), "it is about nobody: {value}");
+        assert!(!matches!(read, Line::Event(_)), "an event that names no container: {value}");
         return;
     };
     assert!(!id.is_empty() && event.id.as_str() == id, "{value}");

@@ -63,7 +63,7 @@ fn is_plain(path: &str) -> bool {
     escapes_are_whole && !escaped_control && !control && !resolved && !backslash
 }
 
-/// What goes out is what came, up to the fragment, which is no part of a target and is left out.
+/// What goes out is what came, up to the fragment, which is not part of a target and is left out.
 fn is_sent_as_it_came(input: &[u8], sent: &PathAndQuery) {
     let shown = input.escape_ascii();
     let came = input.split(|byte| *byte == b'#').next().unwrap_or_default();

@@ -64,7 +64,7 @@ pub enum Task {
 /// Returns the exit code after printing help, the version or a usage error.
 pub fn task() -> Result<Task, ExitCode> {
     let parsed = CommandLine::try_parse().map_err(|error| {
-        // A closed pipe is no failure; any other failure to write is.
+        // A closed pipe is not a failure; any other failure to write is.
         let written = error.print().or_else(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Ok(()),
             _ => Err(error),

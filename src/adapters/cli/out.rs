@@ -1,4 +1,4 @@
-//! Output of the commands. A closed pipe, as `head` leaves it, is no failure; a full disk is one.
+//! Output of the commands. A closed pipe, as `head` leaves it, is not a failure; a full disk is.
 
 use std::io::{self, ErrorKind, Write};
 

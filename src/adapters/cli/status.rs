@@ -36,7 +36,7 @@ pub fn fetch_report(address: SocketAddr) -> Result<Report, String> {
     })?;
     match response.has_status(200) {
         true => from_json(&response.body)
-            .map_err(|error| format!("the server at http://{address} is no proxy of this version: {error}")),
+            .map_err(|error| format!("the server at http://{address} is not a proxy of this version: {error}")),
         false => Err(format!(
             "the proxy at http://{address} does not show its status ({}): PROXY_STATUS=off is set for it",
             response.status_line

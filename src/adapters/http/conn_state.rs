@@ -294,7 +294,7 @@ mod tests {
         connection.begin_serving();
         flush(&connection);
         assert_eq!((connection.state(), connection.flushes.count()), (ConnState::Serving, 1));
-        assert!(!connection.bytes_came(), "a byte ahead is no head");
+        assert!(!connection.bytes_came(), "a byte ahead is not a head");
         assert!(connection.is_in_use());
         connection.end_response();
         flush(&connection);

@@ -125,7 +125,7 @@ async fn speak(
                 Poll::Pending => {}
             }
         }
-        // What was there has been read, and it is no request.
+        // What was there has been read, and it is not a request.
         if connection.has_expired() {
             return Poll::Ready(Some(Ok(())));
         }
@@ -156,7 +156,7 @@ fn next(spoken: Option<Result<(), hyper::Error>>, connection: &Connection, early
             None if connection.request.is_unread() => Next::Close(MaySend::Yes),
             None => Next::Close(MaySend::No),
         },
-        // What is no head was answered by hyper, and not read any further.
+        // What is not a head was answered by hyper, and not read any further.
         Some(Err(error)) if error.is_parse() => Next::Close(MaySend::Yes),
         Some(Err(_)) | None => Next::Drop,
     }

@@ -100,7 +100,7 @@ impl ErrorResponse {
         Self { param: Some("model"), ..Self::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()) }
     }
 
-    /// The model that the request names is no model name.
+    /// The model that the request names is not a valid model name.
     pub fn invalid_name(why: InvalidModelName) -> Self {
         let message = format!(
             "The `model` of the request cannot be used: {why}. Set it to one of the ids that GET /v1/models lists."

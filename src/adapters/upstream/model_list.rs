@@ -13,7 +13,7 @@ const SHOWN_REASON_CHARS: usize = 160;
 
 #[derive(Deserialize)]
 struct List<'a> {
-    /// Ollama without a model answers `null`; a missing field is no list.
+    /// Ollama without a model answers `null`; a missing field is not a list.
     #[serde(borrow, deserialize_with = "Option::deserialize")]
     data: Option<Vec<&'a RawValue>>,
 }
@@ -27,7 +27,7 @@ struct Entry<'a> {
 /// The models of an answer, in its order, each id once.
 ///
 /// # Errors
-/// It is no list, or one without a model.
+/// It is not a list, or is one without a model.
 pub(super) fn read(answer: &[u8]) -> Result<Vec<ListedModel>, ListModelsError> {
     let list: List<'_> = serde_json::from_slice(answer)
         .map_err(|error| ListModelsError::NotAList(error.to_string().chars().take(SHOWN_REASON_CHARS).collect()))?;

@@ -201,7 +201,7 @@ impl<L: Clone> RoutingTable<L> {
         };
         let failed_before = discovering.failure.replace(Arc::clone(&failure)).is_some();
         let order = discovering.order;
-        // It accepts connections and only its list fails: that is no reason to keep out a run that has served.
+        // It accepts connections and only its list fails: that is not a reason to keep out a run that has served.
         let serves = !unreachable && failed_before && entry.known_of_this_run().is_some();
         let elsewhere = unreachable && entry.has_untried_address();
         self.warn(id, Warning::DiscoveryFailed(failure), out);

@@ -20,7 +20,7 @@ pub enum Warning {
     DiscoveryFailed(Arc<str>),
     /// It is in service, but its models could not be refreshed; why.
     NotRefreshed(Arc<str>),
-    /// It lists an id that is no valid model name; why.
+    /// It lists an id that is not a valid model name; why.
     BadModelName(String),
     /// It lists more models than one backend may have; how many are left out.
     TooManyModels(usize),

@@ -20,7 +20,7 @@ pub fn number(name: &str) -> Result<i32, String> {
     match (named, bare.parse()) {
         (Some((_, number)), _) => Ok(*number),
         (None, Ok(number)) => Ok(number),
-        (None, Err(_)) => Err(format!("EXTRA_SIG: `{name}` is no signal known here")),
+        (None, Err(_)) => Err(format!("EXTRA_SIG: `{name}` is not a known signal")),
     }
 }
 

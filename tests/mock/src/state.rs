@@ -103,7 +103,7 @@ pub fn unix_ms() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_millis())
 }
 
-/// One line on standard output: the wall clock in milliseconds, then the text. A closed output is no reason to stop.
+/// One line on standard output: the wall clock in milliseconds, then the text. A closed output is not a reason to stop.
 pub fn log(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{} {text}", unix_ms());

@@ -29,7 +29,7 @@ const INFLATE_BYTES: usize = 80 * 1024;
 /// What a decoder of brotli holds beside what it asks for: its state.
 const STATE_BYTES: usize = 8 * 1024;
 
-/// Codings that are known but not read. What has another name is no coding: some clients say `UTF-8` or `none`.
+/// Codings that are known but not read. Any other name is not a coding: some clients say `UTF-8` or `none`.
 const NOT_READ: [&str; 28] = [
     "compress",
     "x-compress",
